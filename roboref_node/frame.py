@@ -1,0 +1,66 @@
+"""One look of the camera: colour, metric depth, intrinsics and stamp, decoded on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roboref_node.geometry.camera import CameraModel
+from roboref_node.geometry.transform import Transform
+
+RgbSource = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
+DepthSource = NDArray[np.float32] | Callable[[], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Colour and depth of one instant.
+
+    Args:
+        rgb_source: Colour image, uint8 (H, W, 3) in RGB order, or a function that decodes it.
+        depth_source: Metric depth along the optical axis, float32 (h, w) in metres, NaN = unknown, or a function that decodes it.
+        camera: Colour camera.
+        stamp_ns: Time of exposure in nanoseconds of the camera's clock.
+        frame_id: Colour optical frame (x right, y down, z forward).
+        depth_camera: Intrinsics of the depth image when it is *not* registered to the colour image; None when it is.
+        color_from_depth: Extrinsics from the depth to the colour optical frame; required with `depth_camera`.
+    """
+
+    rgb_source: RgbSource
+    depth_source: DepthSource
+    camera: CameraModel
+    stamp_ns: int = 0
+    frame_id: str = "camera_color_optical_frame"
+    depth_camera: CameraModel | None = None
+    color_from_depth: Transform | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if (self.depth_camera is None) != (self.color_from_depth is None):
+            raise ValueError("unregistered depth needs both depth_camera and color_from_depth")
+
+    @property
+    def is_registered(self) -> bool:
+        """True when each depth pixel belongs to the colour pixel of the same coordinates."""
+        return self.depth_camera is None
+
+    @cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """Colour image, uint8 (H, W, 3).
+
+        Raises:
+            Refused: The message could not be decoded, or its size is not the camera's.
+        """
+        return self.rgb_source() if callable(self.rgb_source) else self.rgb_source
+
+    @cached_property
+    def depth_m(self) -> NDArray[np.float32]:
+        """Depth in metres along the optical axis, float32 (h, w), NaN where unknown.
+
+        Raises:
+            Refused: The message could not be decoded, or its size is not the camera's.
+        """
+        return self.depth_source() if callable(self.depth_source) else self.depth_source
