@@ -108,10 +108,11 @@ class Transform:
     def inverse(self) -> Transform:
         """The transform back: ``source_from_target``."""
         rotation = Rotation.from_quat(self.quaternion_xyzw).inv()
-        return Transform(rotation.as_quat(), -rotation.apply(self.translation_m))
+        # Not rotation.apply: scipy refuses read-only arrays there.
+        return Transform(rotation.as_quat(), -(rotation.as_matrix() @ self.translation_m))
 
     def __matmul__(self, other: Transform) -> Transform:
         """Compose: ``a_from_c = a_from_b @ b_from_c``."""
         mine = Rotation.from_quat(self.quaternion_xyzw)
         theirs = Rotation.from_quat(other.quaternion_xyzw)
-        return Transform((mine * theirs).as_quat(), mine.apply(other.translation_m) + self.translation_m)
+        return Transform((mine * theirs).as_quat(), self.apply(other.translation_m))
