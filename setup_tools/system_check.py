@@ -1,0 +1,96 @@
+"""Names every system package that is missing, before anything is installed, in one apt-get line.
+
+What counts is what works, not which package manager put it there: a library is there when the loader finds it, a compiler when it is on
+the PATH. So the check holds on any distribution; the package names are Debian's and Ubuntu's.
+
+Usage: python3 setup_tools/system_check.py [--library-path DIR:DIR]; exit status 1 when something is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import glob
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+
+MINIMUM_PYTHON = (3, 10)
+# Debian package -> the library that must load.
+LIBRARIES = {
+    "libgl1": "libGL.so.1",
+    "libegl1": "libEGL.so.1",
+    "libusb-1.0-0": "libusb-1.0.so.0",
+    "libx11-6": "libX11.so.6",
+    "libudev1": "libudev.so.1",
+    "libidn2-0": "libidn2.so.0",
+    "libgomp1": "libgomp.so.1",
+}
+# The driver behind EGL, one of: Mesa's (name by version) or NVIDIA's.
+DRIVER_PATTERNS = ("dri/swrast_dri.so", "libgallium-*.so", "libEGL_nvidia.so.0")
+# Debian package -> programs, one of which must be on the PATH.
+PROGRAMS = {"g++": ("c++", "g++", "clang++"), "make": ("make",)}
+
+
+def loads(library: str, directories: Sequence[str]) -> bool:
+    """Whether the loader can open `library` in one of `directories` ("" is the loader's own search)."""
+    for directory in directories:
+        try:
+            ctypes.CDLL(os.path.join(directory, library))
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def loader_directories() -> list[str]:
+    """The directories in which the loader looks, as far as they can be listed: its cache, LD_LIBRARY_PATH and the usual ones."""
+    ldconfig = shutil.which("ldconfig") or "/sbin/ldconfig"
+    listing = ""
+    if os.path.exists(ldconfig):
+        listing = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=False).stdout
+    cached = [os.path.dirname(line.rsplit(" => ", 1)[1]) for line in listing.splitlines() if " => " in line]
+    own = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    return list(dict.fromkeys([path for path in own if path] + cached + ["/usr/lib64", "/usr/lib"]))
+
+
+def missing_packages(library_path: Sequence[str] | None = None) -> list[str]:
+    """The Debian names of the packages that are missing; `library_path` replaces the loader's own search."""
+    directories = [""] if library_path is None else library_path
+    missing = [package for package, library in LIBRARIES.items() if not loads(library, directories)]
+    driver_directories = loader_directories() if library_path is None else library_path
+    if not any(glob.glob(os.path.join(directory, pattern)) for directory in driver_directories for pattern in DRIVER_PATTERNS):
+        missing.append("libgl1-mesa-dri")
+    missing += [package for package, names in PROGRAMS.items() if not any(shutil.which(name) for name in names)]
+    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+        missing.append("python3-venv")
+    if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+        missing.append("python3-dev")
+    return missing
+
+
+def main() -> int:
+    """Prints what is missing; returns the exit status."""
+    parser = argparse.ArgumentParser(description="check the system packages that roboref needs")
+    parser.add_argument("--library-path", help="search shared libraries only in these directories (colon-separated)")
+    given = parser.parse_args().library_path
+    if sys.version_info < MINIMUM_PYTHON:
+        print(f"roboref needs Python 3.10 or newer; {sys.executable} is {sys.version.split()[0]} (choose another: make PYTHON=python3.11)")
+        return 1
+    if sys.platform != "linux":
+        print(f"make setup builds ROS 2 from wheels that exist for Linux only, and this is {sys.platform}; see docs/installation.md")
+        return 1
+    missing = missing_packages(None if given is None else given.split(os.pathsep))
+    if missing:
+        print("System packages are missing (names of Debian and Ubuntu). Install them, then run the same command again:")
+        print(f"  sudo apt-get install -y {' '.join(missing)}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
