@@ -18,7 +18,8 @@ _SHORT_FORMS = (
 )
 _RELATION = re.compile(
     r"^(?:in|on|at|behind|before|between|next to|near|close to|beside|by|under|below|beneath|above|over|around|against|across|opposite"
-    r"|among|along|off|(?:to |on |at )?the (?:left|right|front|back|far|near)\b.*? of|left of|right of|away from|from|to|farther|further|nearer)\b",
+    r"|among|along|off|left of|right of|away from|from|to|farther|further|nearer"
+    r"|(?:to |on |at )?the (?:left|right|front|back|far|near)\b.*? of)\b",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"[<>{}`\"|\\]+")
