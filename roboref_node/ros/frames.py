@@ -1,0 +1,253 @@
+"""The last pairs of a camera: received on a node and thread of their own, kept as messages, handed out by time."""
+
+# mypy: disable-error-code="no-untyped-call"  (rclpy is marked as typed, but not all of it is)
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from message_filters import ApproximateTimeSynchronizer, SimpleFilter, TimeSynchronizer
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from roboref_node.ros.image import stamp_ns
+from roboref_node.ros.qos import explain_silence, images
+from roboref_node.ros.rgbd import ImageMessage, RgbdPair
+from roboref_node.status import Refused, Status
+
+_QUEUE = 10
+"""Messages per stream that wait for their partner."""
+
+_JUMP_BACK_NS = 1_000_000_000
+"""A stamp that is older than the newest one by more than this means that the camera or the bag started again."""
+
+
+@dataclass(frozen=True)
+class CameraTopics:
+    """Fully resolved topic names, and how the images travel.
+
+    Args:
+        color: Image or, with `color_compressed`, CompressedImage.
+        color_info: CameraInfo of the colour image.
+        depth: Image or, with `depth_compressed`, CompressedImage of the compressedDepth transport.
+        depth_info: CameraInfo of the depth image; nobody needs to publish it when depth is registered.
+        color_compressed: Type of the colour topic.
+        depth_compressed: Type of the depth topic.
+        reliable: Ask for reliable delivery; excludes best-effort publishers.
+    """
+
+    color: str
+    color_info: str
+    depth: str
+    depth_info: str
+    color_compressed: bool = False
+    depth_compressed: bool = False
+    reliable: bool = False
+
+
+class _TakenOnDemand(CallbackGroup):
+    """Keeps a subscription out of every executor: the middleware holds its last message until `_take` asks for it.
+
+    A calibration at 30 Hz would otherwise cost as many wake-ups of Python as the images.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        pass
+
+
+@dataclass
+class _Stream:
+    topic: str
+    count: int = 0
+    last_ns: int = 0
+
+
+class FrameStore:
+    """Ring buffer of the last colour and depth pairs. Callbacks store a reference and return; nothing is decoded here.
+
+    Three ways to ask, as in LeRobot's cameras: `latest` never blocks and refuses what is too old, `at` finds the pair of a
+    stamp, `wait` blocks until there is a fresh pair.
+
+    Args:
+        node: Carries the subscriptions; the caller spins it, alone, in a single-threaded executor on a thread of its own.
+        topics: Where the images come from.
+        slop_s: Largest difference of stamps within a pair, 0 = equal stamps only (``sync_slop_s``).
+        keep: Number of pairs kept (``frame_buffer``).
+        now_ns: Clock against which the age of a frame is taken; simulated time where that is in use.
+    """
+
+    def __init__(self, node: Node, topics: CameraTopics, *, slop_s: float, keep: int, now_ns: Callable[[], int]) -> None:
+        self._node = node
+        self._slop_s = slop_s
+        self._now_ns = now_ns
+        self._qos = images(reliable=topics.reliable)
+        self._pairs: deque[RgbdPair] = deque(maxlen=keep)
+        self._changed = threading.Condition()
+        self._color = _Stream(topics.color)
+        self._depth = _Stream(topics.depth)
+        self._start_pairing()
+        image_type = {False: Image, True: CompressedImage}
+        node.create_subscription(image_type[topics.color_compressed], topics.color, self._on_color, self._qos)
+        node.create_subscription(image_type[topics.depth_compressed], topics.depth, self._on_depth, self._qos)
+        self._infos = {
+            "color": _Calibration(node, topics.color_info, images(reliable=topics.reliable, depth=1)),
+            "depth": _Calibration(node, topics.depth_info, images(reliable=topics.reliable, depth=1)),
+        }
+
+    def color_info(self) -> CameraInfo:
+        """The newest calibration of the colour camera.
+
+        Raises:
+            Refused: NO_CAMERA when none has ever arrived.
+        """
+        info = self._infos["color"].newest()
+        if info is None:
+            raise Refused(Status.NO_CAMERA, f"no camera info: {self._infos['color'].explain()}")
+        return info
+
+    def depth_info(self) -> CameraInfo | None:
+        """The newest calibration of the depth camera; None when none has ever arrived."""
+        return self._infos["depth"].newest()
+
+    def latest(self, max_age_s: float) -> RgbdPair:
+        """The newest pair, at once.
+
+        Raises:
+            Refused: NO_CAMERA when a stream is silent, SYNC_SKEW when both flow but do not pair, FRAME_STALE when the newest
+                pair is older than `max_age_s` (or as far in the future: another clock).
+        """
+        with self._changed:
+            pair = self._pairs[-1] if self._pairs else None
+        now_ns = self._now_ns()
+        if pair is not None and abs(now_ns - pair.stamp_ns) <= max_age_s * 1e9:
+            return pair
+        raise self._refusal(pair, max_age_s, now_ns)
+
+    def at(self, wanted_ns: int, tolerance_s: float) -> RgbdPair:
+        """The pair whose colour stamp is nearest to `wanted_ns`.
+
+        Raises:
+            Refused: NO_CAMERA when there is no pair at all, FRAME_STALE when none lies within `tolerance_s`.
+        """
+        with self._changed:
+            pairs = list(self._pairs)
+        if not pairs:
+            raise self._refusal(None, tolerance_s, self._now_ns())
+        best = min(pairs, key=lambda pair: abs(pair.stamp_ns - wanted_ns))
+        gap_s = abs(best.stamp_ns - wanted_ns) / 1e9
+        if gap_s > tolerance_s:
+            raise Refused(
+                Status.FRAME_STALE,
+                f"no frame at stamp {wanted_ns / 1e9:.3f} s: the nearest of the last {len(pairs)} is {gap_s:.3f} s away "
+                f"(stamp_tolerance_s = {tolerance_s:g}, frame_buffer = {self._pairs.maxlen})",
+                gap_s=gap_s,
+            )
+        return best
+
+    def wait(self, max_age_s: float, timeout_s: float, *, canceled: Callable[[], bool] = lambda: False) -> RgbdPair:
+        """`latest`, but waits up to `timeout_s` (wall clock) for a pair that is fresh enough.
+
+        Raises:
+            Refused: As `latest`, after the timeout; CANCELED.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self.latest(max_age_s)
+            except Refused:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise
+            if canceled():
+                raise Refused(Status.CANCELED, "canceled while waiting for a frame")
+            with self._changed:
+                self._changed.wait(min(left_s, 0.05))
+
+    def _start_pairing(self) -> None:
+        self._filters = (SimpleFilter(), SimpleFilter())
+        if self._slop_s > 0:
+            self._synchronizer = ApproximateTimeSynchronizer(self._filters, _QUEUE, self._slop_s)
+        else:
+            self._synchronizer = TimeSynchronizer(self._filters, _QUEUE)
+        self._synchronizer.registerCallback(self._on_pair)
+
+    def _on_color(self, message: ImageMessage) -> None:
+        self._receive(message, self._color, 0)
+
+    def _on_depth(self, message: ImageMessage) -> None:
+        self._receive(message, self._depth, 1)
+
+    def _receive(self, message: ImageMessage, stream: _Stream, index: int) -> None:
+        now_ns = stamp_ns(message)
+        if now_ns < stream.last_ns - _JUMP_BACK_NS:
+            # The synchronizer drops whatever is older than its queue, so after a restart it would never pair again.
+            with self._changed:
+                self._pairs.clear()
+            self._color.last_ns = self._depth.last_ns = 0
+            self._start_pairing()
+        stream.last_ns = now_ns
+        stream.count += 1
+        self._filters[index].signalMessage(message)
+
+    def _on_pair(self, color: ImageMessage, depth: ImageMessage) -> None:
+        with self._changed:
+            self._pairs.append(RgbdPair(color, depth))
+            self._changed.notify_all()
+
+    def _refusal(self, pair: RgbdPair | None, max_age_s: float, now_ns: int) -> Refused:
+        silent = [stream for stream in (self._color, self._depth) if not stream.count]
+        if silent:
+            reasons = "; ".join(explain_silence(self._node, stream.topic, self._qos) for stream in silent)
+            return Refused(Status.NO_CAMERA, f"no image: {reasons}", topics=[stream.topic for stream in silent])
+        ages_s = {stream.topic: (now_ns - stream.last_ns) / 1e9 for stream in (self._color, self._depth)}
+        if all(abs(age) <= max_age_s for age in ages_s.values()) or pair is None:
+            skew_s = abs(self._color.last_ns - self._depth.last_ns) / 1e9
+            return Refused(
+                Status.SYNC_SKEW,
+                f"colour and depth arrive, but their stamps do not pair: the last two are {skew_s:.4f} s apart, "
+                f"sync_slop_s allows {self._slop_s:g} s",
+                skew_s=skew_s,
+                slop_s=self._slop_s,
+            )
+        topic, age_s = max(ages_s.items(), key=lambda item: abs(item[1]))
+        if now_ns == 0:
+            reason = "use_sim_time is on and no /clock has arrived"
+        elif abs(age_s) > 1e6 or age_s < 0:
+            reason = "image and node live on different clocks: set use_sim_time for simulations and bags, or synchronise the hosts"
+        else:
+            reason = f"max_frame_age_s is {max_age_s:g}; did the camera stop?"
+        when = f"{age_s:.3f} s old" if age_s >= 0 else f"{-age_s:.3f} s in the future"
+        return Refused(Status.FRAME_STALE, f"the newest image of {topic} is {when}: {reason}", age_s=age_s, topic=topic)
+
+
+class _Calibration:
+    """The last CameraInfo of one topic, taken from the middleware when asked for."""
+
+    def __init__(self, node: Node, topic: str, qos: QoSProfile) -> None:
+        self._node, self._topic, self._qos = node, topic, qos
+        self._subscription = node.create_subscription(CameraInfo, topic, lambda _: None, qos, callback_group=_TakenOnDemand())
+        self._last: CameraInfo | None = None
+        self._lock = threading.Lock()
+
+    def newest(self) -> CameraInfo | None:
+        with self._lock, self._subscription.handle as handle:
+            taken = handle.take_message(CameraInfo, False)
+            while taken is not None:
+                self._last = taken[0]
+                taken = handle.take_message(CameraInfo, False)
+            return self._last
+
+    def explain(self) -> str:
+        return explain_silence(self._node, self._topic, self._qos)

@@ -1,0 +1,39 @@
+"""Quality of service of every topic that roboref uses, and why an image topic may stay silent."""
+
+# mypy: disable-error-code="no-untyped-call"  (rclpy is marked as typed, but not all of it is)
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+
+ANSWERS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
+)
+"""Answers and goals. Volatile: a node that starts later must never execute the goal of an earlier question."""
+
+PICTURES = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""Overlay and markers: only looked at, so that a viewer started later still sees the last one."""
+
+LATCHED = PICTURES
+"""Maps and other values that are published once."""
+
+
+def images(*, reliable: bool, depth: int = 5) -> QoSProfile:
+    """Sensor data: best effort matches every camera driver; `reliable` refuses best-effort publishers in exchange for retransmission."""
+    reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=DurabilityPolicy.VOLATILE)
+
+
+def explain_silence(node: Node, topic: str, subscribed: QoSProfile) -> str:
+    """One clause on why nothing arrives on `topic`: nobody publishes, the QoS does not match, or the publisher is quiet."""
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return f"nobody publishes {topic}"
+    for publisher in publishers:
+        compatibility, reason = qos_check_compatible(publisher.qos_profile, subscribed)
+        if compatibility == QoSCompatibility.ERROR:
+            return f"the QoS of {publisher.node_name} on {topic} does not match ({reason.strip()})"
+    return f"{publishers[0].node_name} offers {topic} but nothing arrives"

@@ -1,0 +1,138 @@
+"""A pair of colour and depth messages with their calibrations: turned into a `Frame` when a question asks, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from roboref_node.frame import Frame
+from roboref_node.geometry.camera import CameraModel
+from roboref_node.geometry.depth import check_depth_plausible
+from roboref_node.geometry.transform import Transform
+from roboref_node.ros.camera_info import camera_from_info, check_size
+from roboref_node.ros.image import decode_color, decode_depth_image, stamp_ns
+from roboref_node.status import Refused, Status
+
+ImageMessage: TypeAlias = "Image | CompressedImage"
+
+FindExtrinsics = Callable[[str, str, int], Transform]
+"""``target_from_source`` of two frame names at a stamp in nanoseconds; raises Refused TF_UNAVAILABLE or TF_STALE."""
+
+_SAME_PX = 1e-3
+"""Intrinsics that differ by less belong to one virtual camera: they went through text or float32 on the way."""
+
+
+@dataclass(frozen=True)
+class DepthTrust:
+    """What the user declares about the depth topic.
+
+    Args:
+        near_m: Nearest distance that the sensor reports.
+        far_m: Farthest distance that the sensor reports.
+        aligned: True when the depth image is registered to the colour image even though its frame_id may differ.
+        rectified: True when colour and depth come from rectified topics.
+    """
+
+    near_m: float
+    far_m: float
+    aligned: bool
+    rectified: bool
+
+
+@dataclass(frozen=True)
+class RgbdPair:
+    """Messages of one instant; nothing is decoded yet."""
+
+    color: ImageMessage
+    depth: ImageMessage
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the colour image, nanoseconds."""
+        return stamp_ns(self.color)
+
+    @property
+    def skew_ns(self) -> int:
+        """Stamp of depth minus stamp of colour."""
+        return stamp_ns(self.depth) - self.stamp_ns
+
+    @property
+    def frame_id(self) -> str:
+        """Optical frame of the colour image."""
+        return str(self.color.header.frame_id)
+
+
+def build_frame(
+    pair: RgbdPair,
+    color_info: CameraInfo,
+    depth_info: CameraInfo | None,
+    trust: DepthTrust,
+    find_extrinsics: FindExtrinsics,
+) -> Frame:
+    """The core's view of a pair; colour and depth are decoded when the core first looks at them.
+
+    Depth counts as registered when both images name the same frame, or the topic is declared aligned, *and* size and
+    intrinsics agree. Otherwise it has a camera of its own, placed by TF at the stamp of the depth image.
+
+    Raises:
+        Refused: NO_CAMERA when a calibration is missing or belongs to another image size, BAD_REQUEST when it is unusable,
+            TF_UNAVAILABLE or TF_STALE when the extrinsics of an unregistered depth camera are.
+    """
+    if not pair.frame_id:
+        raise Refused(Status.BAD_REQUEST, "the colour image has no frame_id: set the camera driver's frame name")
+    camera = camera_from_info(color_info, rectified=trust.rectified)
+    _check_raw_size(pair.color, camera, "colour")
+    same_frame = pair.depth.header.frame_id in ("", pair.frame_id)
+    if depth_info is None:
+        if not (same_frame or trust.aligned):
+            raise Refused(
+                Status.NO_CAMERA,
+                f"depth comes in {pair.depth.header.frame_id}, colour in {pair.frame_id}, and there is no depth camera info",
+            )
+        depth_camera = camera
+    else:
+        depth_camera = camera_from_info(depth_info, rectified=trust.rectified)
+    _check_raw_size(pair.depth, depth_camera, "depth")
+    registered = (same_frame or trust.aligned) and _same_camera(camera, depth_camera)
+    color_from_depth = None
+    if not registered:
+        depth_frame = str(pair.depth.header.frame_id)
+        color_from_depth = Transform.identity() if same_frame else find_extrinsics(pair.frame_id, depth_frame, stamp_ns(pair.depth))
+    return Frame(
+        rgb_source=lambda: _checked_color(pair.color, camera),
+        depth_source=lambda: _checked_depth(pair.depth, depth_camera, trust),
+        camera=camera,
+        stamp_ns=pair.stamp_ns,
+        frame_id=pair.frame_id,
+        depth_camera=None if registered else depth_camera,
+        color_from_depth=color_from_depth,
+    )
+
+
+def _same_camera(a: CameraModel, b: CameraModel) -> bool:
+    sizes = (a.width, a.height) == (b.width, b.height)
+    return sizes and bool(np.allclose([a.fx, a.fy, a.cx, a.cy], [b.fx, b.fy, b.cx, b.cy], rtol=0.0, atol=_SAME_PX))
+
+
+def _check_raw_size(message: ImageMessage, camera: CameraModel, what: str) -> None:
+    if isinstance(message, Image):
+        check_size(camera, width=int(message.width), height=int(message.height), what=what)
+
+
+def _checked_color(message: ImageMessage, camera: CameraModel) -> NDArray[np.uint8]:
+    rgb = decode_color(message)
+    check_size(camera, width=rgb.shape[1], height=rgb.shape[0], what="colour")
+    return rgb
+
+
+def _checked_depth(message: ImageMessage, camera: CameraModel, trust: DepthTrust) -> NDArray[np.float32]:
+    depth_m = decode_depth_image(message)
+    check_size(camera, width=depth_m.shape[1], height=depth_m.shape[0], what="depth")
+    encoding = message.encoding if isinstance(message, Image) else message.format
+    check_depth_plausible(depth_m, trust.near_m, trust.far_m, encoding)
+    return depth_m
