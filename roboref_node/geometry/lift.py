@@ -1,0 +1,348 @@
+"""From a pixel to a point on a surface, with its normal and uncertainty, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from roboref_node.geometry import surface_fit
+from roboref_node.geometry.camera import CameraModel, DistortionModel
+from roboref_node.geometry.depth import DepthNoise
+from roboref_node.geometry.transform import Transform
+from roboref_node.status import Refused, Status
+
+if TYPE_CHECKING:
+    from roboref_node.frame import Frame
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LiftSettings:
+    """What counts as one surface.
+
+    Args:
+        window_radius_px: Half side of the window that is looked at.
+        noise: Depth noise of the sensor.
+        pixel_sigma_px: Standard deviation of the asked pixel along each axis.
+        max_hole_px: A pixel without depth is filled from its surface when a known pixel is this near and the surface
+            surrounds it.
+        min_inliers: Fewest pixels of a surface.
+        edge_step_m: Smallest depth step to a neighbouring pixel that counts as another surface.
+        max_incidence_rad: Largest angle between ray and normal; a smear between two surfaces looks like a steeper one.
+        min_curvature_radius_m: Tightest curve of a surface that is still followed.
+        patch_sigmas, seed_sigmas, grow_sigmas: Tolerances in noise standard deviations for the first patch, the asked pixel
+            and the pixels that join it.
+        lateral_px: Jitter of the depth image along its rows and columns.
+        search_radius_px: How far a refusal looks for the nearest pixel that would have been accepted.
+    """
+
+    window_radius_px: int = 7
+    noise: DepthNoise = field(default_factory=DepthNoise)
+    pixel_sigma_px: float = 0.5
+    max_hole_px: float = 2.5
+    min_inliers: int = 12
+    edge_step_m: float = 0.008
+    max_incidence_rad: float = 1.40
+    min_curvature_radius_m: float = 0.02
+    patch_sigmas: float = 1.8
+    seed_sigmas: float = 4.0
+    grow_sigmas: float = 3.5
+    lateral_px: float = 0.15
+    search_radius_px: int = 24
+
+    def __post_init__(self) -> None:
+        if not 4 <= self.window_radius_px <= 20:
+            raise Refused(Status.BAD_REQUEST, f"lift.window_radius_px = {self.window_radius_px} is not within 4 .. 20")
+        for name in ("min_inliers", "edge_step_m", "max_incidence_rad", "min_curvature_radius_m", "patch_sigmas", "seed_sigmas", "grow_sigmas"):
+            if not getattr(self, name) > 0:
+                raise Refused(Status.BAD_REQUEST, f"lift.{name} = {getattr(self, name)} must be positive")
+        if not self.pixel_sigma_px >= 0:
+            raise Refused(Status.BAD_REQUEST, f"lift.pixel_sigma_px = {self.pixel_sigma_px} must not be negative")
+
+
+@dataclass(frozen=True, eq=False)
+class SurfacePoint:
+    """A pixel lifted to the surface it shows, in the colour optical frame.
+
+    Args:
+        pixel_uv: Asked pixel, shape (2,).
+        position_m: Point exactly on the asked ray, shape (3,).
+        normal: Unit normal towards the camera, shape (3,).
+        covariance_m2: Covariance of the position from pixel and depth uncertainty, shape (3, 3).
+        inliers: Pixels of the surface in the window.
+        spread_m: Range of depth that these pixels cover.
+        plane_rms_m: Root mean square distance of their readings from the fitted surface along the rays.
+        region: The window's pixels that belong to the surface, bool (S, S); None for a point that was not fitted.
+        region_origin_uv: Column and row of the first pixel of `region`; may lie outside the image.
+        filled: True when the asked pixel itself had no depth.
+    """
+
+    pixel_uv: FloatArray
+    position_m: FloatArray
+    normal: FloatArray
+    covariance_m2: FloatArray
+    inliers: int
+    spread_m: float
+    plane_rms_m: float
+    region: BoolArray | None = None
+    region_origin_uv: tuple[int, int] = (0, 0)
+    filled: bool = False
+
+
+def lift(frame: Frame, uv_px: tuple[float, float] | ArrayLike, settings: LiftSettings | None = None) -> SurfacePoint:
+    """Lift one pixel of the colour image.
+
+    Args:
+        frame: Colour and depth; unregistered depth is reprojected around the asked ray only.
+        uv_px: Pixel of the colour image, shape (2,).
+        settings: What counts as one surface.
+
+    Raises:
+        Refused: OUT_OF_IMAGE; NO_DEPTH with ``nearest_px`` (the nearest pixel that would be accepted, or None); DEPTH_EDGE
+            with ``depths_m`` (the competing surfaces, near first) and ``nearest_px``.
+    """
+    result = lift_many(frame, np.asarray(uv_px, dtype=np.float64).reshape(1, 2), settings)[0]
+    if isinstance(result, Refused):
+        raise result
+    return result
+
+
+def lift_many(frame: Frame, uvs_px: ArrayLike, settings: LiftSettings | None = None) -> list[SurfacePoint | Refused]:
+    """Lift many pixels at once, shape (N, 2); a pixel that `lift` would refuse yields the `Refused` in its place."""
+    settings = settings or _DEFAULT
+    uv = np.asarray(uvs_px, dtype=np.float64).reshape(-1, 2)
+    if not frame.is_registered:
+        from roboref_node.geometry.registration import lift_unregistered
+
+        return [lift_unregistered(frame, pixel, settings) for pixel in uv]
+    return lift_depth(frame.depth_m, frame.camera, uv, settings)
+
+
+_DEFAULT = LiftSettings()
+
+
+def lift_depth(
+    depth_m: NDArray[np.float32], camera: CameraModel, uv: FloatArray, settings: LiftSettings, *, search: bool = True
+) -> list[SurfacePoint | Refused]:
+    """`lift_many` on a depth image that is registered to its camera.
+
+    Args:
+        depth_m: Float32 (H, W) in metres.
+        camera: Its camera.
+        uv: Pixels, shape (N, 2).
+        settings: What counts as one surface.
+        search: Whether refusals look for the nearest acceptable pixel.
+    """
+    if depth_m.shape != (camera.height, camera.width):
+        raise Refused(
+            Status.BAD_REQUEST,
+            f"the depth image is {depth_m.shape[1]}x{depth_m.shape[0]}, its camera {camera.width}x{camera.height}; "
+            "unregistered depth needs its own camera and extrinsics",
+        )
+    inside = camera.contains(uv)
+    if not inside.all():
+        results: list[SurfacePoint | Refused] = [_outside(pixel, camera) for pixel in uv]
+        if inside.any():
+            for index, result in zip(np.flatnonzero(inside), lift_depth(depth_m, camera, uv[inside], settings, search=search), strict=True):
+                results[int(index)] = result
+        return results
+    table = surface_fit.stencil(settings.window_radius_px)
+    pixel = np.rint(uv).astype(np.int64)
+    pixel[:, 0] = np.minimum(pixel[:, 0], camera.width - 1)
+    pixel[:, 1] = np.minimum(pixel[:, 1], camera.height - 1)
+    rays = camera.rays(uv)
+    if camera.distortion_model is DistortionModel.NONE:
+        fraction = pixel - uv
+        x, y = table.du + fraction[:, :1], table.dv + fraction[:, 1:]
+    else:
+        x, y = _undistorted_window(camera, pixel, rays, table)
+    z = surface_fit.gather(depth_m, pixel[:, 0], pixel[:, 1], table)
+    win = surface_fit.make_windows(z, x, y, table)
+    w_ref = np.where(np.isnan(win.w_ref), 1.0, win.w_ref)
+    sigma_w = settings.noise.sigma_m(1.0 / w_ref) * w_ref * w_ref
+    limits = surface_fit.FitLimits(
+        sigma_w=sigma_w,
+        patch_sigmas=settings.patch_sigmas,
+        seed_sigmas=settings.seed_sigmas,
+        grow_sigmas=settings.grow_sigmas,
+        edge_w=settings.edge_step_m * w_ref * w_ref,
+        lateral_px=settings.lateral_px,
+        # Sagitta r^2 / (2 R) of a sphere of radius R, seen r = px z / f off the axis, as inverse depth.
+        curvature_w=0.5 / (settings.min_curvature_radius_m * camera.fx * camera.fx),
+        max_hole_px=settings.max_hole_px,
+        min_patch=settings.min_inliers,
+    )
+    fits = surface_fit.fit_surfaces(win, limits, table)
+
+    w = np.maximum(w_ref + fits.w, 1e-6)
+    depth = 1.0 / w
+    # The tangent plane is gradient . X = 1.
+    gradient = np.empty((len(uv), 3))
+    gradient[:, 0], gradient[:, 1] = fits.slope[:, 0] * camera.fx, fits.slope[:, 1] * camera.fy
+    gradient[:, 2] = w - gradient[:, 0] * rays[:, 0] - gradient[:, 1] * rays[:, 1]
+    steepness = np.sqrt(np.einsum("ij,ij->i", gradient, gradient))
+    cosine = w / (steepness * np.sqrt(np.einsum("ij,ij->i", rays, rays)))
+    good = fits.consistent & (fits.inliers >= settings.min_inliers) & (cosine >= np.cos(settings.max_incidence_rad))
+    position = rays * depth[:, None]
+    covariance = _covariances(camera, uv, rays, depth, gradient, fits.noise**2 * fits.unit_variance, settings.pixel_sigma_px)
+    normal = gradient / -steepness[:, None]
+    member_w = np.where(fits.region, win.w, fits.w[:, None]) + w_ref[:, None]
+    spread = 1.0 / np.maximum(member_w.min(axis=1), 1e-6) - 1.0 / np.maximum(member_w.max(axis=1), 1e-6)
+    rms = fits.rms * depth * depth
+    side = 2 * table.radius + 1
+    out: list[SurfacePoint | Refused] = []
+    for i in range(len(uv)):
+        if good[i]:
+            out.append(
+                SurfacePoint(
+                    pixel_uv=uv[i],
+                    position_m=position[i],
+                    normal=normal[i],
+                    covariance_m2=covariance[i],
+                    inliers=int(fits.inliers[i]),
+                    spread_m=float(spread[i]),
+                    plane_rms_m=float(rms[i]),
+                    region=fits.region[i].reshape(side, side),
+                    region_origin_uv=(int(pixel[i, 0]) - table.radius, int(pixel[i, 1]) - table.radius),
+                    filled=bool(win.hole_px[i] > 0),
+                )
+            )
+        else:
+            nearest = _nearest_accepted(depth_m, camera, uv[i], settings) if search else None
+            out.append(_refusal(uv[i], z[i], win, fits, i, float(np.degrees(np.arccos(min(1.0, cosine[i])))), settings, table, nearest))
+    return out
+
+
+@lru_cache(maxsize=4)
+def ray_map(camera: CameraModel) -> NDArray[np.float32]:
+    """Rays (x, y) of all pixels of a distorted camera, float32 (H, W, 2), NaN outside the lens model; computed once."""
+    v, u = np.mgrid[0 : camera.height, 0 : camera.width]
+    out = camera.rays(np.stack([u, v], axis=-1))[..., :2].astype(np.float32)
+    out.setflags(write=False)
+    return out
+
+
+def _undistorted_window(
+    camera: CameraModel, pixel: NDArray[np.int64], rays: FloatArray, table: surface_fit.Stencil
+) -> tuple[FloatArray, FloatArray]:
+    columns = np.clip(pixel[:, :1] + table.du.astype(np.int64), 0, camera.width - 1)
+    rows = np.clip(pixel[:, 1:] + table.dv.astype(np.int64), 0, camera.height - 1)
+    window = np.nan_to_num(ray_map(camera)[rows, columns].astype(np.float64), nan=10.0)
+    return (window[..., 0] - rays[:, :1]) * camera.fx, (window[..., 1] - rays[:, 1:2]) * camera.fy
+
+
+def _covariances(
+    camera: CameraModel, uv: FloatArray, rays: FloatArray, depth: FloatArray, gradient: FloatArray, variance_w: FloatArray, pixel_sigma_px: float
+) -> FloatArray:
+    """Depth noise along the ray plus pixel noise along the tangent plane: moving the pixel slides the point on the surface."""
+    along = rays * (depth * depth * np.sqrt(variance_w))[:, None]
+    total = along[:, :, None] * along[:, None, :]
+    if pixel_sigma_px > 0:
+        if camera.distortion_model is DistortionModel.NONE:
+            turn = np.zeros((len(uv), 3, 2))
+            turn[:, 0, 0], turn[:, 1, 1] = 1.0 / camera.fx, 1.0 / camera.fy
+        else:
+            step = 0.25
+            shifted = camera.rays(uv[:, None] + np.array([[step, 0.0], [0.0, step]]))
+            turn = np.nan_to_num((shifted - rays[:, None]) / step).transpose(0, 2, 1)
+        # d(r / (g . r)) = z (dr - r z (g . dr)).
+        slide = depth[:, None, None] * (turn - rays[:, :, None] * (depth[:, None] * (gradient[:, None] @ turn)[:, 0])[:, None])
+        slide *= pixel_sigma_px
+        total = total + slide @ slide.transpose(0, 2, 1)
+    return np.asarray(total)
+
+
+def _outside(pixel: FloatArray, camera: CameraModel) -> Refused:
+    u, v = float(pixel[0]), float(pixel[1])
+    if -0.5 <= u < camera.width - 0.5 and -0.5 <= v < camera.height - 0.5:
+        sentence = f"pixel ({u:.1f}, {v:.1f}) lies beyond the range where the {camera.distortion_model.value} lens model is one-to-one"
+    else:
+        sentence = f"pixel ({u:.1f}, {v:.1f}) lies outside the {camera.width}x{camera.height} image"
+    return Refused(Status.OUT_OF_IMAGE, sentence, pixel=[u, v], width=camera.width, height=camera.height)
+
+
+def _nearest_accepted(depth_m: NDArray[np.float32], camera: CameraModel, pixel: FloatArray, settings: LiftSettings) -> list[float] | None:
+    """The nearest pixel, of a star of 16 directions, that would be accepted."""
+    radii = np.unique(np.geomspace(2, max(settings.search_radius_px, 2), 9).round())
+    angles = np.arange(16) * (np.pi / 8)
+    star = pixel + (radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)).reshape(-1, 2)
+    star = np.rint(star)
+    star = star[camera.contains(star)]
+    if not len(star):
+        return None
+    results = lift_depth(depth_m, camera, star, settings, search=False)
+    return next(([float(c) for c in uv] for uv, result in zip(star, results, strict=True) if isinstance(result, SurfacePoint)), None)
+
+
+def _refusal(
+    uv: FloatArray,
+    z: NDArray[np.float32],
+    win: surface_fit.Windows,
+    fits: surface_fit.SurfaceFits,
+    i: int,
+    incidence_deg: float,
+    settings: LiftSettings,
+    table: surface_fit.Stencil,
+    nearest: list[float] | None,
+) -> Refused:
+    where = f"pixel ({uv[0]:.1f}, {uv[1]:.1f})"
+    hint = "" if nearest is None else f"; ({nearest[0]:.0f}, {nearest[1]:.0f}) would do"
+    if win.hole_px[i] > 0:
+        near = win.hole_px[i]
+        reason = (
+            f"the nearest known pixel is {near:.1f} px away, lift.max_hole_px = {settings.max_hole_px:g}"
+            if near > settings.max_hole_px
+            else "the known pixels around it do not form one surface that encloses it"
+        )
+        return Refused(Status.NO_DEPTH, f"{where} has no depth and {reason}{hint}", nearest_px=nearest, pixel=[float(uv[0]), float(uv[1])])
+    inner = z[(np.maximum(abs(table.du), abs(table.dv)) <= 3) & win.known[i]]
+    near_m, far_m = (float(q) for q in np.quantile(inner, [0.1, 0.9]))
+    if fits.consistent[i] and fits.inliers[i] >= settings.min_inliers:
+        reason = f"the surface is seen at {incidence_deg:.0f} degrees, lift.max_incidence_rad = {settings.max_incidence_rad:g}"
+    elif fits.consistent[i]:
+        reason = f"only {int(fits.inliers[i])} pixels belong to its surface, lift.min_inliers = {settings.min_inliers}"
+    else:
+        reason = f"surfaces at {near_m:.3f} m and {far_m:.3f} m compete (lift.edge_step_m = {settings.edge_step_m:g})"
+    return Refused(
+        Status.DEPTH_EDGE,
+        f"{where} lies on a depth edge: {reason}{hint}",
+        depths_m=[near_m, far_m],
+        nearest_px=nearest,
+        pixel=[float(uv[0]), float(uv[1])],
+    )
+
+
+def covariance_in_target(
+    target_from_source: Transform, point_m: ArrayLike, covariance_m2: ArrayLike, *, rotation_sigma_rad: float, translation_sigma_m: float
+) -> FloatArray:
+    """Covariance of a point after an uncertain transform.
+
+    Rotation errors act about the source frame's origin (the camera), so a far point moves more:
+    C = R C R^T + s_t^2 I + s_r^2 (|q|^2 I - q q^T) with q = R p.
+
+    Args:
+        target_from_source: The transform.
+        point_m: The point in the source frame, shape (3,).
+        covariance_m2: Its covariance in the source frame, shape (3, 3).
+        rotation_sigma_rad: Standard deviation of the rotation about each axis.
+        translation_sigma_m: Standard deviation of the translation along each axis.
+
+    Returns:
+        Covariance in the target frame, shape (3, 3).
+    """
+    arm = target_from_source.rotate(point_m)
+    lever = float(arm @ arm) * np.eye(3) - np.outer(arm, arm)
+    turned = target_from_source.rotate_covariance(covariance_m2)
+    return np.asarray(turned + translation_sigma_m**2 * np.eye(3) + rotation_sigma_rad**2 * lever)
+
+
+def accepted(results: Sequence[SurfacePoint | Refused]) -> list[SurfacePoint]:
+    """The points of a `lift_many` result that were not refused."""
+    return [result for result in results if isinstance(result, SurfacePoint)]
