@@ -1,0 +1,75 @@
+"""``roboref``: one command, one module per subcommand, each imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from typing import NamedTuple
+
+from roboref_node import __version__
+
+
+class Command(NamedTuple):
+    """A subcommand: its module in `roboref_node.commands`, one line of help, and whether it needs ROS 2."""
+
+    module: str
+    summary: str
+    needs_ros: bool = False
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("demo", "simulated cell and refer node as processes over DDS, one question each way, overlay and truth", True),
+    "refer": Command("refer", "one question about image files: colour, depth, camera"),
+    "record": Command("record", "record the simulated cell, or any camera, into a rosbag2", True),
+    "replay": Command("replay", "the same pipeline on a rosbag, without a ROS graph, against a golden file"),
+    "bench": Command("bench", "measure: pointing, lift, ingest, e2e, model"),
+    "train": Command("train", "render scenes and train the nano"),
+    "convert": Command("convert", "turn a published RoboRefer checkpoint into one self-contained folder"),
+    "serve": Command("serve", "the model over HTTP: RoboRefer's API and an OpenAI-compatible one"),
+    "import-pcd": Command("import_pcd", "turn an organised point cloud into image files or a bag"),
+    "doctor": Command("doctor", "what is wrong with this machine or this robot, and the command that fixes it"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The top-level parser; a subcommand's own arguments are added by `main` once it is known."""
+    parser = argparse.ArgumentParser(prog="roboref", description="A sentence becomes a goal pose that a robot can execute.")
+    parser.add_argument("--version", action="version", version=f"roboref {__version__}")
+    lines = [f"  {name:<11} {c.summary}{' (needs ROS 2)' if c.needs_ros else ''}" for name, c in COMMANDS.items()]
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "commands:\n" + "\n".join(lines) + "\n\n`roboref COMMAND --help` tells a command's arguments."
+    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="one of the commands below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; returns its exit status.
+
+    Args:
+        argv: Arguments without the program name; None takes those of the process.
+    """
+    top = build_parser().parse_args(argv)
+    command = COMMANDS[top.command]
+    if command.needs_ros and importlib.util.find_spec("rclpy") is None:
+        print(
+            f"roboref {top.command} needs ROS 2 (rclpy is not importable): source your distribution's setup.bash, or `make setup` and `. ./env.sh`.\n"
+            f"Without ROS these work: {', '.join(n for n, c in COMMANDS.items() if not c.needs_ros)}.",
+            file=sys.stderr,
+        )
+        return 3
+    module = importlib.import_module(f"roboref_node.commands.{command.module}")
+    parser = argparse.ArgumentParser(prog=f"roboref {top.command}", description=command.summary[0].upper() + command.summary[1:] + ".")
+    module.add_arguments(parser)
+    try:
+        return int(module.run(parser.parse_args(top.arguments)) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

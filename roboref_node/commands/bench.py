@@ -1,0 +1,41 @@
+"""``roboref bench NAME``: one module per benchmark; ``--json`` prints exactly one JSON object as the last line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+
+BENCHMARKS = {
+    "pointing": "success of the pointing model on simulated scenes it has never seen, by kind of question",
+    "lift": "pixel to 3D: time and error, against three other ways to do it",
+    "ingest": "CPU of the idle refer node against a bare subscription (needs ROS 2)",
+    "e2e": "instruction to goal over DDS without the model's time (needs ROS 2)",
+    "model": "time and memory of the model, by stage",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the benchmark's name; its own arguments follow it."""
+    lines = [f"  {name:<9} {text}" for name, text in BENCHMARKS.items()]
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "benchmarks:\n" + "\n".join(lines)
+    parser.add_argument("name", choices=list(BENCHMARKS), metavar="NAME")
+    parser.add_argument(
+        "arguments", nargs=argparse.REMAINDER, help="arguments of the benchmark; --json for one JSON object as the last line"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one benchmark and print what it returns."""
+    module = importlib.import_module(f"roboref_node.evaluation.bench_{args.name}")
+    parser = argparse.ArgumentParser(prog=f"roboref bench {args.name}", description=BENCHMARKS[args.name])
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    module.add_arguments(parser)
+    options = parser.parse_args(args.arguments)
+    result = module.run(options)
+    sys.stdout.flush()
+    if options.json:
+        print(json.dumps(result))
+    return 0

@@ -1,0 +1,1 @@
+"""Training of pointing models: data on disk, packing, objectives, optimisation."""

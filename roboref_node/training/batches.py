@@ -1,0 +1,244 @@
+"""Batches of packed scenes: question mix, augmentation, and questions laid into slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+from transformers import PreTrainedTokenizerFast
+
+from roboref_node.sim.scene import COLOURS, SHAPES
+from roboref_node.synth.language import UNKNOWN_NOUNS
+from roboref_node.synth.questions import KINDS, Asker, Question
+from roboref_node.synth.view import SceneView
+from roboref_node.training.packing import IGNORED, PackedScene, Packer, dense_labels, mask_coverage
+from roboref_node.training.scenes import SceneStore
+
+MIX = {
+    "attribute": 0.16, "size": 0.07, "ordinal": 0.10, "relative": 0.12, "between": 0.06, "distance": 0.07, "height": 0.06,
+    "closest_to": 0.08, "multi_step": 0.05, "free_space": 0.10, "free_between": 0.05, "container": 0.03, "absent": 0.07,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What a batch holds.
+
+    Args:
+        scenes: Scenes per batch.
+        questions: Questions per scene.
+        image_size: Side of the model's input.
+        patch_grid: Side of the tower's patch grid.
+        token_grid: Side of the projected token grid.
+        drop_depth: Share of the batches without depth.
+        canonical: Share of the scenes whose questions use the canonical wording.
+        think: Share of the questions with references that are answered step by step.
+    """
+
+    scenes: int = 8
+    questions: int = 21
+    image_size: int = 160
+    patch_grid: int = 20
+    token_grid: int = 10
+    drop_depth: float = 0.22
+    canonical: float = 0.35
+    think: float = 0.9
+
+
+@dataclass(eq=False)
+class Batch:
+    """Tensors of one step; B scenes, L tokens behind the media, N supervised positions."""
+
+    rgb: Tensor
+    depth: Tensor | None
+    tokens: Tensor
+    question: Tensor
+    position: Tensor
+    label: Tensor
+    coordinate: Tensor
+    pointer: Tensor
+    pointer_target: Tensor
+    dense: Tensor
+    words: Tensor
+    masks: list[list[NDArray[np.bool_]]]
+    kinds: list[list[str]]
+
+
+def normalise(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 (B, S, S, 3) to float (B, 3, S, S) in [-1, 1], SigLIP's normalisation."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 127.5 - 1.0
+
+
+def augment_rgb(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Exposure, white balance, gamma and sensor noise."""
+    x = rgb.astype(np.float32) / 255.0
+    x = x ** rng.uniform(0.8, 1.25) * rng.uniform(0.75, 1.2) * rng.uniform(0.94, 1.06, size=3).astype(np.float32)
+    x = x + rng.normal(0.0, rng.uniform(0.0, 0.03), size=x.shape).astype(np.float32)
+    return np.asarray(np.clip(x * 255.0, 0, 255), dtype=np.uint8)
+
+
+def augment_depth(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Sensor noise, holes along depth edges and dropped-out patches, as they look after area-averaging."""
+    x = image.astype(np.float32)
+    x += rng.normal(0.0, rng.uniform(0.0, 2.5), size=x.shape).astype(np.float32)
+    step = np.maximum(np.abs(np.diff(x, axis=0, prepend=x[:1])), np.abs(np.diff(x, axis=1, prepend=x[:, :1])))
+    x[step > 10.0] *= 1.0 - rng.uniform(0.0, 0.9) * rng.random(int((step > 10.0).sum()), dtype=np.float32)
+    if rng.random() < 0.3:
+        side = image.shape[0]
+        for _ in range(int(rng.integers(1, 4))):
+            v, u = rng.integers(0, side, size=2)
+            height, width = rng.integers(2, side // 8, size=2)
+            x[v : v + height, u : u + width] = 0.0
+    return np.asarray(np.clip(x, 0, 255), dtype=np.uint8)
+
+
+def draw_questions(
+    view: SceneView, rng: np.random.Generator, count: int, *, canonical: bool, mix: dict[str, float], vocabulary_unknown: float = 0.7
+) -> list[Question]:
+    """Up to `count` questions in the proportions of `mix`."""
+
+    def unknown_word() -> str:
+        return "zzz" if rng.random() < vocabulary_unknown else UNKNOWN_NOUNS[int(rng.integers(len(UNKNOWN_NOUNS)))]
+
+    asker = Asker(view, rng, canonical=canonical, unknown_word=unknown_word)
+    names = list(mix)
+    weights = np.array([mix[n] for n in names])
+    found: list[Question] = []
+    for kind in rng.choice(len(names), size=3 * count, p=weights / weights.sum()):
+        question = asker.ask(names[kind])
+        if question is not None:
+            found.append(question)
+        if len(found) == count:
+            break
+    return found
+
+
+class PackedBatches(IterableDataset[Batch]):
+    """Endless batches, deterministic by seed and worker.
+
+    Args:
+        store: Rendered scenes.
+        tokenizer: Nano tokenizer.
+        settings: Batch size and mix.
+        seed: Seed of the whole stream.
+        start: Number of batches to skip per worker, for resuming.
+        attribute_batches: The first batches ask mostly for attributes.
+        epochless: Draw scenes at random.
+    """
+
+    def __init__(
+        self, store: SceneStore, tokenizer: PreTrainedTokenizerFast, settings: BatchSettings, seed: int, *, start: int = 0,
+        attribute_batches: int = 0,
+    ) -> None:  # fmt: skip
+        self.store = store
+        self.settings = settings
+        self.seed = seed
+        self.start = start
+        self.attribute_batches = attribute_batches
+        self.packer = Packer(tokenizer, settings.token_grid)
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        stride, number = (worker.num_workers, worker.id) if worker else (1, 0)
+        step = self.start + number
+        while True:
+            yield self.batch(step)
+            step += stride
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one training step; the same step always gives the same batch."""
+        rng = np.random.default_rng([self.seed, step])
+        s = self.settings
+        mix = {**MIX, "attribute": 2.0} if step < self.attribute_batches else MIX
+        scenes = [self.store[int(i)] for i in rng.choice(len(self.store), size=s.scenes, replace=False)]
+        packed: list[PackedScene] = []
+        asked: list[list[Question]] = []
+        for scene in scenes:
+            questions = draw_questions(scene.view, rng, s.questions, canonical=rng.random() < s.canonical, mix=mix)
+            while not questions:
+                questions = draw_questions(scene.view, rng, 1, canonical=True, mix={"absent": 1.0})
+            packed.append(self.packer.pack(scene.view, questions, rng, think=s.think))
+            asked.append(questions)
+        rgb = np.stack([augment_rgb(scene.rgb, rng) for scene in scenes])
+        depth = np.repeat(np.stack([augment_depth(scene.depth_image, rng) for scene in scenes])[..., None], 3, axis=-1)
+        drop = rng.random() < s.drop_depth
+        dense = np.stack([dense_labels(x.view, s.patch_grid, x.depth_image) for x in scenes])
+        words = np.stack([patch_words(x.view, s.token_grid) for x in scenes])
+        return collate(packed, normalise(rgb), None if drop else normalise(depth), dense, words, asked)
+
+
+def patch_words(view: SceneView, grid: int) -> NDArray[np.float32]:
+    """Which shape and colour words describe each projected token, (grid * grid, shapes + colours)."""
+    words = np.zeros((grid * grid, len(SHAPES) + len(COLOURS)), dtype=np.float32)
+    for item in view.present:
+        seen = mask_coverage(view.rendered.instance == item.index, grid) > 0.06
+        words[seen, SHAPES.index(item.shape)] = 1.0
+        words[seen, len(SHAPES) + COLOURS.index(item.colour)] = 1.0
+    return words
+
+
+SLOT = 48
+
+
+def collate(
+    packed: list[PackedScene], rgb: Tensor, depth: Tensor | None, dense: NDArray[np.int64], words: NDArray[np.float32],
+    asked: list[list[Question]],
+) -> Batch:  # fmt: skip
+    """Lay the questions of each scene into slots of `SLOT` tokens, and pad to one number of slots."""
+    layouts = [_slots(p.question) for p in packed]
+    length = SLOT * max(int(places.max()) // SLOT + 1 for places in layouts)
+
+    def padded(name: str, value: float) -> Tensor:
+        rows = []
+        for scene, places in zip(packed, layouts, strict=True):
+            source = getattr(scene, name)
+            row = np.full(length, value, dtype=source.dtype)
+            row[places] = source
+            rows.append(row)
+        return torch.from_numpy(np.stack(rows))
+
+    offset = np.cumsum([0] + [len(p.pointer_target) for p in packed])
+    pointer = padded("pointer", -1)
+    for row, first in enumerate(offset[:-1]):
+        pointer[row][pointer[row] >= 0] += int(first)
+    return Batch(
+        rgb=rgb,
+        depth=depth,
+        tokens=padded("tokens", 0),
+        question=padded("question", -1),
+        position=padded("position", 0),
+        label=padded("label", IGNORED),
+        coordinate=padded("coordinate", np.nan),
+        pointer=pointer,
+        pointer_target=torch.from_numpy(np.concatenate([p.pointer_target for p in packed])),
+        dense=torch.from_numpy(dense),
+        words=torch.from_numpy(words),
+        masks=[[q.mask for q in questions] for questions in asked],
+        kinds=[[q.kind for q in questions] for questions in asked],
+    )
+
+
+def _slots(question: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Place of each token: whole questions, longest first, into the first slot with room.
+
+    Raises:
+        ValueError: A question is longer than a slot.
+    """
+    starts = np.flatnonzero(np.diff(question, prepend=-1))
+    lengths = np.diff(starts, append=question.size)
+    if lengths.max() > SLOT:
+        raise ValueError(f"a question has {lengths.max()} tokens, a slot holds {SLOT}")
+    used: list[int] = []
+    places = np.zeros(question.size, dtype=np.int64)
+    for i in np.argsort(-lengths, kind="stable"):
+        slot = next((s for s, n in enumerate(used) if n + lengths[i] <= SLOT), len(used))
+        if slot == len(used):
+            used.append(0)
+        places[starts[i] : starts[i] + lengths[i]] = slot * SLOT + used[slot] + np.arange(lengths[i])
+        used[slot] += int(lengths[i])
+    return places

@@ -1,0 +1,258 @@
+"""The nano's training run: dense pre-training of the towers, then language with fading auxiliary losses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerFast
+
+from roboref_node.model.config import RoboReferConfig
+from roboref_node.model.modeling import RoboReferModel
+from roboref_node.sim.scene import COLOURS, SHAPES
+from roboref_node.training import objectives
+from roboref_node.training.batches import SLOT, Batch, BatchSettings, PackedBatches
+from roboref_node.training.optimisers import MuonAdamW, cosine, count_parameters
+from roboref_node.training.packed_attention import PACKED_ATTENTION, slot_mask
+from roboref_node.training.packing import IGNORED
+from roboref_node.training.scenes import SceneStore
+from roboref_node.training.vocabulary import DEPTH, END, IMAGE, CoordinateTokens, build_tokenizer
+
+RGB_PARTS = (True, True, True, False)
+DEPTH_PARTS = (True, False, True, True)
+
+
+@dataclass(frozen=True)
+class NanoRecipe:
+    """Everything that decides the result of a run.
+
+    Args:
+        pretrain_steps: Steps of the towers alone.
+        steps: Steps of the whole model.
+        attribute_steps: The first of these ask mostly for attributes.
+        muon_lr, adamw_lr: Peak learning rates.
+        warm_up: Steps of linear warm-up, in both phases.
+        auxiliary: Weight of the auxiliary losses, from and to.
+        seed: Seed of the initial weights and of the data.
+        threads: Threads of torch; more than one collapses on a busy machine.
+        workers: Processes that prepare batches; 0 = none.
+        save_every, log_every: In steps.
+        model: Overrides of `RoboReferConfig.nano`.
+        batch: Batch settings.
+    """
+
+    pretrain_steps: int = 500
+    steps: int = 5000
+    attribute_steps: int = 600
+    muon_lr: float = 2e-3
+    adamw_lr: float = 1e-3
+    warm_up: int = 100
+    auxiliary: tuple[float, float] = (0.5, 0.08)
+    seed: int = 0
+    threads: int = 1
+    workers: int = 1
+    save_every: int = 250
+    log_every: int = 25
+    model: dict[str, Any] = field(default_factory=dict)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> NanoRecipe:
+        """Build from a recipe file's mapping.
+
+        Raises:
+            TypeError: A key is unknown.
+        """
+        batch = BatchSettings(**data.get("batch", {}))
+        auxiliary = data.get("auxiliary", NanoRecipe.auxiliary)
+        rest = {k: v for k, v in data.items() if k not in ("batch", "auxiliary")}
+        return NanoRecipe(batch=batch, auxiliary=(float(auxiliary[0]), float(auxiliary[1])), **rest)
+
+
+class NanoTrainer:
+    """One training run in one folder; a killed run goes on from its last checkpoint.
+
+    Args:
+        recipe: What to do.
+        store: Rendered training scenes.
+        folder: Checkpoints and log.
+    """
+
+    def __init__(self, recipe: NanoRecipe, store: SceneStore, folder: Path) -> None:
+        torch.set_num_threads(recipe.threads)
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.store, self.folder = recipe, store, folder
+        self.tokenizer: PreTrainedTokenizerFast = build_tokenizer()
+        self.coordinates = CoordinateTokens(self.tokenizer)
+        self.model = new_nano(self.tokenizer, recipe)
+        self.model.llm.set_attn_implementation(PACKED_ATTENTION)
+        width = self.model.config.text.hidden_size
+        self.heads = objectives.AuxiliaryHeads(self.model.config.vision.hidden_size, width)
+        words = [f"▁{w}" for w in (*SHAPES, *COLOURS)]
+        self.word_ids = torch.tensor(self.tokenizer.convert_tokens_to_ids(words))
+        self.optimiser = MuonAdamW(self.model, self.heads, muon_lr=recipe.muon_lr, adamw_lr=recipe.adamw_lr)
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log_file = folder / "log.jsonl"
+        if (folder / "state.pt").exists():
+            self._resume()
+
+    def run(self) -> None:
+        """Train to the end of the recipe and write the model."""
+        print(f"{count_parameters(self.model.parameters()) / 1e6:.2f} M parameters, {len(self.store)} scenes", flush=True)
+        recipe = self.recipe
+        total = recipe.pretrain_steps + recipe.steps
+        started, first = time.monotonic(), self.step
+        for batch in self._batches():
+            metrics = self._train_step(batch)
+            self.step += 1
+            if self.step % recipe.log_every == 0:
+                rate = (time.monotonic() - started) / max(1, self.step - first)
+                metrics |= {"step": self.step, "s_per_step": round(rate, 3), "left_min": round(rate * (total - self.step) / 60, 1)}
+                with self.log_file.open("a") as log:
+                    log.write(json.dumps(metrics) + "\n")
+                print(json.dumps(metrics), flush=True)
+            if self.step % recipe.save_every == 0 or self.step >= total:
+                self.save()
+            if self.step >= total:
+                return
+
+    def save(self) -> None:
+        """Write the model as a loadable folder, and the state to go on from."""
+        save_nano(self.model, self.tokenizer, self.folder / "model")
+        state = {
+            "step": self.step,
+            "heads": self.heads.state_dict(),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        torch.save(state, self.folder / "state.tmp")
+        (self.folder / "state.tmp").replace(self.folder / "state.pt")
+        (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1))
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / "state.pt", weights_only=True)
+        self.step = int(state["step"])
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        print(f"going on from step {self.step}", flush=True)
+
+    def _batches(self) -> Iterator[Batch]:
+        recipe = self.recipe
+        data = PackedBatches(
+            self.store, self.tokenizer, recipe.batch, recipe.seed, start=self.step,
+            attribute_batches=recipe.pretrain_steps + recipe.attribute_steps,
+        )  # fmt: skip
+        return iter(DataLoader(data, batch_size=None, num_workers=recipe.workers, prefetch_factor=4 if recipe.workers else None))
+
+    def _train_step(self, batch: Batch) -> dict[str, float]:
+        recipe = self.recipe
+        self.model.train()
+        language = self.step >= recipe.pretrain_steps
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            losses = self._losses(batch, language)
+        if language:
+            done = (self.step - recipe.pretrain_steps) / max(1, recipe.steps)
+            weight = recipe.auxiliary[0] + (recipe.auxiliary[1] - recipe.auxiliary[0]) * done
+            share = cosine(self.step - recipe.pretrain_steps, recipe.steps, recipe.warm_up)
+        else:
+            weight, share = 1.0, cosine(self.step, recipe.pretrain_steps, recipe.warm_up, floor=0.3)
+        loss = losses.get("token", torch.zeros(())) + weight * sum(v for k, v in losses.items() if k != "token" and not k.startswith("hit"))
+        loss.backward()
+        norm = self.optimiser.step(share)
+        return {**{k: round(float(v.detach()), 4) for k, v in losses.items()}, "norm": round(norm, 2)}
+
+    def _losses(self, batch: Batch, language: bool) -> dict[str, Tensor]:
+        model, heads, settings = self.model, self.heads, self.recipe.batch
+        losses: dict[str, Tensor] = {}
+        embeddings = model.get_input_embeddings()
+        words = embeddings(self.word_ids)
+        features = model.tower_tokens(model.vision_tower, batch.rgb)
+        rgb = model.mm_projector(features)
+        dense = objectives.dense_loss(heads.rgb_dense(features), batch.dense, RGB_PARTS)
+        align = objectives.alignment_loss(rgb, words, batch.words, heads)
+        media = rgb
+        if batch.depth is not None and model.depth_projector is not None:
+            tower = model.vision_tower if model.depth_tower is None else model.depth_tower
+            depth_features = model.tower_tokens(tower, batch.depth)
+            depth = model.depth_projector(depth_features)
+            dense = dense + objectives.dense_loss(heads.depth_dense(depth_features), batch.dense, DEPTH_PARTS)
+            align = align + 0.5 * objectives.alignment_loss(depth[..., :], words[: len(SHAPES)], batch.words[..., : len(SHAPES)], heads)
+            media = torch.cat([depth, rgb] if model.config.media_order == "depth_rgb" else [rgb, depth], dim=1)
+        losses["dense"], losses["align"] = 0.5 * dense, align
+        if not language:
+            return losses
+        length = media.shape[1]
+        inputs = torch.cat([media, embeddings(batch.tokens).to(media.dtype)], dim=1)
+        positions = torch.cat([torch.arange(length)[None].expand(batch.tokens.shape[0], -1), length + batch.position], dim=1)
+        mask = slot_mask(batch.question.unflatten(1, (-1, SLOT)))
+        hidden = model.llm.model(
+            inputs_embeds=inputs, attention_mask={"full_attention": mask}, position_ids=positions, use_cache=False
+        ).last_hidden_state
+        text = hidden[:, length:]
+        first = length - settings.token_grid**2 if model.config.media_order == "depth_rgb" else 0
+        image = hidden[:, first : first + settings.token_grid**2]
+        chosen = batch.label != IGNORED
+        logits = model.llm.lm_head(text[chosen])
+        targets = objectives.TokenTargets(batch.label[chosen], batch.coordinate[chosen], self.coordinates.x0, self.coordinates.y0)
+        losses["token"] = objectives.token_loss(logits, targets)
+        losses["location"] = 0.3 * objectives.location_loss(
+            model.llm.lm_head(image), settings.token_grid, self.coordinates.x0, self.coordinates.y0
+        )
+        looks = batch.pointer >= 0
+        rows = torch.nonzero(looks)[:, 0]
+        losses["pointer"] = objectives.pointer_loss(text[looks], image[rows], batch.pointer_target[batch.pointer[looks]], heads)
+        if self.step % self.recipe.log_every == self.recipe.log_every - 1:
+            losses |= self._teacher_forced_hits(batch, text)
+        return losses
+
+    @torch.no_grad()
+    def _teacher_forced_hits(self, batch: Batch, text: Tensor) -> dict[str, Tensor]:
+        """Share of the answers inside their mask, reference points and x given: a cheap curve, not the benchmark."""
+        end = int(self.tokenizer.convert_tokens_to_ids(END))
+        hits: list[float] = []
+        bins = objectives.COORDINATE_BINS
+        for row in range(batch.tokens.shape[0]):
+            for number, mask in enumerate(batch.masks[row]):
+                own = torch.nonzero(batch.question[row] == number)[:, 0]
+                if not mask.any() or int(batch.label[row, own[-1]]) != end:
+                    continue
+                predicted = []
+                for offset, start in ((3, self.coordinates.x0), (2, self.coordinates.y0)):
+                    logits = self.model.llm.lm_head(text[row, own[-offset]])
+                    predicted.append(int(logits[start : start + bins].argmax()))
+                u, v = (int((p + 0.5) / bins * mask.shape[1]) for p in predicted)
+                hits.append(float(mask[v, u]))
+        return {"hit": torch.tensor(sum(hits) / max(1, len(hits)))}
+
+
+def new_nano(tokenizer: PreTrainedTokenizerFast, recipe: NanoRecipe) -> RoboReferModel:
+    """A freshly initialised nano that knows its tokenizer's marker and stop tokens."""
+    ids = tokenizer.convert_tokens_to_ids
+    size = {"image_size": recipe.batch.image_size}
+    changes = dict(recipe.model)
+    vision = {**size, **changes.pop("vision_config", {})}
+    config = RoboReferConfig.nano(
+        len(tokenizer),
+        vision_config=vision,
+        image_token_id=ids(IMAGE),
+        depth_token_id=ids(DEPTH),
+        stop_token_ids=[ids(END)],
+        **{"media_order": "depth_rgb", **changes},
+    )
+    return RoboReferModel(config)
+
+
+def save_nano(model: RoboReferModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write weights (fp16 safetensors), configuration and tokenizer as one loadable folder."""
+    half = {k: v.detach().to(torch.float16).clone() for k, v in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=half)
+    tokenizer.save_pretrained(folder)

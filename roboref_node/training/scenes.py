@@ -1,0 +1,111 @@
+"""Rendered scenes on disk: written once, memory-mapped by training, identified by their seeds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from roboref_node.model.depth_image import relative_depth_image
+from roboref_node.sim.render import Rendered, SceneRenderer
+from roboref_node.sim.scene import sample_scene
+from roboref_node.synth.split import RESERVED_PAIRS, is_reserved_seed
+from roboref_node.synth.view import SceneView
+
+SHARD_SCENES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class StoredScene:
+    """One scene as training sees it.
+
+    Args:
+        view: Geometry and instance ids at the model's resolution.
+        rgb: uint8 (S, S, 3).
+        depth_image: Relative depth without sensor noise, uint8 (S, S).
+    """
+
+    view: SceneView
+    rgb: NDArray[np.uint8]
+    depth_image: NDArray[np.uint8]
+
+
+def render_scenes(folder: Path, seeds: list[int], size: int, *, supersample: int = 2) -> None:
+    """Render training scenes into shards of `SHARD_SCENES`; shards that exist are kept, so a killed run goes on.
+
+    Args:
+        folder: Where the shards go.
+        seeds: Scene seeds; none may be reserved.
+        size: Side of the square image that the model takes.
+        supersample: RGB and depth are rendered this much larger and area-averaged, as an inference image is.
+
+    Raises:
+        ValueError: A seed is reserved for benchmarks.
+    """
+    if any(is_reserved_seed(s) for s in seeds):
+        raise ValueError("a reserved seed may not be rendered for training")
+    folder.mkdir(parents=True, exist_ok=True)
+    renderer = SceneRenderer(size * supersample, size * supersample)
+    for first in range(0, len(seeds), SHARD_SCENES):
+        chunk = seeds[first : first + SHARD_SCENES]
+        path = folder / f"shard_{first // SHARD_SCENES:04d}"
+        if (path / "seeds.json").exists():
+            continue
+        arrays = {
+            "rgb": np.zeros((len(chunk), size, size, 3), dtype=np.uint8),
+            "depth_image": np.zeros((len(chunk), size, size), dtype=np.uint8),
+            "depth_m": np.zeros((len(chunk), size, size), dtype=np.float16),
+            "instance": np.zeros((len(chunk), size, size), dtype=np.int8),
+        }
+        for i, seed in enumerate(chunk):
+            rendered = renderer.render(sample_scene(seed, excluded_pairs=RESERVED_PAIRS))
+            arrays["rgb"][i] = cv2.resize(rendered.rgb, (size, size), interpolation=cv2.INTER_AREA)
+            arrays["depth_image"][i] = cv2.resize(
+                relative_depth_image(rendered.depth_m)[..., 0], (size, size), interpolation=cv2.INTER_AREA
+            )
+            half = supersample // 2
+            arrays["depth_m"][i] = rendered.depth_m[half::supersample, half::supersample]
+            arrays["instance"][i] = rendered.instance[half::supersample, half::supersample]
+        path.mkdir(exist_ok=True)
+        for name, array in arrays.items():
+            np.save(path / f"{name}.npy", array)
+        (path / "seeds.json").write_text(json.dumps(chunk))
+        print(f"rendered {first + len(chunk)} of {len(seeds)} scenes", flush=True)
+
+
+class SceneStore:
+    """Read access to what `render_scenes` wrote.
+
+    Args:
+        folder: Its folder, or one above several of them.
+
+    Raises:
+        FileNotFoundError: The folder holds no finished shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.shards = []
+        for path in sorted(folder.rglob("shard_*")):
+            if not (path / "seeds.json").exists():
+                continue
+            arrays = {n: np.load(path / f"{n}.npy", mmap_mode="r") for n in ("rgb", "depth_image", "depth_m", "instance")}
+            self.shards.append((json.loads((path / "seeds.json").read_text()), arrays))
+        if not self.shards:
+            raise FileNotFoundError(f"{folder} holds no finished shard; run `roboref train render` first")
+        self.index = [(s, i) for s, (seeds, _) in enumerate(self.shards) for i in range(len(seeds))]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, number: int) -> StoredScene:
+        shard, i = self.index[number]
+        seeds, arrays = self.shards[shard]
+        spec = sample_scene(seeds[i], excluded_pairs=RESERVED_PAIRS)
+        rgb = np.array(arrays["rgb"][i])
+        depth = arrays["depth_m"][i].astype(np.float32)
+        rendered = Rendered(rgb=rgb, depth_m=depth, instance=arrays["instance"][i].astype(np.int16), spec=spec)
+        return StoredScene(SceneView(rendered), rgb, np.array(arrays["depth_image"][i]))
