@@ -39,11 +39,9 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
         image_mean: Mean of the colour normalisation, per channel.
         image_std: Divisor of the colour normalisation, per channel.
         image_rescale: Factor from 8-bit values to the range of `image_mean`.
-        image_resample: PIL resampling filter that brings a tile to the tower's input size.
         depth_mean: As `image_mean`, for the depth image.
         depth_std: As `image_std`, for the depth image.
         depth_rescale: As `image_rescale`, for the depth image.
-        depth_resample: As `image_resample`, for the depth image.
         image_token: Marker of a colour block in the prompt.
         depth_token: Marker of a depth block in the prompt.
         video_token: Marker of a video, which no model here takes; deleted from user text as the others are.
@@ -83,11 +81,9 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
     image_mean: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
     image_std: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
     image_rescale: float = 1.0 / 255.0
-    image_resample: int = 3
     depth_mean: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
     depth_std: list[float] | tuple[float, ...] = (0.5, 0.5, 0.5)
     depth_rescale: float = 1.0 / 255.0
-    depth_resample: int = 3
     image_token: str = "<image>"
     depth_token: str = "<depth>"
     video_token: str = "<vila/video>"
@@ -151,10 +147,9 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
         """Side of the square grid of tokens that one tile becomes in a tower, before the projector."""
         return int(vision.image_size) // int(vision.patch_size)  # type: ignore[arg-type]
 
-    @property
-    def tokens_per_tile(self) -> int:
-        """Tokens of one projected tile, newline not counted."""
-        return (-(-self.token_grid(self.vision) // PROJECTOR_STRIDES[self.projector_type])) ** 2
+    def tokens_per_tile(self, vision: SiglipVisionConfig) -> int:
+        """Tokens of one projected tile of a tower, newline not counted."""
+        return (-(-self.token_grid(vision) // PROJECTOR_STRIDES[self.projector_type])) ** 2
 
     @classmethod
     def nano(cls, vocab_size: int, **changes: Any) -> RoboReferConfig:

@@ -1,0 +1,172 @@
+"""Load a model folder: one of ours, or a published RoboRefer checkpoint in its own layout. Strict about every tensor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import logging
+
+from roboref_node.model import tensor_files
+from roboref_node.model.config import RoboReferConfig
+from roboref_node.model.conversation import attach_tokenizer
+from roboref_node.model.memory import check_fits, estimate_memory
+from roboref_node.model.modeling import RoboReferModel
+from roboref_node.model.processing import RoboReferProcessor, load_tokenizer
+from roboref_node.model.upstream import PARTS, is_unused, our_name, read_config, root_of
+from roboref_node.status import Refused, Status
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_model(
+    folder: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    tile_budget: int | None = None,
+    rgb_newline: bool = False,
+    check_memory: bool = True,
+) -> tuple[RoboReferModel, RoboReferProcessor]:
+    """A model in evaluation mode and its processor.
+
+    Args:
+        folder: A folder written by `save_pretrained` or ``roboref convert``, or a published RoboRefer checkpoint (with ``llm/``,
+            ``vision_tower/`` and so on, possibly below ``model/``).
+        device: Where to; None takes the GPU when there is one.
+        dtype: Precision; None takes bfloat16 on a GPU and float32 on the CPU.
+        tile_budget: See `RoboReferProcessor`.
+        rgb_newline: See `RoboReferProcessor`.
+        check_memory: Refuse beforehand what does not fit.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE; the sentence says which file or tensor is missing or wrong, and what was expected.
+    """
+    place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = _precision(dtype, place)
+    path = Path(folder)
+    config, tokenizer, weights = _open(path)
+    if check_memory:
+        check_fits(estimate_memory(config, tensor_files.count_elements(weights), precision), place, str(path))
+    model = _fill(config, weights, precision)
+    torch.nn.Module.to(model, place)
+    model.train(False)
+    processor = RoboReferProcessor(config, tokenizer, tile_budget=tile_budget, rgb_newline=rgb_newline, device=place)
+    return model, processor
+
+
+def convert(source: str | Path, destination: str | Path) -> RoboReferConfig:
+    """Write a published checkpoint as one self-contained folder, in the precision it has.
+
+    Args:
+        source: Any folder that `load_model` takes.
+        destination: New or empty folder.
+
+    Returns:
+        The configuration written.
+
+    Raises:
+        Refused: BAD_REQUEST when the destination holds files; MODEL_UNAVAILABLE as `load_model`.
+    """
+    target = Path(destination)
+    if target.exists() and any(target.iterdir()):
+        raise Refused(Status.BAD_REQUEST, f"{target} is not empty; convert writes a new folder.")
+    config, tokenizer, weights = _open(Path(source))
+    precisions = {location.dtype for location in weights.values()}
+    if len(precisions) > 1:
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{source} mixes the precisions {', '.join(map(str, precisions))}; expected one.")
+    precision = next(iter(precisions))
+    model = _fill(config, weights, precision)
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return config
+
+
+def _precision(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype is None:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise Refused(Status.BAD_REQUEST, f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}.")
+    return DTYPES[dtype]
+
+
+def _open(folder: Path) -> tuple[RoboReferConfig, Any, dict[str, tensor_files.Location]]:
+    """Configuration, tokenizer and, by our names, where each tensor lies; nothing is loaded yet."""
+    root = root_of(folder)
+    raw = tensor_files.read_json(root / "config.json", "a RoboRefer checkpoint or a folder written by `roboref convert`")
+    if raw.get("model_type") == RoboReferConfig.model_type:
+        config = RoboReferConfig.from_pretrained(root)
+        tokenizer = _tokenizer(root)
+        return config, tokenizer, _checked(config, {root.name: tensor_files.locate(root)}, renames=False)
+    config = read_config(root, raw)
+    tokenizer = _tokenizer(root / "llm")
+    try:
+        attach_tokenizer(config, tokenizer)
+    except ValueError as error:
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{root / 'llm'}: {error}.") from error
+    parts = {part: tensor_files.locate(root / part) for part in PARTS if part in config_parts(config)}
+    return config, tokenizer, _checked(config, parts, renames=True)
+
+
+def config_parts(config: RoboReferConfig) -> tuple[str, ...]:
+    """Sub-folders of the published layout that a model with this configuration reads."""
+    depth = (("depth_projector",) if config.use_depth else ()) + (("depth_tower",) if config.has_depth_tower else ())
+    return ("llm", "vision_tower", "mm_projector", *depth)
+
+
+def _tokenizer(folder: Path) -> Any:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{folder / name} is missing; expected the model's tokenizer there.")
+    try:
+        return load_tokenizer(folder)
+    except (ValueError, KeyError, OSError, json.JSONDecodeError) as error:
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{folder} holds no readable tokenizer: {error}.") from error
+
+
+def _checked(
+    config: RoboReferConfig, parts: dict[str, dict[str, tensor_files.Location]], *, renames: bool
+) -> dict[str, tensor_files.Location]:
+    """Match the tensors on disk with those of the model, name by name and shape by shape."""
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in RoboReferModel(config).state_dict().items()}
+    tied = "llm.lm_head.weight" if config.text.tie_word_embeddings else None
+    found: dict[str, tensor_files.Location] = {}
+    for part, locations in parts.items():
+        for name, location in locations.items():
+            ours = our_name(part, name) if renames else name
+            if ours in expected:
+                if location.shape != expected[ours]:
+                    raise Refused(
+                        Status.MODEL_UNAVAILABLE,
+                        f"{location.file}: tensor {name} has shape {list(location.shape)}, expected {list(expected[ours])} "
+                        f"from the configuration.",
+                    )
+                found[ours] = location
+            elif not (renames and is_unused(part, name, config)):
+                raise Refused(Status.MODEL_UNAVAILABLE, f"{location.file}: tensor {name} is not part of this model.")
+    missing = sorted(expected.keys() - found.keys() - {tied})
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{', '.join(parts)}: tensor {missing[0]}{more} is missing; the configuration expects it.")
+    found.pop(tied or "", None)
+    return found
+
+
+def _fill(config: RoboReferConfig, weights: dict[str, tensor_files.Location], dtype: torch.dtype) -> RoboReferModel:
+    """A model with the given tensors; nothing is initialised at random first."""
+    tensors: dict[str, Tensor] = tensor_files.load(weights, dtype)
+    shows_progress = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # one bar per load would fill the log of a node
+    try:
+        model = RoboReferModel.from_pretrained(None, config=config, state_dict=tensors, dtype=dtype)
+    finally:
+        if shows_progress:
+            logging.enable_progress_bar()
+    assert isinstance(model, RoboReferModel)
+    return model

@@ -1,0 +1,97 @@
+"""How much memory a model needs, and whether the device has it: asked before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from roboref_node.model.config import RoboReferConfig
+from roboref_node.status import Refused, Status
+
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Expected use in bytes.
+
+    Args:
+        weights: Parameters in the chosen precision.
+        cache: Keys and values of one question of `tokens` tokens.
+        working: Activations of the vision towers and of the prefill, roughly.
+        tokens: Length of the question that the estimate is for.
+    """
+
+    weights: int
+    cache: int
+    working: int
+    tokens: int
+
+    @property
+    def total(self) -> int:
+        """Everything together, bytes."""
+        return self.weights + self.cache + self.working
+
+    def __str__(self) -> str:
+        return (
+            f"{self.total / GIGABYTE:.2f} GB (weights {self.weights / GIGABYTE:.2f}, cache {self.cache / GIGABYTE:.2f}, "
+            f"working {self.working / GIGABYTE:.2f} for {self.tokens} tokens)"
+        )
+
+
+def most_tiles(config: RoboReferConfig) -> int:
+    """Tiles of the largest grid of one image."""
+    if config.tiling == "resize":
+        return 1
+    if config.tiling == "dynamic":
+        return config.max_tiles + (config.max_tiles > 1)
+    scales = list(config.s2_scales or ())
+    return config.max_tiles + sum((scale // scales[0]) ** 2 for scale in scales[:-1])
+
+
+def estimate_memory(config: RoboReferConfig, parameters: int, dtype: torch.dtype) -> MemoryEstimate:
+    """Memory for one RGB-D question with the largest grid.
+
+    Args:
+        config: The model.
+        parameters: Number of parameters.
+        dtype: Precision of weights and cache.
+    """
+    size = dtype.itemsize
+    text, vision = config.text, config.vision
+    images = 2 if config.use_depth else 1
+    blocks = 1 if config.tiling == "resize" else config.max_tiles + (config.tiling == "dynamic")
+    tokens = 160 + images * blocks * (config.tokens_per_tile(config.vision) + 2)
+    head = text.hidden_size // text.num_attention_heads
+    cache = 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * tokens * size
+    tower_tokens = most_tiles(config) * config.token_grid(vision) ** 2
+    # Largest live tensors: the MLP of a tower layer over all tiles of one image, or that of a language layer; and one row of logits.
+    tower = tower_tokens * (2 * vision.intermediate_size + 6 * vision.hidden_size) * size
+    language = tokens * (3 * text.intermediate_size + 6 * text.hidden_size) * size + 4 * text.vocab_size
+    return MemoryEstimate(parameters * size, cache, max(tower, language), tokens)
+
+
+def available_memory(device: torch.device) -> int:
+    """Free bytes on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def check_fits(estimate: MemoryEstimate, device: torch.device, name: str) -> None:
+    """Refuse a model that does not fit.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE, with both numbers.
+    """
+    free = available_memory(device)
+    if estimate.total > free:
+        raise Refused(
+            Status.MODEL_UNAVAILABLE,
+            f"{name} needs {estimate} on {device}, and {free / GIGABYTE:.2f} GB are free; choose a smaller model, a smaller `tile_budget`, "
+            f"`dtype: bfloat16` or another `device`.",
+            needed_bytes=estimate.total,
+            free_bytes=free,
+        )

@@ -1,0 +1,182 @@
+"""The layout of the published RoboRefer checkpoints: folders, configuration keys and tensor names, in terms of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from transformers import Qwen2Config, SiglipVisionConfig
+
+from roboref_node.model.config import PROJECTOR_STRIDES, RoboReferConfig
+from roboref_node.model.tensor_files import read_json
+from roboref_node.status import Refused, Status
+
+PARTS = ("llm", "vision_tower", "mm_projector", "depth_tower", "depth_projector")
+_TOWERS = ("vision_tower", "depth_tower")
+_LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.")
+# Buffers that older transformers versions stored; they are computed.
+_BUFFERS = re.compile(r"(.*\.rotary_emb\.inv_freq|vision_model\.embeddings\.position_ids)")
+
+
+def root_of(folder: Path) -> Path:
+    """The folder itself, or its ``model/`` where training left the checkpoint.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE when there is no such folder.
+    """
+    if not folder.is_dir():
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{folder} is not a folder; expected a model checkpoint there.")
+    nested = folder / "model"
+    return nested if nested.is_dir() else folder
+
+
+def our_name(part: str, name: str) -> str:
+    """Name in `RoboReferModel` of a tensor of a sub-folder."""
+    if part in _TOWERS:
+        name = name.removeprefix("vision_model.").removeprefix("encoder.")
+    return f"{part}.{name}"
+
+
+def is_unused(part: str, name: str, config: RoboReferConfig) -> bool:
+    """True for the tensors that a checkpoint holds but no forward pass reads: layers behind the selected one, final norm, pooling head."""
+    if _BUFFERS.fullmatch(name):
+        return True
+    if part not in _TOWERS:
+        return False
+    tower = config.vision if part == "vision_tower" else config.depth
+    if name.startswith(("vision_model.post_layernorm.", "vision_model.head.")):
+        return True
+    layer = _LAYER.match(name)
+    used = tower.num_hidden_layers + 1 + config.select_layer
+    return layer is not None and used <= int(layer[1]) < tower.num_hidden_layers
+
+
+def read_config(root: Path, raw: dict[str, Any]) -> RoboReferConfig:
+    """Configuration of a published checkpoint, without the ids that its tokenizer decides.
+
+    Args:
+        root: Folder with config.json and the sub-folders.
+        raw: Content of config.json.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE, with the key, its value and what was expected.
+    """
+    file = root / "config.json"
+
+    def expect(key: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+        if value not in allowed:
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: {key} is {value!r}, expected one of {', '.join(map(repr, allowed))}.")
+        return value
+
+    expect("model_type", raw.get("model_type"), ("llava_llama", RoboReferConfig.model_type))
+    tiling = expect("image_aspect_ratio", raw.get("image_aspect_ratio"), ("dynamic", "dynamic_s2"))
+    merged = bool(raw.get("dynamic_s2", False))
+    if merged != (tiling == "dynamic_s2"):
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: dynamic_s2 is {merged}, which contradicts image_aspect_ratio {tiling!r}.")
+    expect("s2", bool(raw.get("s2")), (False,))
+    expect("mm_vision_select_feature", raw.get("mm_vision_select_feature", "cls_patch"), ("cls_patch",))
+    for name in ("image_encoder", "depth_encoder"):
+        _expect_plain_encoder(file, name, raw.get(name))
+    use_depth, own_tower = bool(raw.get("enable_depth")), bool(raw.get("use_depth_tower"))
+    vision, preprocess = _read_tower(root / "vision_tower", resized=merged)
+    depth, depth_preprocess = _read_tower(root / "depth_tower", resized=merged) if use_depth and own_tower else (vision, preprocess)
+    projectors = ("mm_projector", "depth_projector") if use_depth else ("mm_projector",)
+    kinds = {read_json(root / p / "config.json", f"the configuration of {p}").get("mm_projector_type") for p in projectors}
+    if len(kinds) > 1:
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{root}: the projectors are of different types, {sorted(map(str, kinds))}; expected one.")
+    kind = kinds.pop()
+    if kind not in PROJECTOR_STRIDES:
+        raise Refused(
+            Status.MODEL_UNAVAILABLE,
+            f"{root / 'mm_projector' / 'config.json'}: mm_projector_type is {kind!r}, expected one of {', '.join(PROJECTOR_STRIDES)}.",
+        )
+    llm = read_json(root / "llm" / "config.json", "the configuration of the language model")
+    if llm.get("model_type") != "qwen2":
+        raise Refused(
+            Status.MODEL_UNAVAILABLE, f"{root / 'llm' / 'config.json'}: model_type is {llm.get('model_type')!r}, expected 'qwen2'."
+        )
+    scales = sorted(_scales(file, raw.get("s2_scales"))) if merged else None
+    if scales and scales[0] != vision.image_size:
+        raise Refused(
+            Status.MODEL_UNAVAILABLE, f"{file}: the first of s2_scales is {scales[0]}, expected the tower's {vision.image_size} px."
+        )
+    layer = raw.get("mm_vision_select_layer")
+    layer = -2 if layer is None else int(layer)
+    try:
+        return RoboReferConfig(
+            vision_config=vision.to_dict(),
+            depth_config=depth.to_dict(),
+            text_config=Qwen2Config.from_dict(llm).to_dict(),
+            projector_type=kind,
+            tiling=tiling,
+            min_tiles=int(raw.get("min_tiles") or 1),
+            max_tiles=int(raw.get("max_tiles") or 12),
+            s2_scales=scales,
+            s2_output_scale=int(raw.get("s2_resize_output_to_scale_idx") or 0),
+            select_layer=layer if layer < 0 else layer - vision.num_hidden_layers - 1,
+            use_depth=use_depth,
+            shared_depth_tower=use_depth and not own_tower,
+            max_sequence=_max_sequence(root / "llm"),
+            **{f"image_{key}": value for key, value in preprocess.items()},
+            **{f"depth_{key}": value for key, value in depth_preprocess.items()},
+        )
+    except ValueError as error:
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: {error}.") from error
+
+
+def _read_tower(folder: Path, *, resized: bool) -> tuple[SiglipVisionConfig, dict[str, Any]]:
+    """Tower settings and the constants of its image processor (rescale, mean, std); `resized`: the size in its file is overridden."""
+    raw = read_json(folder / "config.json", "the configuration of a SigLIP tower")
+    raw = raw.get("vision_config", raw) if raw.get("model_type") == "siglip" else raw
+    if raw.get("model_type") != "siglip_vision_model":
+        raise Refused(
+            Status.MODEL_UNAVAILABLE, f"{folder / 'config.json'}: model_type is {raw.get('model_type')!r}, expected 'siglip_vision_model'."
+        )
+    config = SiglipVisionConfig.from_dict(raw)
+    file = folder / "preprocessor_config.json"
+    processor = read_json(file, "the constants of the image processor")
+    size = processor.get("size", {})
+    if not resized and (not isinstance(size, dict) or (size.get("height"), size.get("width")) != (config.image_size, config.image_size)):
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: size is {size}, expected height and width {config.image_size} as the tower.")
+    for key in ("do_rescale", "do_normalize"):
+        if processor.get(key, True) is not True:
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: {key} is {processor[key]!r}, expected true.")
+    constants = {
+        "rescale": float(processor.get("rescale_factor", 1 / 255)),
+        "mean": [float(v) for v in processor.get("image_mean") or (0.5, 0.5, 0.5)],
+        "std": [float(v) for v in processor.get("image_std") or (0.5, 0.5, 0.5)],
+    }
+    return config, constants
+
+
+def _expect_plain_encoder(file: Path, key: str, value: Any) -> None:
+    """Media blocks end with a newline and have no start token; anything else was never published."""
+    if value is None:
+        return
+    try:
+        settings = json.loads(value) if isinstance(value, str) else dict(value)
+    except (ValueError, TypeError):
+        settings = {}
+    target = str(settings.pop("_target_", ""))
+    plain = settings.pop("start_tokens", None) is None and settings.pop("end_tokens", "\n") == "\n" and not settings
+    if not target.endswith("BasicImageEncoder") or not plain:
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: {key} is {value!r}, expected a BasicImageEncoder without arguments.")
+
+
+def _scales(file: Path, value: Any) -> list[int]:
+    """S2 scales from "448,896,1344" or a list."""
+    try:
+        scales = [int(v) for v in (value.split(",") if isinstance(value, str) else value)]
+    except (TypeError, ValueError):
+        scales = []
+    if not scales or any(s <= 0 or s % min(scales) for s in scales):
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: s2_scales is {value!r}, expected multiples of the first such as '448,896,1344'.")
+    return scales
+
+
+def _max_sequence(llm: Path) -> int:
+    """model_max_length of the tokenizer; transformers writes 1e30 where there is none."""
+    length = read_json(llm / "tokenizer_config.json", "the tokenizer of the language model").get("model_max_length")
+    return int(length) if isinstance(length, int | float) and 0 < length < 1e9 else 16384
