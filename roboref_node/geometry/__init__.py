@@ -3,6 +3,7 @@
 from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.camera_file import load_camera, save_camera
 from roboref_node.geometry.depth import DepthNoise, check_depth_plausible, decode_compressed_depth, decode_depth, temporal_median
+from roboref_node.geometry.lift import LiftSettings, SurfacePoint, covariance_in_target, lift, lift_many
 from roboref_node.geometry.planes import Plane, fit_plane, fit_plane_ransac
 from roboref_node.geometry.transform import Transform
 
@@ -10,13 +11,18 @@ __all__ = [
     "CameraModel",
     "DepthNoise",
     "DistortionModel",
+    "LiftSettings",
     "Plane",
+    "SurfacePoint",
     "Transform",
     "check_depth_plausible",
+    "covariance_in_target",
     "decode_compressed_depth",
     "decode_depth",
     "fit_plane",
     "fit_plane_ransac",
+    "lift",
+    "lift_many",
     "load_camera",
     "save_camera",
     "temporal_median",

@@ -162,11 +162,16 @@ class CameraModel:
     def contains(self, uv_px: ArrayLike) -> BoolArray:
         """Whether pixels lie on the image and inside the lens model's range, shape (...)."""
         uv = np.asarray(uv_px, dtype=np.float64)
-        u, v = uv[..., 0], uv[..., 1]
-        inside = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
+        inside = self.on_image(uv)
         if self.distortion is not None:
             inside &= np.isfinite(self.rays(uv)[..., 0])
         return np.asarray(inside, dtype=np.bool_)
+
+    def on_image(self, uv_px: ArrayLike) -> BoolArray:
+        """Whether pixels lie on the image, whatever the lens model says, shape (...)."""
+        uv = np.asarray(uv_px, dtype=np.float64)
+        u, v = uv[..., 0], uv[..., 1]
+        return np.asarray((u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5), dtype=np.bool_)
 
     def scaled(self, width: int, height: int) -> CameraModel:
         """The same camera after resizing its image; each axis by its own factor, about the pixel corners."""

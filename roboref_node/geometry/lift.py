@@ -60,7 +60,15 @@ class LiftSettings:
     def __post_init__(self) -> None:
         if not 4 <= self.window_radius_px <= 20:
             raise Refused(Status.BAD_REQUEST, f"lift.window_radius_px = {self.window_radius_px} is not within 4 .. 20")
-        for name in ("min_inliers", "edge_step_m", "max_incidence_rad", "min_curvature_radius_m", "patch_sigmas", "seed_sigmas", "grow_sigmas"):
+        for name in (
+            "min_inliers",
+            "edge_step_m",
+            "max_incidence_rad",
+            "min_curvature_radius_m",
+            "patch_sigmas",
+            "seed_sigmas",
+            "grow_sigmas",
+        ):
             if not getattr(self, name) > 0:
                 raise Refused(Status.BAD_REQUEST, f"lift.{name} = {getattr(self, name)} must be positive")
         if not self.pixel_sigma_px >= 0:
@@ -146,7 +154,12 @@ def lift_depth(
             f"the depth image is {depth_m.shape[1]}x{depth_m.shape[0]}, its camera {camera.width}x{camera.height}; "
             "unregistered depth needs its own camera and extrinsics",
         )
-    inside = camera.contains(uv)
+    pinhole = camera.distortion_model is DistortionModel.NONE
+    # For a lens, the rays of pixels a quarter to the right and below give the derivative in the same call.
+    triple = uv[:, None] if pinhole else uv[:, None] + np.array([[0.0, 0.0], [0.25, 0.0], [0.0, 0.25]])
+    triple_rays = camera.rays(triple)
+    rays = triple_rays[:, 0]
+    inside = camera.on_image(uv) & np.isfinite(rays[:, 0])
     if not inside.all():
         results: list[SurfacePoint | Refused] = [_outside(pixel, camera) for pixel in uv]
         if inside.any():
@@ -157,8 +170,7 @@ def lift_depth(
     pixel = np.rint(uv).astype(np.int64)
     pixel[:, 0] = np.minimum(pixel[:, 0], camera.width - 1)
     pixel[:, 1] = np.minimum(pixel[:, 1], camera.height - 1)
-    rays = camera.rays(uv)
-    if camera.distortion_model is DistortionModel.NONE:
+    if pinhole:
         fraction = pixel - uv
         x, y = table.du + fraction[:, :1], table.dv + fraction[:, 1:]
     else:
@@ -191,7 +203,7 @@ def lift_depth(
     cosine = w / (steepness * np.sqrt(np.einsum("ij,ij->i", rays, rays)))
     good = fits.consistent & (fits.inliers >= settings.min_inliers) & (cosine >= np.cos(settings.max_incidence_rad))
     position = rays * depth[:, None]
-    covariance = _covariances(camera, uv, rays, depth, gradient, fits.noise**2 * fits.unit_variance, settings.pixel_sigma_px)
+    covariance = _covariances(camera, triple_rays, depth, gradient, fits.noise**2 * fits.unit_variance, settings.pixel_sigma_px)
     normal = gradient / -steepness[:, None]
     member_w = np.where(fits.region, win.w, fits.w[:, None]) + w_ref[:, None]
     spread = 1.0 / np.maximum(member_w.min(axis=1), 1e-6) - 1.0 / np.maximum(member_w.max(axis=1), 1e-6)
@@ -239,19 +251,18 @@ def _undistorted_window(
 
 
 def _covariances(
-    camera: CameraModel, uv: FloatArray, rays: FloatArray, depth: FloatArray, gradient: FloatArray, variance_w: FloatArray, pixel_sigma_px: float
+    camera: CameraModel, triple_rays: FloatArray, depth: FloatArray, gradient: FloatArray, variance_w: FloatArray, pixel_sigma_px: float
 ) -> FloatArray:
     """Depth noise along the ray plus pixel noise along the tangent plane: moving the pixel slides the point on the surface."""
+    rays = triple_rays[:, 0]
     along = rays * (depth * depth * np.sqrt(variance_w))[:, None]
     total = along[:, :, None] * along[:, None, :]
     if pixel_sigma_px > 0:
-        if camera.distortion_model is DistortionModel.NONE:
-            turn = np.zeros((len(uv), 3, 2))
+        if triple_rays.shape[1] == 1:
+            turn = np.zeros((len(rays), 3, 2))
             turn[:, 0, 0], turn[:, 1, 1] = 1.0 / camera.fx, 1.0 / camera.fy
         else:
-            step = 0.25
-            shifted = camera.rays(uv[:, None] + np.array([[step, 0.0], [0.0, step]]))
-            turn = np.nan_to_num((shifted - rays[:, None]) / step).transpose(0, 2, 1)
+            turn = np.nan_to_num((triple_rays[:, 1:] - rays[:, None]) / 0.25).transpose(0, 2, 1)
         # d(r / (g . r)) = z (dr - r z (g . dr)).
         slide = depth[:, None, None] * (turn - rays[:, :, None] * (depth[:, None] * (gradient[:, None] @ turn)[:, 0])[:, None])
         slide *= pixel_sigma_px

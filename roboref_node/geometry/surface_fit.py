@@ -218,7 +218,7 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     each = np.arange(rows)
     competing = beside[each, worst] > np.maximum(limits.edge_w, limits.seed_sigmas * sigma)
     other = np.where(competing, w[each, table.near[worst]], np.nan)
-    consistent &= ~competing
+    consistent &= ~competing & ~_is_ramp(win, a, b, c, np.maximum(limits.edge_w, limits.seed_sigmas * limits.sigma_w), table)
 
     reach = limits.grow_sigmas * sigma[:, None] + limits.curvature_w * (table.du**2 + table.dv**2)
     # Unknown pixels neither join nor block the way: dropouts cast no shadow.
@@ -254,6 +254,25 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
         region=region,
         other_w=other,
     )
+
+
+def _is_ramp(win: Windows, a: FloatArray, b: FloatArray, c: FloatArray, tolerance: FloatArray, table: Stencil) -> BoolArray:
+    """Whether the plane is a narrow slope between two flatter surfaces.
+
+    Three to five pixels uphill the readings fall short of it, downhill they rise above it. A smear between two surfaces
+    looks so, and fits a plane perfectly.
+    """
+    length = np.maximum(np.sqrt(b * b + c * c), 1e-12)
+    reach = np.array([3.0, 4.0, 5.0])[: table.radius - 1]
+    u = np.rint((b / length)[:, None] * reach)
+    v = np.rint((c / length)[:, None] * reach)
+    step = (v * (2 * table.radius + 1) + u).astype(np.int64)
+    index = table.centre + np.concatenate([step, -step], axis=1)
+    each = np.arange(len(a))[:, None]
+    residual = win.w[each, index] - (a[:, None] + b[:, None] * win.x[each, index] + c[:, None] * win.y[each, index])
+    residual = np.where(win.known[each, index], residual, 0.0)
+    uphill, downhill = residual[:, : len(reach)].min(axis=1), residual[:, len(reach) :].max(axis=1)
+    return np.asarray((uphill < -tolerance) & (downhill > tolerance))
 
 
 def _best_patch(sums: FloatArray, min_patch: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
