@@ -15,16 +15,20 @@ def requirements(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def share(folder: str) -> tuple[str, list[str]]:
-    """The files of a folder, to be installed where ROS has them too: share/roboref/FOLDER."""
-    files = [path for path in sorted((HERE / folder).iterdir()) if path.is_file()]
-    return f"share/roboref/{folder}", [str(path.relative_to(HERE)) for path in files]
+def share(folder: str) -> list[tuple[str, list[str]]]:
+    """The files of a folder and its subfolders, to be installed where ROS has them too: share/roboref/FOLDER."""
+    placed: dict[str, list[str]] = {}
+    for path in sorted((HERE / folder).rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            inside = path.relative_to(HERE)
+            placed.setdefault(f"share/roboref/{inside.parent.as_posix()}", []).append(str(inside))
+    return list(placed.items())
 
 
 setup(
     packages=find_packages(include=["roboref_node", "roboref_node.*"]),
     package_data={"roboref_node": ["py.typed", "model/weights/**/*", "**/*.lark"]},
-    data_files=[share("config"), share("launch")],
+    data_files=[*share("config"), *share("launch")],
     install_requires=requirements("offline"),
     extras_require={"train": requirements("train"), "dev": requirements("dev")},
 )
