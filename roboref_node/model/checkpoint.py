@@ -162,11 +162,11 @@ def _fill(config: RoboReferConfig, weights: dict[str, tensor_files.Location], dt
     """A model with the given tensors; nothing is initialised at random first."""
     tensors: dict[str, Tensor] = tensor_files.load(weights, dtype)
     shows_progress = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # one bar per load would fill the log of a node
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # one bar per load would fill the log of a node
     try:
         model = RoboReferModel.from_pretrained(None, config=config, state_dict=tensors, dtype=dtype)
     finally:
         if shows_progress:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     assert isinstance(model, RoboReferModel)
     return model

@@ -103,7 +103,8 @@ def write_tiny_checkpoint(
     (root / "llm").mkdir()
     raw = {
         "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "vocab_size": len(tokenizer), "hidden_size": 32,
-        "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+        "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
         "rope_theta": 1000000.0, "tie_word_embeddings": tied, "hidden_act": "silu", "torch_dtype": "bfloat16", "use_sliding_window": False,
         "sliding_window": 32768, "max_window_layers": 28, "bos_token_id": 151643, "eos_token_id": 151645,
     }  # fmt: skip
