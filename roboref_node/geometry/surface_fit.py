@@ -165,7 +165,7 @@ def gather(depth_m: NDArray[np.float32], column: IntArray, row: IntArray, table:
     out = depth_m[np.clip(rows, 0, height - 1)[:, :, None], np.clip(columns, 0, width - 1)[:, None, :]]
     if outside_u.any() or outside_v.any():
         out[outside_v[:, :, None] | outside_u[:, None, :]] = np.nan
-    return out.reshape(len(column), side * side)
+    return np.asarray(out.reshape(len(column), side * side), dtype=np.float32)
 
 
 def make_windows(z: NDArray[np.float32], x: FloatArray, y: FloatArray, table: Stencil) -> Windows:
@@ -301,6 +301,6 @@ def _quadratic(powers: FloatArray, w: FloatArray, region: BoolArray, prior: Floa
     normal = weighted @ powers.transpose(0, 2, 1)
     diagonal = np.arange(6)
     normal[:, diagonal, diagonal] += prior + 1e-9
-    inverse = np.linalg.inv(normal)
+    inverse = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     coefficients = (inverse @ (weighted @ w[:, :, None]))[:, :, 0]
     return coefficients, inverse, (coefficients[:, None] @ powers)[:, 0]

@@ -1,0 +1,372 @@
+"""The object at a lifted point: its pixels, cloud, support plane and oriented box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from roboref_node.geometry.camera import CameraModel, DistortionModel
+from roboref_node.geometry.creases import CreaseSettings, regions, smooth_inverse, valleys
+from roboref_node.geometry.depth import DepthNoise
+from roboref_node.geometry.lift import SurfacePoint, ray_map
+from roboref_node.geometry.planes import Plane, fit_plane, fit_plane_ransac
+from roboref_node.status import Refused, Status
+
+if TYPE_CHECKING:
+    from roboref_node.frame import Frame
+
+FloatArray = NDArray[np.float64]
+FloatImage = NDArray[np.float32]
+BoolImage = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How far and how finely an object is looked for.
+
+    Args:
+        noise: Depth noise of the sensor.
+        start_extent_m: Half side of the first crop around the point; it doubles while the object reaches its border.
+        max_extent_m: Half side of the largest crop.
+        support_extent_m: Half side of the square in which the support plane is looked for.
+        min_height_m: Least height of an object's pixel over its support.
+        max_tilt_rad: Largest angle between the support's normal and the vertical, when that is known.
+        min_support: Least share of the points around that lie on the support plane.
+        max_pixels: Crops of more pixels are thinned.
+        creases: When a valley separates two objects.
+    """
+
+    noise: DepthNoise = field(default_factory=DepthNoise)
+    start_extent_m: float = 0.16
+    max_extent_m: float = 0.6
+    support_extent_m: float = 0.35
+    min_height_m: float = 0.004
+    max_tilt_rad: float = 0.3
+    min_support: float = 0.12
+    max_pixels: int = 60_000
+    creases: CreaseSettings = field(default_factory=CreaseSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class OrientedBox:
+    """A box standing on a support.
+
+    Args:
+        center_m: Shape (3,).
+        rotation: Columns are the box's axes, the longer horizontal one first, the support's normal third, shape (3, 3).
+        size_m: Full extents along these axes, shape (3,).
+    """
+
+    center_m: FloatArray
+    rotation: FloatArray
+    size_m: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectSegment:
+    """An object in the colour image and in the colour optical frame.
+
+    Args:
+        mask: Its pixels, bool (H, W).
+        cloud_m: Its visible points, shape (N, 3).
+        support: The plane it stands on, normal to the object's side; None when none was found.
+        box: Box around its visible points, down to the support; None for fewer than ten points.
+        height_m: Height of its top over the support, or of the cloud when there is no support.
+    """
+
+    mask: BoolImage
+    cloud_m: FloatArray
+    support: Plane | None
+    box: OrientedBox | None
+    height_m: float
+
+
+class MaskSource(Protocol):
+    """Something that segments an object in the image from a pixel, such as a SAM-type model."""
+
+    def mask_at(self, frame: Frame, uv_px: tuple[float, float]) -> BoolImage:
+        """Pixels of the object at a pixel of the colour image, bool (H, W)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """A rectangle of the depth image, thinned by `stride`.
+
+    Args:
+        depth_m: Float32 (h, w).
+        rays: x and y of the rays, float32 (h, w, 2).
+        origin: Column and row of the first pixel in the image.
+        stride: Image pixels per crop pixel.
+    """
+
+    depth_m: FloatImage
+    rays: FloatImage
+    origin: tuple[int, int]
+    stride: int
+
+    def points(self, mask: BoolImage) -> FloatArray:
+        """Points of a mask, shape (N, 3)."""
+        z = self.depth_m[mask].astype(np.float64)
+        return np.column_stack([self.rays[mask].astype(np.float64) * z[:, None], z])
+
+    def heights(self, plane: Plane) -> FloatImage:
+        """Signed distance of every pixel from a plane, NaN where unknown."""
+        slope = self.rays @ plane.normal[:2].astype(np.float32) + np.float32(plane.normal[2])
+        return np.asarray(slope * self.depth_m + np.float32(plane.offset_m), dtype=np.float32)
+
+
+def segment_object(
+    frame: Frame,
+    surface: SurfacePoint,
+    settings: SegmentSettings | None = None,
+    up_optical: ArrayLike | None = None,
+    mask_source: MaskSource | None = None,
+) -> ObjectSegment:
+    """Segment the object that a lifted point lies on.
+
+    The support plane is found around the point and taken away; what is left is cut at depth steps and concave creases and
+    joined over convex ones, so that the faces of a box stay together and stacked or touching objects do not.
+
+    Args:
+        frame: Colour and depth.
+        surface: The point, from `lift` on the same frame.
+        settings: How far and how finely.
+        up_optical: Unit vector upwards in the optical frame, shape (3,), when known from TF.
+        mask_source: Replaces the geometric segmentation; cloud, support and box still come from the depth.
+
+    Raises:
+        Refused: NOT_FOUND when the point lies on the support itself; NO_DEPTH when nothing around it is known.
+    """
+    settings = settings or SegmentSettings()
+    if not frame.is_registered:
+        from roboref_node.geometry.registration import segment_unregistered
+
+        return segment_unregistered(frame, surface, settings, up_optical, mask_source)
+    up = None if up_optical is None else np.asarray(up_optical, dtype=np.float64) / np.linalg.norm(up_optical)
+    support = find_support(frame.depth_m, frame.camera, surface, settings, up)
+    if mask_source is None:
+        mask, crop, pixels = _grow(frame.depth_m, frame.camera, surface, support, settings)
+        cloud = crop.points(pixels)
+    else:
+        mask = np.asarray(mask_source.mask_at(frame, (float(surface.pixel_uv[0]), float(surface.pixel_uv[1]))), dtype=np.bool_)
+        crop = cut(frame.depth_m, frame.camera, (0, 0, frame.camera.width, frame.camera.height), 1)
+        pixels = mask & np.isfinite(crop.depth_m)
+        cloud = crop.points(pixels)
+    if len(cloud) < 10:
+        raise Refused(Status.NO_DEPTH, f"the object at the pixel has only {len(cloud)} pixels with depth", pixels=len(cloud))
+    if support is not None:
+        support = _step_up(crop, pixels, support, settings)
+    box, height = stand_box(cloud, support, up)
+    return ObjectSegment(mask=mask, cloud_m=cloud, support=support, box=box, height_m=height)
+
+
+def find_support(
+    depth_m: FloatImage, camera: CameraModel, surface: SurfacePoint, settings: SegmentSettings, up: FloatArray | None
+) -> Plane | None:
+    """The plane under the point: the largest one around that the point is in front of, level when the vertical is known.
+
+    Raises:
+        Refused: NOT_FOUND when the point lies on that plane.
+    """
+    crop = cut(depth_m, camera, _rectangle(camera, surface, settings.support_extent_m), None, max_pixels=3000)
+    points = crop.points(np.isfinite(crop.depth_m))
+    if len(points) < 30:
+        raise Refused(Status.NO_DEPTH, f"only {len(points)} points around the pixel have depth, 30 are needed to find its support")
+    near = points[np.linalg.norm(points - surface.position_m, axis=1) < 1.6 * settings.support_extent_m]
+    points = near if len(near) >= 30 else points
+    point = surface.position_m
+    thickness = max(settings.min_height_m, 2.5 * float(settings.noise.sigma_m(point[2])))
+    rng = np.random.default_rng(0)
+    total = len(points)
+    for _ in range(4):
+        try:
+            plane, on = fit_plane_ransac(points, thickness, rng, up=up, max_tilt_rad=settings.max_tilt_rad)
+        except Refused:
+            return None
+        if on.sum() < settings.min_support * total:
+            return None
+        plane = plane if up is not None else plane.facing(np.zeros(3))
+        distance = float(plane.signed_distance(point))
+        if (
+            abs(distance) <= thickness
+            and abs(float(plane.normal @ surface.normal)) > 0.9
+            and on.sum() > 0.35 * total
+            and _is_floor(plane, points, thickness)
+        ):
+            raise Refused(
+                Status.NOT_FOUND,
+                f"the pixel lies on the support plane ({distance * 1000:.1f} mm from it, segment.min_height_m = {settings.min_height_m:g}); "
+                "no object stands there",
+                distance_m=distance,
+            )
+        if distance > thickness and _is_floor(plane, points, thickness):
+            return plane
+        points = points[~on]
+        if len(points) < 30:
+            return None
+    return None
+
+
+def _is_floor(plane: Plane, points: FloatArray, thickness: float) -> bool:
+    """A support has nothing much behind it; the face of a box has the table on its far side."""
+    below = plane.signed_distance(points) < -3 * thickness
+    return bool(below.mean() < 0.35)
+
+
+def _rectangle(camera: CameraModel, surface: SurfacePoint, extent_m: float) -> tuple[int, int, int, int]:
+    half_u = max(camera.fx * extent_m / surface.position_m[2], 12.0)
+    half_v = max(camera.fy * extent_m / surface.position_m[2], 12.0)
+    u, v = surface.pixel_uv
+    return (
+        max(int(u - half_u), 0),
+        max(int(v - half_v), 0),
+        min(int(u + half_u) + 1, camera.width),
+        min(int(v + half_v) + 1, camera.height),
+    )
+
+
+def cut(
+    depth_m: FloatImage, camera: CameraModel, rectangle: tuple[int, int, int, int], stride: int | None, max_pixels: int = 60_000
+) -> Crop:
+    """Cut (u0, v0, u1, v1) out of the depth image with its rays; a stride of None thins it to at most `max_pixels`."""
+    u0, v0, u1, v1 = rectangle
+    s = stride or max(1, int(np.ceil(np.sqrt((u1 - u0) * (v1 - v0) / max_pixels))))
+    depth = np.ascontiguousarray(depth_m[v0:v1:s, u0:u1:s], dtype=np.float32)
+    if camera.distortion_model is DistortionModel.NONE:
+        rays = np.empty((*depth.shape, 2), dtype=np.float32)
+        rays[..., 0] = (np.arange(u0, u1, s) - camera.cx) / camera.fx
+        rays[..., 1] = ((np.arange(v0, v1, s) - camera.cy) / camera.fy)[:, None]
+    else:
+        rays = np.ascontiguousarray(ray_map(camera)[v0:v1:s, u0:u1:s])
+        depth[np.isnan(rays[..., 0])] = np.nan
+    return Crop(depth, rays, (u0, v0), s)
+
+
+def _grow(
+    depth_m: FloatImage, camera: CameraModel, surface: SurfacePoint, support: Plane | None, settings: SegmentSettings
+) -> tuple[BoolImage, Crop, BoolImage]:
+    extent = settings.start_extent_m
+    while True:
+        rectangle = _rectangle(camera, surface, extent)
+        crop = cut(depth_m, camera, rectangle, None, settings.max_pixels)
+        pixels = _object_pixels(crop, camera, surface, support, settings)
+        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+        if not len(rows):
+            break
+        height, width = pixels.shape
+        cut_off = (
+            (columns[0] <= 1 and rectangle[0] > 0)
+            or (rows[0] <= 1 and rectangle[1] > 0)
+            or (columns[-1] >= width - 2 and rectangle[2] < camera.width)
+            or (rows[-1] >= height - 2 and rectangle[3] < camera.height)
+        )
+        if not cut_off or extent >= settings.max_extent_m:
+            break
+        extent = min(2 * extent, settings.max_extent_m)
+    mask = np.zeros(depth_m.shape, dtype=np.bool_)
+    u0, v0, u1, v1 = rectangle
+    if crop.stride == 1:
+        mask[v0:v1, u0:u1] = pixels
+    else:
+        full = pixels.repeat(crop.stride, axis=0).repeat(crop.stride, axis=1)[: v1 - v0, : u1 - u0]
+        mask[v0:v1, u0:u1] = full & np.isfinite(depth_m[v0:v1, u0:u1])
+    return mask, crop, pixels
+
+
+def _object_pixels(crop: Crop, camera: CameraModel, surface: SurfacePoint, support: Plane | None, settings: SegmentSettings) -> BoolImage:
+    z = float(surface.position_m[2])
+    sigma = float(settings.noise.sigma_m(z))
+    w, known = smooth_inverse(crop.depth_m)
+    if support is None:
+        foreground = known
+    else:
+        heights = crop.heights(support)
+        # Readings scatter by the noise along the ray, so across the plane by its share.
+        floor = np.maximum(np.float32(settings.min_height_m), 2.5 * settings.noise.sigma_m(crop.depth_m).astype(np.float32))
+        foreground = known & (heights > floor)
+    crease = replace(settings.creases, min_region_px=max(8, settings.creases.min_region_px // crop.stride**2))
+    valley = valleys(w, camera.fx / crop.stride, sigma / z**2, crease)
+    labels, count = regions(foreground, valley, w, crease, jump=max(0.02, 6 * sigma / z))
+    seed = _seed_label(labels, crop, surface)
+    if seed == 0:
+        return np.zeros(labels.shape, dtype=np.bool_)
+    pixels = labels == seed
+    return _fill(pixels, foreground, labels)
+
+
+def _seed_label(labels: NDArray[np.int32], crop: Crop, surface: SurfacePoint) -> int:
+    """The label that most pixels of the lifted surface have."""
+    u, v = surface.pixel_uv
+    row, column = int(round((v - crop.origin[1]) / crop.stride)), int(round((u - crop.origin[0]) / crop.stride))
+    row, column = min(max(row, 0), labels.shape[0] - 1), min(max(column, 0), labels.shape[1] - 1)
+    if labels[row, column]:
+        return int(labels[row, column])
+    for reach in (2, 4, 8):
+        around = labels[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+        votes = np.bincount(around[around > 0].ravel(), minlength=1)
+        if votes.sum():
+            return int(votes.argmax())
+    return 0
+
+
+def _fill(pixels: BoolImage, foreground: BoolImage, labels: NDArray[np.int32]) -> BoolImage:
+    """Close the object's holes that hold no other object: foreground pixels that its outline encloses."""
+    contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros(pixels.shape, dtype=np.uint8)
+    cv2.drawContours(filled, contours, -1, 1, thickness=cv2.FILLED)
+    return np.asarray((filled > 0) & foreground, dtype=np.bool_)
+
+
+def _step_up(crop: Crop, pixels: BoolImage, support: Plane, settings: SegmentSettings) -> Plane:
+    """The parallel plane the object really stands on, when it stands on another object."""
+    heights = crop.heights(support)
+    bottom = float(np.quantile(heights[pixels], 0.02))
+    sigma = float(settings.noise.sigma_m(np.median(crop.depth_m[pixels])))
+    if bottom < max(0.02, 6 * sigma):
+        return support
+    reach = 9
+    ring = (cv2.dilate(pixels.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0) & ~pixels & np.isfinite(heights)
+    level = ring & (np.abs(heights - bottom) < max(0.01, 4 * sigma))
+    if level.sum() < max(15, 0.1 * ring.sum()):
+        return support
+    return Plane(support.normal, support.offset_m - float(np.median(heights[level])))
+
+
+def stand_box(cloud_m: FloatArray, support: Plane | None, up: FloatArray | None) -> tuple[OrientedBox | None, float]:
+    """The smallest box around a cloud with one axis along the support's normal, reaching down to it, and the height.
+
+    Args:
+        cloud_m: Shape (N, 3).
+        support: The plane the object stands on.
+        up: Vertical axis used without a support; the cloud's thinnest direction when that is unknown too.
+    """
+    if support is not None:
+        axis = support.normal
+    elif up is not None:
+        axis = up
+    else:
+        try:
+            axis = fit_plane(cloud_m)[0].facing(np.zeros(3)).normal
+        except ValueError:
+            return None, 0.0
+    heights = cloud_m @ axis
+    top = float(np.quantile(heights, 0.99))
+    bottom = -support.offset_m if support is not None else float(np.quantile(heights, 0.01))
+    first = np.cross(axis, [0.0, 0.0, 1.0] if abs(axis[2]) < 0.9 else [1.0, 0.0, 0.0])
+    first /= np.linalg.norm(first)
+    second = np.cross(axis, first)
+    flat = np.column_stack([cloud_m @ first, cloud_m @ second]).astype(np.float32)
+    (cu, cv_), (su, sv), angle = cv2.minAreaRect(flat)
+    turn = np.radians(angle)
+    if su < sv:
+        su, sv, turn = sv, su, turn + np.pi / 2
+    x = np.cos(turn) * first + np.sin(turn) * second
+    rotation = np.column_stack([x, np.cross(axis, x), axis])
+    height = max(top - bottom, 0.0)
+    center = cu * first + cv_ * second + (bottom + height / 2) * axis
+    return OrientedBox(center, rotation, np.array([su, sv, height])), height
