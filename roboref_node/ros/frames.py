@@ -1,6 +1,6 @@
 """The last pairs of a camera: received on a node and thread of their own, kept as messages, handed out by time."""
 
-# mypy: disable-error-code="no-untyped-call"  (rclpy is marked as typed, but not all of it is)
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import threading
@@ -106,15 +106,17 @@ class FrameStore:
             "depth": _Calibration(node, topics.depth_info, images(reliable=topics.reliable, depth=1)),
         }
 
-    def color_info(self) -> CameraInfo:
-        """The newest calibration of the colour camera.
+    def color_info(self, timeout_s: float) -> CameraInfo:
+        """The newest calibration of the colour camera; waits up to `timeout_s` for the first one.
 
         Raises:
             Refused: NO_CAMERA when none has ever arrived.
         """
-        info = self._infos["color"].newest()
-        if info is None:
-            raise Refused(Status.NO_CAMERA, f"no camera info: {self._infos['color'].explain()}")
+        deadline = time.monotonic() + timeout_s
+        while (info := self._infos["color"].newest()) is None:
+            if time.monotonic() >= deadline:
+                raise Refused(Status.NO_CAMERA, f"no camera info: {self._infos['color'].explain()}")
+            time.sleep(0.01)
         return info
 
     def depth_info(self) -> CameraInfo | None:

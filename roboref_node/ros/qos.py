@@ -1,6 +1,6 @@
 """Quality of service of every topic that roboref uses, and why an image topic may stay silent."""
 
-# mypy: disable-error-code="no-untyped-call"  (rclpy is marked as typed, but not all of it is)
+# mypy: disable-error-code="no-untyped-call"
 
 from __future__ import annotations
 

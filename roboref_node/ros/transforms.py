@@ -18,7 +18,7 @@ from roboref_node.status import Refused, Status
 if TYPE_CHECKING:
     from tf2_ros import Buffer
 
-_CANCEL_POLL_S = 0.02
+_POLL_S = 0.02
 
 
 def transform_from_message(message: TransformStamped) -> Transform:
@@ -81,10 +81,12 @@ class TransformSource:
         future.add_done_callback(lambda _: arrived.set())
         deadline = time.monotonic() + self.timeout_s
         try:
-            while not arrived.wait(min(_CANCEL_POLL_S, max(0.0, deadline - time.monotonic()))):
+            while not arrived.wait(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
                 if canceled():
                     raise Refused(Status.CANCELED, f"canceled while waiting for the transform from {source} to {target}")
-                if time.monotonic() >= deadline or self._is_too_old(target, source, stamp_ns):
+                # The second look closes a gap: a transform that arrives between the buffer's check and its registration is not announced.
+                settled = self._is_too_old(target, source, stamp_ns) or self._buffer.can_transform(target, source, stamp)
+                if settled or time.monotonic() >= deadline:
                     break
             return transform_from_message(self._buffer.lookup_transform(target, source, stamp))
         except TransformException as error:

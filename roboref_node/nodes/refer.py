@@ -1,0 +1,336 @@
+"""The ``refer`` node: an instruction on a topic or an action becomes checked goal poses.
+
+Lifecycle: configure declares the interfaces and checks the parameters, activate loads the model and subscribes to the camera,
+deactivate undoes both. Threads: one executor for requests and services, one for images and transforms, one worker that waits
+and thinks. See `ros.requests` for who gives way to whom.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import OccupancyGrid
+from rclpy.action.server import ActionServer, CancelResponse, GoalResponse
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.task import Future
+from roboref.action import Refer
+from roboref.msg import Referral as ReferralMessage
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import String
+from visualization_msgs.msg import MarkerArray
+
+from roboref_node.goals.profile import RobotKind
+from roboref_node.goals.standoff import OccupancyMap
+from roboref_node.pipeline import Pipeline
+from roboref_node.pointing import load_pointer
+from roboref_node.ros import qos
+from roboref_node.ros.answering import Answerer, Answers
+from roboref_node.ros.camera import CameraReceiver
+from roboref_node.ros.image import color_message
+from roboref_node.ros.markers import markers
+from roboref_node.ros.messages import cloud_message, refusal_message
+from roboref_node.ros.occupancy import map_from_message
+from roboref_node.ros.overlay import draw_overlay
+from roboref_node.ros.parameters import NodeParameters
+from roboref_node.ros.process import run
+from roboref_node.ros.profile import ProfileParameters
+from roboref_node.ros.requests import Request, RequestQueue
+from roboref_node.ros.settings import LIVE, ReferSettings
+from roboref_node.status import Refused, Status
+from roboref_node.task import TaskKind
+
+_STOP_S = 5.0
+"""How long a deactivation waits for the question being answered; a cancel takes effect at its next stage."""
+
+
+class ReferNode(LifecycleNode):
+    """Lifecycle node ``refer``; all interfaces are documented in docs/ros.md."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("refer", automatically_declare_parameters_from_overrides=True, **kwargs)
+        self.finished = threading.Event()
+        self._settings = NodeParameters(self, ReferSettings, live=LIVE)
+        self._profile_parameters = ProfileParameters(self)
+        self._publishers_of: dict[str, Any] = {}
+        self._entities: list[Any] = []
+        self._actions: ActionServer | None = None
+        self._goals: dict[Any, tuple[Request, Future]] = {}
+        self._receiver: CameraReceiver | None = None
+        self._queue: RequestQueue | None = None
+        self._answerer: Answerer | None = None
+        self._map: OccupancyGrid | None = None
+        self._inactive_because = Refused(Status.CANCELED, "the node is not active")
+
+    # ---- process -------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Configure and activate, unless a lifecycle manager does that (parameter ``autostart``)."""
+        if not self.get_parameter("autostart").value:
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def close(self) -> bool:
+        """Answer what is waiting and stop the threads; False when the model is still busy."""
+        stopped = self._stop_answering("the node is shutting down")
+        deadline = time.monotonic() + 1.0
+        while self._goals and time.monotonic() < deadline:  # results leave through the executor, which still spins
+            time.sleep(0.01)
+        if stopped and self._receiver is not None:
+            self._receiver.close()
+            self._receiver = None
+        return stopped
+
+    # ---- lifecycle -----------------------------------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters and create the interfaces."""
+        try:
+            settings = self._settings.read()
+            self._profile = self._profile_parameters.read(settings.robot)
+        except Refused as refused:
+            self.get_logger().error(f"not configured: {refused.sentence}")
+            return TransitionCallbackReturn.FAILURE
+        self._settings.freeze(True)
+        self._profile_parameters.freeze(True)
+        self._create_interfaces(settings)
+        self.get_logger().info(f"configured for robot {self._profile.name}, goals in {self._profile.goal_frame}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model, subscribe to the camera and start answering."""
+        settings = self._settings.current
+        started = time.monotonic()
+        try:
+            pointer = load_pointer(settings.model)
+        except Refused as refused:
+            self._inactive_because = Refused(refused.status, f"not activated: {refused.sentence}", **refused.details)
+            self.get_logger().error(self._inactive_because.sentence)
+            return TransitionCallbackReturn.FAILURE
+        self._receiver = CameraReceiver(self, settings)
+        pipeline = Pipeline(pointer, self._profile)
+        self._answerer = Answerer(
+            pipeline, self._receiver.frames, self._receiver.transforms, lambda: self._settings.current, self._occupancy
+        )
+        self._queue = RequestQueue(self._answer, self._refuse)
+        self._queue.start()
+        self.get_logger().info(f"active: model {pointer.name} loaded in {time.monotonic() - started:.1f} s")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answer what is waiting with CANCELED, unsubscribe and free the model."""
+        if not self._stop_answering("the node was deactivated"):
+            self.get_logger().error(f"the model did not stop within {_STOP_S:g} s")
+            return TransitionCallbackReturn.ERROR
+        if self._receiver is not None:
+            self._receiver.close()
+        self._receiver = self._queue = self._answerer = None
+        gc.collect()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Remove the interfaces; parameters may be changed again."""
+        self._destroy_interfaces()
+        self._settings.freeze(False)
+        self._profile_parameters.freeze(False)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo whatever was done, and end the process."""
+        self.finished.set()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured."""
+        if self._receiver is not None:
+            self._receiver.close()
+        self._receiver = self._queue = self._answerer = None
+        return self.on_cleanup(state)
+
+    def _create_interfaces(self, settings: ReferSettings) -> None:
+        kinds = {
+            "~/referral": (ReferralMessage, qos.ANSWERS),
+            "~/grasp_pose": (PoseStamped, qos.ANSWERS),
+            "~/pregrasp_pose": (PoseStamped, qos.ANSWERS),
+            "~/place_pose": (PoseStamped, qos.ANSWERS),
+            "~/object_cloud": (PointCloud2, qos.ANSWERS),
+            "~/overlay": (Image, qos.PICTURES),
+            "~/markers": (MarkerArray, qos.PICTURES),
+        }
+        if settings.publish_goal_pose and self._profile.kind is RobotKind.MOBILE:
+            kinds["goal_pose"] = (PoseStamped, qos.ANSWERS)
+        self._publishers_of = {name: self.create_publisher(kind, name, profile) for name, (kind, profile) in kinds.items()}
+        self._entities = [self.create_subscription(String, "~/instruction", self._on_instruction, qos.ANSWERS)]
+        if settings.use_map:
+            self._entities.append(self.create_subscription(OccupancyGrid, "map", self._on_map, qos.LATCHED))
+        self._actions = ActionServer(
+            self,
+            Refer,
+            "~/refer",
+            execute_callback=self._await_answers,
+            goal_callback=self._on_goal,
+            handle_accepted_callback=self._on_accepted,
+            cancel_callback=self._on_cancel,
+        )
+
+    def _destroy_interfaces(self) -> None:
+        for publisher in self._publishers_of.values():
+            self.destroy_publisher(publisher)
+        for subscription in self._entities:
+            self.destroy_subscription(subscription)
+        if self._actions is not None:
+            self._actions.destroy()
+        self._publishers_of, self._entities, self._actions, self._map = {}, [], None, None
+
+    def _stop_answering(self, reason: str) -> bool:
+        self._inactive_because = Refused(Status.CANCELED, reason)
+        return self._queue is None or self._queue.stop(reason, _STOP_S)
+
+    # ---- questions -----------------------------------------------------------------------------------------------------------
+
+    def _on_instruction(self, message: String) -> None:
+        request = Request(message.data, finish=lambda request, messages: None, replaceable=True)
+        try:
+            self._submit(request)
+        except Refused as refused:
+            self._refuse(request, refused)
+
+    def _on_map(self, message: OccupancyGrid) -> None:
+        self._map = message
+
+    def _occupancy(self) -> OccupancyMap | None:
+        return None if self._map is None else map_from_message(self._map, self._profile.goal_frame)
+
+    def _submit(self, request: Request) -> None:
+        if self._queue is None:
+            raise self._inactive_because
+        self._queue.submit(request, max_queue=self._settings.current.max_queue)
+
+    def _on_goal(self, goal: Refer.Goal) -> GoalResponse:
+        refused = self._inactive_because if self._queue is None else self._queue.full(self._settings.current.max_queue)
+        if refused is None:
+            return GoalResponse.ACCEPT
+        # The action protocol has no room for a reason: it goes to the log and to ~/referral.
+        self.get_logger().warning(f'goal "{goal.instruction[:80]}" rejected: {refused.sentence}')
+        self._publish("~/referral", refusal_message(goal.instruction, refused))
+        return GoalResponse.REJECT
+
+    def _on_accepted(self, handle: Any) -> None:
+        goal = handle.request
+        answered = Future(executor=self.executor)
+        started = time.monotonic()
+
+        def feedback(stage: str, index: int) -> None:
+            if handle.is_active:
+                handle.publish_feedback(Refer.Feedback(stage=stage, task_index=index, elapsed_s=time.monotonic() - started))
+
+        def finish(request: Request, messages: Sequence[ReferralMessage]) -> None:
+            # Set inside the executor, which is thereby woken: the coroutine that waits for it runs there.
+            executor = self.executor
+            if executor is not None:
+                executor.create_task(answered.set_result, list(messages))
+
+        request = Request(
+            goal.instruction,
+            finish=finish,
+            role=goal.role,
+            target_frame=goal.target_frame,
+            stamp_ns=int(goal.stamp.sec) * 1_000_000_000 + int(goal.stamp.nanosec),
+            pixel=(float(goal.pixel[0]), float(goal.pixel[1])) if goal.use_pixel else None,
+            feedback=feedback,
+        )
+        self._goals[handle] = (request, answered)
+        try:
+            feedback("queue", 0)
+            self._submit(request)
+        except Refused as refused:
+            self._refuse(request, refused)
+        handle.execute()
+
+    def _on_cancel(self, handle: Any) -> CancelResponse:
+        if handle not in self._goals:
+            return CancelResponse.REJECT
+        request, _ = self._goals[handle]
+        if self._queue is not None:
+            self._queue.cancel(request, "canceled by the client")
+        return CancelResponse.ACCEPT
+
+    async def _await_answers(self, handle: Any) -> Refer.Result:
+        _, answered = self._goals[handle]
+        messages = await answered
+        del self._goals[handle]
+        if handle.is_cancel_requested:
+            handle.canceled()
+        elif all(message.status == ReferralMessage.OK for message in messages):
+            handle.succeed()
+        else:
+            handle.abort()
+        return Refer.Result(referrals=messages)
+
+    # ---- answers (worker thread) ---------------------------------------------------------------------------------------------
+
+    def _answer(self, request: Request) -> None:
+        assert self._answerer is not None
+        answers = self._answerer.answer(request)
+        try:
+            self._publish_answers(answers)
+        except Exception as error:  # a closed context or a message that does not fit must not end the worker
+            self.get_logger().error(f"an answer could not be published: {type(error).__name__}: {error}")
+        request.finish(request, answers.messages)
+        try:
+            self._publish_pictures(answers)
+        except Exception as error:
+            self.get_logger().error(f"the overlay or the markers could not be drawn: {type(error).__name__}: {error}")
+
+    def _refuse(self, request: Request, refused: Refused) -> None:
+        message = refusal_message(request.instruction, refused)
+        self._publish("~/referral", message)
+        request.finish(request, [message])
+
+    def _publish(self, name: str, message: Any) -> None:
+        publisher = self._publishers_of.get(name)
+        if publisher is not None:
+            publisher.publish(message)
+
+    def _publish_answers(self, answers: Answers) -> None:
+        executable = True  # a place whose pick was refused is no goal: the steps of a sentence count in order
+        for message in answers.messages:
+            self._publish("~/referral", message)
+            self.get_logger().info(f"{message.role or 'instruction'}: {message.status_text}: {message.sentence}")
+            executable = executable and message.status == ReferralMessage.OK
+            if not executable:
+                continue
+            if message.role == TaskKind.PICK.value:
+                self._publish("~/pregrasp_pose", message.approach)
+                self._publish("~/grasp_pose", message.goal)
+            elif message.role == TaskKind.PLACE.value:
+                self._publish("~/place_pose", message.goal)
+            elif message.role == TaskKind.NAVIGATE.value and self._settings.current.publish_goal_pose:
+                self._publish("goal_pose", message.goal)
+
+    def _publish_pictures(self, answers: Answers) -> None:
+        if answers.frame is None:
+            return
+        frame = answers.frame
+        picture = draw_overlay(frame, answers.referrals, goal_from_optical=answers.target_from_optical)
+        self._publish("~/overlay", color_message(picture, stamp_ns=frame.stamp_ns, frame_id=frame.frame_id))
+        self._publish("~/markers", markers(answers.referrals))
+        for referral in answers.referrals:
+            if referral.ok and referral.segment is not None:
+                self._publish("~/object_cloud", cloud_message(referral.segment.cloud_m, frame_id=frame.frame_id, stamp_ns=frame.stamp_ns))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until a signal arrives."""
+    return run(ReferNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

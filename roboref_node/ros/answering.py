@@ -1,0 +1,175 @@
+"""From a request to its answers: the sentence, the frame, the transforms at its stamp, the pipeline, the messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from roboref.msg import Referral as ReferralMessage
+
+from roboref_node.frame import Frame
+from roboref_node.geometry.transform import Transform
+from roboref_node.goals.place import HeldObject
+from roboref_node.goals.standoff import OccupancyMap
+from roboref_node.pipeline import Context, Pipeline
+from roboref_node.referral import Referral
+from roboref_node.ros.frames import FrameStore
+from roboref_node.ros.messages import in_frame, referral_message, refusal_message
+from roboref_node.ros.requests import Request
+from roboref_node.ros.rgbd import DepthTrust, build_frame
+from roboref_node.ros.settings import ReferSettings
+from roboref_node.ros.transforms import TransformSource
+from roboref_node.status import Refused, Status
+from roboref_node.task import Task, TaskKind, parse_instruction
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All answers to one request.
+
+    Args:
+        messages: One per task, at least one.
+        referrals: The same as the core gave them, in the target frame; empty when the request never reached the core.
+        frame: What was looked at.
+        target_from_optical: Camera pose in the frame of the answers.
+    """
+
+    messages: tuple[ReferralMessage, ...]
+    referrals: tuple[Referral, ...] = ()
+    frame: Frame | None = None
+    target_from_optical: Transform | None = None
+
+
+@dataclass
+class _Waits:
+    """Durations outside of the pipeline, in milliseconds."""
+
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    _since_s: float = field(default_factory=time.monotonic)
+
+    def note(self, stage: str) -> None:
+        now_s = time.monotonic()
+        self.timings_ms[stage] = (now_s - self._since_s) * 1e3
+        self._since_s = now_s
+
+
+class Answerer:
+    """Answers requests, one at a time; runs on the worker thread.
+
+    Args:
+        pipeline: Model, robot and thresholds.
+        frames: The camera.
+        transforms: TF.
+        settings: The parameters in force, asked anew for each request.
+        occupancy: The newest map, or None.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        frames: FrameStore,
+        transforms: TransformSource,
+        settings: Callable[[], ReferSettings],
+        occupancy: Callable[[], OccupancyMap | None] = lambda: None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._frames = frames
+        self._transforms = transforms
+        self._settings = settings
+        self._occupancy = occupancy
+
+    def answer(self, request: Request) -> Answers:
+        """The answers; never raises."""
+        waits = _Waits()
+        waits.timings_ms["queue"] = (time.monotonic() - request.arrived_s) * 1e3
+        try:
+            tasks = parse_instruction(request.instruction, role=request.role)
+        except Refused as refused:
+            return Answers((refusal_message(request.instruction, refused),))
+        except Exception as error:
+            return Answers((refusal_message(request.instruction, _defect(error)),))
+        try:
+            return self._look_and_answer(request, tasks, waits)
+        except Refused as refused:
+            return self._refuse_all(request, tasks, refused, waits)
+        except Exception as error:
+            return self._refuse_all(request, tasks, _defect(error), waits)
+
+    def _look_and_answer(self, request: Request, tasks: tuple[Task, ...], waits: _Waits) -> Answers:
+        settings = self._settings()
+        request.feedback("frame", 0)
+        frame = self._frame(request, settings)
+        waits.note("frame")
+        request.feedback("transform", 0)
+        self._transforms.timeout_s = settings.tf_timeout_s
+        profile = self._pipeline.profile
+        named = {name: self._find(name, frame, request) for name in (*self._pipeline.frames_needed(), profile.base_frame)}
+        goal_from_optical = named[profile.goal_frame]
+        target = request.target_frame or profile.goal_frame
+        target_from_optical = goal_from_optical if target == profile.goal_frame else self._find(target, frame, request)
+        waits.note("transform")
+        goal_from_base = goal_from_optical @ named[profile.base_frame].inverse()
+        referrals: list[Referral] = []
+        held: HeldObject | None = None
+        for index, task in enumerate(tasks):
+            referral = self._pipeline.refer(
+                frame,
+                task,
+                named,
+                pixel=request.pixel,
+                context=Context(occupancy=self._occupancy(), held=held, goal_from_base=goal_from_base),
+                canceled=request.canceled.is_set,
+                report=lambda stage, index=index: request.feedback(stage, index),  # type: ignore[misc]
+            )
+            held = _held(referral) or held
+            if target != profile.goal_frame:
+                referral = in_frame(referral, target, target_from_optical @ goal_from_optical.inverse())
+            referrals.append(referral)
+        messages = tuple(
+            referral_message(r, index=i, count=len(tasks), goal_from_optical=target_from_optical, timings_ms=waits.timings_ms)
+            for i, r in enumerate(referrals)
+        )
+        return Answers(messages, tuple(referrals), frame, target_from_optical)
+
+    def _frame(self, request: Request, settings: ReferSettings) -> Frame:
+        canceled = request.canceled.is_set
+        if request.stamp_ns:
+            pair = self._frames.at(request.stamp_ns, settings.stamp_tolerance_s)
+        else:
+            pair = self._frames.wait(settings.max_frame_age_s, settings.frame_timeout_s, canceled=canceled)
+        trust = DepthTrust(settings.depth.near_m, settings.depth.far_m, settings.depth.aligned, settings.rectified)
+
+        def find_extrinsics(target: str, source: str, stamp_ns: int) -> Transform:
+            return self._transforms.lookup(target, source, stamp_ns, canceled=canceled)
+
+        color_info = self._frames.color_info(settings.frame_timeout_s)
+        return build_frame(pair, color_info, self._frames.depth_info(), trust, find_extrinsics)
+
+    def _find(self, target: str, frame: Frame, request: Request) -> Transform:
+        return self._transforms.lookup(target, frame.frame_id, frame.stamp_ns, canceled=request.canceled.is_set)
+
+    def _refuse_all(self, request: Request, tasks: tuple[Task, ...], refused: Refused, waits: _Waits) -> Answers:
+        sentence = request.cancel_reason if refused.status is Status.CANCELED else refused.sentence
+        goal_frame = request.target_frame or self._pipeline.profile.goal_frame
+        referrals = [
+            Referral(task=task, status=refused.status, sentence=sentence, goal_frame=goal_frame, details=refused.details) for task in tasks
+        ]
+        messages = [
+            referral_message(r, index=i, count=len(tasks), goal_from_optical=None, timings_ms=waits.timings_ms)
+            for i, r in enumerate(referrals)
+        ]
+        return Answers(tuple(messages), tuple(referrals))
+
+
+def _defect(error: Exception) -> Refused:
+    return Refused(Status.INTERNAL, f"defect in roboref, please report it: {type(error).__name__}: {error}")
+
+
+def _held(referral: Referral) -> HeldObject | None:
+    """The object that a sentence has just picked, for the place that follows in it."""
+    if referral.task.kind is not TaskKind.PICK or not referral.ok or referral.segment is None or referral.segment.box is None:
+        return None
+    size_m = np.asarray(referral.segment.box.size_m, dtype=np.float64)
+    return HeldObject(size_m=size_m, grasp_height_m=0.5 * float(size_m[2]))

@@ -1,0 +1,142 @@
+"""Answers of the core as ROS messages."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+from roboref.msg import GraspCandidate as GraspCandidateMessage
+from roboref.msg import Referral as ReferralMessage
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from roboref_node.geometry.transform import Transform
+from roboref_node.referral import Referral
+from roboref_node.ros.transforms import pose_from_transform, pose_stamped
+from roboref_node.status import Refused, Status
+
+
+def header(frame_id: str, stamp_ns: int) -> Header:
+    """Header with a stamp in nanoseconds."""
+    message = Header(frame_id=frame_id)
+    message.stamp.sec, message.stamp.nanosec = divmod(int(stamp_ns), 1_000_000_000)
+    return message
+
+
+def in_frame(referral: Referral, target_frame: str, target_from_goal: Transform) -> Referral:
+    """The same answer with every pose, position and covariance expressed in `target_frame`."""
+    position, covariance = referral.position_m, referral.position_covariance_m2
+    moved = None if position is None else target_from_goal.apply(position)
+    turned = None if covariance is None else target_from_goal.rotate_covariance(np.reshape(covariance, (3, 3)))
+    return dataclasses.replace(
+        referral,
+        goal_frame=target_frame,
+        position_m=None if moved is None else (float(moved[0]), float(moved[1]), float(moved[2])),
+        position_covariance_m2=None if turned is None else tuple(float(x) for x in turned.ravel()),
+        goal=None if referral.goal is None else target_from_goal @ referral.goal,
+        approach=None if referral.approach is None else target_from_goal @ referral.approach,
+        grasps=tuple(
+            dataclasses.replace(grasp, pose=target_from_goal @ grasp.pose, pregrasp=target_from_goal @ grasp.pregrasp)
+            for grasp in referral.grasps
+        ),
+    )
+
+
+def referral_message(
+    referral: Referral, *, index: int, count: int, goal_from_optical: Transform | None, timings_ms: dict[str, float]
+) -> ReferralMessage:
+    """The answer to task `index` of `count`.
+
+    Args:
+        referral: The answer.
+        index: Position of the task in its sentence.
+        count: Tasks in the sentence.
+        goal_from_optical: Turns the surface normal into the goal frame; None leaves it zero.
+        timings_ms: Stages outside of the pipeline (waiting for the queue, the frame and the transform), put before its own.
+    """
+    message = _message(referral.status, referral.sentence)
+    message.header = header(referral.goal_frame, referral.stamp_ns)
+    message.camera_frame = referral.frame_id
+    message.instruction = referral.task.instruction
+    message.task_index, message.task_count = index, count
+    message.role, message.expression = referral.task.kind.value, referral.task.expression
+    if referral.pixel is not None:
+        message.pixel_u, message.pixel_v = float(referral.pixel.u_px), float(referral.pixel.v_px)
+        message.score = float(referral.pixel.score)
+    if referral.position_m is not None:
+        message.position.x, message.position.y, message.position.z = (float(x) for x in referral.position_m)
+    if referral.position_covariance_m2 is not None:
+        message.covariance = np.asarray(referral.position_covariance_m2, dtype=np.float64)
+    if referral.surface is not None and goal_from_optical is not None:
+        normal = goal_from_optical.rotate(referral.surface.normal)
+        message.normal.x, message.normal.y, message.normal.z = (float(x) for x in normal)
+    if referral.ok and referral.goal is not None:
+        message.goal = pose_stamped(referral.goal, frame_id=referral.goal_frame, stamp_ns=referral.stamp_ns)
+        if referral.approach is not None:
+            message.approach = pose_stamped(referral.approach, frame_id=referral.goal_frame, stamp_ns=referral.stamp_ns)
+        message.gripper_width_m = float(referral.gripper_width_m)
+        message.grasps = [_grasp_message(grasp) for grasp in referral.grasps]
+    message.answer_text = referral.answer_text
+    message.provenance_json = _to_json({**referral.provenance, "details": dict(referral.details)})
+    timings = {**timings_ms, **referral.timings_ms}
+    message.timing_names = list(timings)
+    message.timing_ms = [float(value) for value in timings.values()]
+    return message
+
+
+def refusal_message(instruction: str, refused: Refused, *, stamp_ns: int = 0, goal_frame: str = "") -> ReferralMessage:
+    """The answer to a request that never became a task: a sentence that is not understood, a full queue, no camera."""
+    message = _message(refused.status, refused.sentence)
+    message.header = header(goal_frame, stamp_ns)
+    message.instruction = instruction
+    message.task_count = 1
+    message.provenance_json = _to_json({"details": refused.details})
+    return message
+
+
+def cloud_message(points_m: np.ndarray[Any, np.dtype[Any]], *, frame_id: str, stamp_ns: int) -> PointCloud2:
+    """Points, shape (N, 3) in metres, as an unorganised cloud of float32 x, y, z."""
+    points = np.ascontiguousarray(points_m, dtype=np.float32).reshape(-1, 3)
+    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate("xyz")]
+    cloud = PointCloud2(header=header(frame_id, stamp_ns), height=1, width=len(points), fields=fields, is_dense=True)
+    cloud.point_step, cloud.row_step = 12, 12 * len(points)
+    cloud.data = points.tobytes()
+    return cloud
+
+
+def _message(status: Status, sentence: str) -> ReferralMessage:
+    message = ReferralMessage(status=status.code, status_text=status.value, sentence=sentence)
+    message.pixel_u = message.pixel_v = message.score = message.gripper_width_m = math.nan
+    message.covariance = np.array([-1.0] + [0.0] * 8)
+    return message
+
+
+def _grasp_message(grasp: Any) -> GraspCandidateMessage:
+    return GraspCandidateMessage(
+        pose=pose_from_transform(grasp.pose),
+        pregrasp=pose_from_transform(grasp.pregrasp),
+        width_m=float(grasp.width_m),
+        score=float(grasp.score),
+        kind=str(getattr(grasp.kind, "value", grasp.kind)),
+    )
+
+
+def _to_json(data: dict[str, Any]) -> str:
+    return json.dumps(_plain(data), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: arrays become lists, numbers that are not finite null, everything unknown its text."""
+    for convert in ("to_dict", "tolist"):
+        if hasattr(value, convert):
+            return _plain(getattr(value, convert)())
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float)) or value is None else str(value)

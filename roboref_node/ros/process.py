@@ -1,0 +1,82 @@
+"""One process for one node: spinning that survives defects, and an orderly end on SIGINT and SIGTERM."""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import try_shutdown
+
+_JOIN_S = 5.0
+
+
+class Runnable(Protocol):
+    """What `run` needs of a node beside being one."""
+
+    finished: threading.Event
+    """Set by the node when its work is done and the process may end."""
+
+    def start(self) -> None:
+        """Called once, in the executor."""
+
+    def close(self) -> bool:
+        """Called once, on the main thread, while the executor still spins; False when a thread could not be stopped."""
+
+
+def spin(executor: SingleThreadedExecutor, node: Node) -> None:
+    """Spin until the executor is shut down.
+
+    An exception out of a callback, or an invalid lifecycle transition (which rclpy raises out of spin), is logged; the node
+    goes on.
+    """
+    while True:
+        try:
+            executor.spin()
+            return
+        except (ExternalShutdownException, ShutdownException):
+            return
+        except Exception as error:
+            node.get_logger().error(f"a callback failed, the node goes on: {type(error).__name__}: {error}")
+
+
+def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) -> int:
+    """Run one node until it is finished or a signal arrives.
+
+    The main thread only waits, so that a signal is handled at once even while callbacks or a model are busy; rclpy's own
+    handlers would shut the context down before the last answers are sent.
+
+    Returns:
+        The exit status: 0 after a signal too.
+    """
+    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    node = make_node()
+    assert isinstance(node, Node)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: node.finished.set())
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=spin, args=(executor, node), name="roboref_spin", daemon=True)
+    thread.start()
+    executor.create_task(node.start)
+    node.finished.wait()
+    stopped = node.close()
+    executor.shutdown(timeout_sec=_JOIN_S)
+    thread.join(_JOIN_S)
+    if stopped and not thread.is_alive():
+        node.destroy_node()
+        try_shutdown()
+        return 0
+    # A model in the middle of a long call cannot be interrupted; ending the interpreter under it would crash instead.
+    try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

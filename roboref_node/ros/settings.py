@@ -1,0 +1,78 @@
+"""The parameters of the ``refer`` node. `ros2 param describe` prints these sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from roboref_node.goals.parameters import check_settings, setting
+
+
+class Transport(str, Enum):
+    """How an image topic travels."""
+
+    RAW = "raw"
+    COMPRESSED = "compressed"
+
+
+class Reliability(str, Enum):
+    """QoS of the image subscriptions."""
+
+    BEST_EFFORT = "best_effort"
+    RELIABLE = "reliable"
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    """What is declared about the depth topic; the unit always comes from the message's encoding."""
+
+    near_m: float = setting("Nearest distance that the sensor reports.", default=0.1, unit="m", minimum=0.0, maximum=10.0)
+    far_m: float = setting("Farthest distance that the sensor reports.", default=10.0, unit="m", minimum=0.1, maximum=200.0)
+    aligned: bool = setting(
+        "The depth image is registered to the colour image, whatever its frame_id says. Size and intrinsics are still compared.",
+        default=False,
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.near_m >= self.far_m:
+            raise ValueError(f"near_m is {self.near_m:g}, it must be less than far_m = {self.far_m:g}")
+
+
+@dataclass(frozen=True)
+class ReferSettings:
+    """Parameters of the ``refer`` node, apart from ``profile.*`` (the robot's, see `goals.profile`)."""
+
+    robot: str = setting("Robot profile: ur5, g1, or the path of a YAML file.", default="ur5")
+    model: str = setting("Pointing model: a name in config/models, or the path of a YAML file or checkpoint.", default="nano")
+    autostart: bool = setting("Configure and activate at start; false leaves that to a lifecycle manager.", default=True)
+    color_transport: Transport = setting("raw, or compressed for <topic>/compressed.", default=Transport.RAW)
+    depth_transport: Transport = setting("raw, or compressed for <topic>/compressedDepth.", default=Transport.RAW)
+    image_reliability: Reliability = setting(
+        "best_effort fits every driver; reliable excludes best-effort cameras.", default=Reliability.BEST_EFFORT
+    )
+    rectified: bool = setting("The image topics carry rectified images: P of the camera info counts, distortion does not.", default=False)
+    depth: DepthSettings = field(default_factory=DepthSettings)
+    sync_slop_s: float = setting(
+        "Largest difference of stamps of a colour and depth pair, 0 = equal stamps only.", default=0.02, unit="s", minimum=0.0, maximum=1.0
+    )
+    frame_buffer: int = setting("Colour and depth pairs kept for questions about a stamp.", default=15, minimum=1, maximum=300)
+    max_frame_age_s: float = setting("Oldest frame that may be used.", default=0.5, unit="s", minimum=0.01, maximum=3600.0)
+    frame_timeout_s: float = setting("How long a question waits for a fresh frame.", default=1.0, unit="s", minimum=0.0, maximum=60.0)
+    stamp_tolerance_s: float = setting(
+        "Largest distance of a frame from a requested stamp.", default=0.05, unit="s", minimum=0.0, maximum=10.0
+    )
+    tf_timeout_s: float = setting(
+        "How long a question waits for the transform at the stamp of its image.", default=0.5, unit="s", minimum=0.0, maximum=60.0
+    )
+    tf_cache_s: float = setting("How much of TF's past is kept.", default=30.0, unit="s", minimum=1.0, maximum=3600.0)
+    max_queue: int = setting("Action goals that may wait; one more is rejected.", default=4, minimum=1, maximum=100)
+    use_map: bool = setting("Subscribe to the occupancy grid `map` and keep stand-off poses on its free cells.", default=False)
+    publish_goal_pose: bool = setting("Publish stand-off poses on `goal_pose`, where Nav2 listens and starts to drive.", default=True)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+LIVE = frozenset({"max_frame_age_s", "frame_timeout_s", "stamp_tolerance_s", "tf_timeout_s", "max_queue", "publish_goal_pose"})
+"""Parameters that may change at any time: they are read anew for each question."""
