@@ -1,0 +1,273 @@
+"""How roboref talks to a model server: time-limited, size-limited, retried a few times, cancelable, and every failure a typed refusal.
+
+The exchange runs on the client's own event loop thread, because only an asynchronous read can be given up at once: when the caller
+cancels, or when a server sends one byte per second and so never trips a read timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import random
+import re
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from roboref_node.status import Refused, Status
+
+_POLL_S = 0.02
+_RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """Where the server is and how long it is waited for.
+
+    Args:
+        url: Base address, ``http://host:port`` or ``https://host/prefix``; no user name or password in it.
+        connect_timeout_s: Longest wait for a connection.
+        read_timeout_s: Longest silence of the server while it answers.
+        total_timeout_s: Longest time for the whole exchange, retries included.
+        retries: Further attempts after the first when the connection fails or the server says 429, 502, 503 or 504.
+        retry_wait_s: Wait before the first retry; doubled for each further one, with a jitter of 50 %.
+        token_env: Environment variable that holds the bearer token; empty = no authentication.
+        allow_token_over_http: Send the token without TLS to another machine.
+        ca_file: Certificate authority for a server with a private certificate; empty = the system's. TLS is always verified.
+        max_response_bytes: Longest answer that is read.
+    """
+
+    url: str
+    connect_timeout_s: float = 3.0
+    read_timeout_s: float = 30.0
+    total_timeout_s: float = 45.0
+    retries: int = 2
+    retry_wait_s: float = 0.2
+    token_env: str = ""
+    allow_token_over_http: bool = False
+    ca_file: str = ""
+    max_response_bytes: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+            raise Refused(Status.BAD_REQUEST, f"`url` must look like http://host:port or https://host/path, not {self.url!r}.")
+        for name in ("connect_timeout_s", "read_timeout_s", "total_timeout_s", "max_response_bytes"):
+            if not getattr(self, name) > 0:
+                raise Refused(Status.BAD_REQUEST, f"`{name}` must be above 0, not {getattr(self, name)}.")
+        if not 0 <= self.retries <= 10 or not self.retry_wait_s >= 0:
+            raise Refused(
+                Status.BAD_REQUEST, f"`retries` must be 0 to 10 and `retry_wait_s` not negative, not {self.retries}, {self.retry_wait_s}."
+            )
+        if self.token_env and parts.scheme == "http" and not self.is_loopback and not self.allow_token_over_http:
+            raise Refused(
+                Status.BAD_REQUEST,
+                f"`token_env` would send a token unencrypted to {parts.hostname}: use https, or set `allow_token_over_http: true`.",
+            )
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when the server runs on this machine."""
+        return urlsplit(self.url).hostname in _LOOPBACK
+
+    def token(self) -> str:
+        """The bearer token; empty when none is configured.
+
+        Raises:
+            Refused: MODEL_UNAVAILABLE when the variable is configured and not set.
+        """
+        if not self.token_env:
+            return ""
+        token = os.environ.get(self.token_env, "").strip()
+        if not token or not token.isascii() or not token.isprintable():
+            raise Refused(
+                Status.MODEL_UNAVAILABLE, f"The environment variable {self.token_env} (`token_env`) holds no token for {self.url}."
+            )
+        return token
+
+
+class _Retryable(Exception):
+    """The attempt failed in a way that another one may not."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+class HttpClient:
+    """JSON in, JSON out, to one server. Safe to use from several threads.
+
+    Args:
+        settings: Address and limits.
+    """
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: httpx.AsyncClient | None = None
+
+    def post_json(self, path: str, payload: Mapping[str, Any], *, canceled: Callable[[], bool] | None = None) -> dict[str, Any]:
+        """POST `payload` to `path` below the base address and return the JSON object of the answer.
+
+        Raises:
+            Refused: MODEL_UNAVAILABLE (unreachable, error status, redirect), MODEL_TIMEOUT, UNPARSEABLE (not JSON, too long) or CANCELED.
+        """
+        return self._run(self._exchange("POST", path, json.dumps(payload).encode()), canceled)
+
+    def get_json(self, path: str, *, canceled: Callable[[], bool] | None = None) -> dict[str, Any]:
+        """GET `path` below the base address; raises as `post_json` does."""
+        return self._run(self._exchange("GET", path, None), canceled)
+
+    def close(self) -> None:
+        """Drop the connections and end the thread; the next request starts them again."""
+        with self._lock:
+            loop, client, self._loop, self._client = self._loop, self._client, None, None
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(_shut_down(client), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _run(self, exchange: Any, canceled: Callable[[], bool] | None) -> dict[str, Any]:
+        future = asyncio.run_coroutine_threadsafe(exchange, self._running_loop())
+        while True:
+            try:
+                result: dict[str, Any] = future.result(None if canceled is None else _POLL_S)
+                return result
+            except (TimeoutError, concurrent.futures.TimeoutError):  # one class from Python 3.11 on
+                if canceled is not None and canceled():
+                    future.cancel()
+                    raise self._canceled() from None
+            except concurrent.futures.CancelledError:  # by `close` in another thread
+                raise self._canceled() from None
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=_serve_loop, args=(self._loop,), name="roboref-http", daemon=True).start()
+            return self._loop
+
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        settings = self.settings
+        try:
+            return await asyncio.wait_for(self._attempts(method, path, body), settings.total_timeout_s)
+        except (TimeoutError, asyncio.TimeoutError):
+            raise Refused(
+                Status.MODEL_TIMEOUT,
+                f"{settings.url} did not complete its answer within {settings.total_timeout_s:g} s (`total_timeout_s`).",
+                url=settings.url,
+                total_timeout_s=settings.total_timeout_s,
+            ) from None
+
+    async def _attempts(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        wait_s = self.settings.retry_wait_s
+        for attempts_left in range(self.settings.retries, -1, -1):
+            try:
+                return await self._attempt(method, path, body)
+            except _Retryable as failure:
+                if not attempts_left:
+                    raise failure.refusal from None
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # jitter: a restarted server is not hit by all its clients at once
+            wait_s *= 2
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _attempt(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        settings = self.settings
+        url = settings.url.rstrip("/") + path
+        # Compressed answers are not asked for: a small one could unpack to any size.
+        headers = {"accept": "application/json", "accept-encoding": "identity", "content-type": "application/json"}
+        token = settings.token()
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        try:
+            async with self._async_client().stream(method, url, content=body, headers=headers) as response:
+                content = await self._read(response)
+        except httpx.ReadTimeout:
+            raise Refused(
+                Status.MODEL_TIMEOUT,
+                f"{url} was silent for {settings.read_timeout_s:g} s (`read_timeout_s`).",
+                url=url,
+                read_timeout_s=settings.read_timeout_s,
+            ) from None
+        except httpx.ConnectTimeout:
+            raise self._unavailable(f"no connection within {settings.connect_timeout_s:g} s (`connect_timeout_s`)") from None
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from None
+        return self._decode(url, response, content)
+
+    def _async_client(self) -> httpx.AsyncClient:
+        if self._client is None:
+            settings = self.settings
+            timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
+            self._client = httpx.AsyncClient(
+                timeout=timeout,
+                verify=ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
+                follow_redirects=False,  # a redirect would carry pictures and token to a place that nobody configured
+                trust_env=not settings.is_loopback,  # proxies apply to other machines only
+            )
+        return self._client
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        limit = self.settings.max_response_bytes
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise self._unparseable("is compressed although that was not asked for")
+        content = bytearray()
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > limit:
+                raise self._unparseable(f"is longer than {limit} bytes (`max_response_bytes`)")
+        return bytes(content)
+
+    def _decode(self, url: str, response: httpx.Response, content: bytes) -> dict[str, Any]:
+        code = response.status_code
+        if response.has_redirect_location:
+            raise Refused(
+                Status.MODEL_UNAVAILABLE, f"{url} redirects, which is not followed: set `url` to the final address.", http_status=code
+            )
+        if code in (401, 403):
+            hint = f"the token in {self.settings.token_env}" if self.settings.token_env else "no token (`token_env` is empty)"
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code} to {hint}.", http_status=code)
+        if not 200 <= code < 300:
+            message = " ".join(re.sub(r"<[^<>]{0,500}>", " ", content[:2000].decode("utf-8", "replace")).split())[:200]
+            refusal = Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code}: {message!r}.", http_status=code)
+            raise _Retryable(refusal) if code in _RETRIED_STATUSES else refusal
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            raise self._unparseable("is not JSON") from None
+        if not isinstance(answer, dict):
+            raise self._unparseable("is not a JSON object")
+        return answer
+
+    def _unavailable(self, reason: str) -> _Retryable:
+        sentence = f"{self.settings.url} cannot be reached after {self.settings.retries + 1} attempts (`retries`): {reason}."
+        return _Retryable(Refused(Status.MODEL_UNAVAILABLE, sentence, url=self.settings.url))
+
+    def _canceled(self) -> Refused:
+        return Refused(Status.CANCELED, f"The question to {self.settings.url} was canceled.")
+
+    def _unparseable(self, reason: str) -> Refused:
+        return Refused(Status.UNPARSEABLE, f"The answer of {self.settings.url} {reason}.", url=self.settings.url)
+
+
+async def _shut_down(client: httpx.AsyncClient | None) -> None:
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    if client is not None:
+        await client.aclose()
+
+
+def _serve_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
