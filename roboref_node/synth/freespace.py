@@ -21,14 +21,18 @@ def _offsets(view: SceneView, item: ObjectView) -> NDArray[np.float64]:
     return view.ground_m - np.array([item.right_m, item.forward_m])
 
 
-def free_table(view: SceneView, clearance_m: float = CLEARANCE_M) -> BoolImage:
-    """Table pixels that keep `clearance_m` from every footprint and from the table's edge and shelf, (H, W)."""
-    free = view.table_mask.copy()
-    points = view.points_m[..., :2]
-    for item in view.objects:
-        if item.support == "table":
-            free &= np.hypot(*np.moveaxis(points - item.centre_m[:2], -1, 0)) > item.radius_m + clearance_m
-    return free & inside_table(view, clearance_m)
+def free_table(view: SceneView) -> BoolImage:
+    """Table pixels that keep `CLEARANCE_M` from every footprint and from the table's edge and shelf, (H, W); kept with the view."""
+    free = view.kept.get("free_table")
+    if free is None:
+        free = view.table_mask & inside_table(view, CLEARANCE_M)
+        points = view.points_m[..., :2]
+        for item in view.objects:
+            if item.support == "table":
+                offset = points - item.centre_m[:2]
+                free &= np.einsum("hwi,hwi->hw", offset, offset) > (item.radius_m + CLEARANCE_M) ** 2
+        view.kept["free_table"] = free
+    return free
 
 
 def inside_table(view: SceneView, clearance_m: float) -> BoolImage:

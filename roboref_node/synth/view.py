@@ -63,6 +63,7 @@ class SceneView:
 
     def __init__(self, rendered: Rendered) -> None:
         self.rendered = rendered
+        self.kept: dict[str, NDArray[np.bool_]] = {}
         self.spec = rendered.spec
         height, width = rendered.instance.shape
         self.width = width

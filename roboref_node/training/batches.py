@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roboref_node.sim.scene import COLOURS, SHAPES
 from roboref_node.synth.language import UNKNOWN_NOUNS
-from roboref_node.synth.questions import KINDS, Asker, Question
+from roboref_node.synth.questions import Asker, Question
 from roboref_node.synth.view import SceneView
 from roboref_node.training.packing import IGNORED, PackedScene, Packer, dense_labels, mask_coverage
 from roboref_node.training.scenes import SceneStore

@@ -82,7 +82,8 @@ class TokenTargets:
     Args:
         label: Next token, (N,).
         coordinate: Coordinate behind it or NaN, (N,).
-        x0, y0: First token of each axis.
+        x0: First token of the horizontal axis.
+        y0: First token of the vertical axis.
     """
 
     label: Tensor
@@ -117,7 +118,8 @@ def location_loss(logits: Tensor, grid: int, x0: int, y0: int) -> Tensor:
     Args:
         logits: Language-head logits of the image tokens, (B, grid * grid, vocabulary).
         grid: Side of the token grid.
-        x0, y0: First token of each axis.
+        x0: First token of the horizontal axis.
+        y0: First token of the vertical axis.
     """
     index = torch.arange(grid * grid, device=logits.device)
     total = logits.new_zeros((), dtype=torch.float32)

@@ -23,7 +23,8 @@ def packed_attention(
     Args:
         module: The attention layer; unused.
         query: (B, heads, P + S * L, width): P media tokens, then S slots of L tokens.
-        key, value: Same shape; grouped heads are repeated.
+        key: Same shape; grouped heads are repeated.
+        value: Same shape as `key`.
         attention_mask: True where a slot's token may attend within its slot, bool (B, S, L, L).
         scaling: Factor of the scores.
 
