@@ -1,0 +1,324 @@
+"""Answers, fast: media encoded once per frame, forced tokens fed together with the next decision, several questions at once."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from roboref_node.model.decoding import LENGTH_STEP, Decoder, FixedDecoder, GrowingDecoder, fork
+from roboref_node.model.grammar import TokenGrammar
+from roboref_node.model.modeling import RoboReferModel
+from roboref_node.model.processing import ModelInputs, RoboReferProcessor
+from roboref_node.status import Refused, Status
+
+
+@dataclass(frozen=True)
+class GeneratedAnswer:
+    """What the model said to one question.
+
+    Args:
+        text: Decoded answer without special tokens.
+        token_ids: Generated tokens, the one that ended the answer not included.
+        token_scores: Probability of each, 1 where the grammar left no choice.
+        score: Product of `token_scores` and of the probability of the end: the model's own probability of this very text.
+        finished: False when `max_new_tokens` cut it off.
+        timings_ms: ``vision``, ``prefill``, ``decode``; of the whole batch when several questions ran together.
+        forward_passes: Of the language model, prefill included.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    token_scores: tuple[float, ...]
+    score: float
+    finished: bool
+    timings_ms: Mapping[str, float]
+    forward_passes: int
+
+
+@dataclass(frozen=True, eq=False)
+class FramePrefix:
+    """The part of the prompt that all questions about one frame share, already computed; made by `Generator.encode_frame`.
+
+    Args:
+        ids: Its token ids, markers included.
+        cache: Keys and values.
+        timings_ms: ``vision`` and ``prefix``.
+    """
+
+    ids: tuple[int, ...]
+    cache: DynamicCache
+    timings_ms: Mapping[str, float]
+
+
+@dataclass
+class _Row:
+    """One answer in the making."""
+
+    state: int | None
+    tokens: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+    end_score: float = 1.0
+    finished: bool = False
+
+
+class Generator:
+    """Greedy answers from one model. Not thread-safe: one question, or one batch, at a time.
+
+    Args:
+        model: In evaluation mode, on its device.
+        processor: Its processor.
+        fixed_cache: Decode from a cache of fixed size, with CUDA graphs on a GPU; None = on a GPU only.
+        kept_caches: How many fixed caches (batch size and length) stay allocated.
+    """
+
+    def __init__(
+        self, model: RoboReferModel, processor: RoboReferProcessor, *, fixed_cache: bool | None = None, kept_caches: int = 4
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.device = model.device
+        self.fixed_cache = self.device.type == "cuda" if fixed_cache is None else fixed_cache
+        self._kept_caches = kept_caches
+        self._decoders: dict[tuple[int, int], FixedDecoder] = {}
+
+    @torch.inference_mode()
+    def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
+        """Compute what all questions about the pictures of `inputs` share: everything up to the last media block.
+
+        Raises:
+            ValueError: The question has no picture.
+        """
+        clock = _Clock(self.device)
+        ids = inputs.input_ids[0].tolist()
+        markers = (self.model.config.image_token_id, self.model.config.depth_token_id)
+        last = max((i for i, token in enumerate(ids) if token in markers), default=None)
+        if last is None:
+            raise ValueError("the question has no picture to encode")
+        blocks = self._media([inputs])
+        clock.lap("vision")
+        embeds = self.model.embed(inputs.input_ids[:, : last + 1].to(self.device), *blocks)
+        decoder = GrowingDecoder(self.model.llm, DynamicCache())
+        decoder.feed(embeds, None)
+        clock.lap("prefix")
+        return FramePrefix(tuple(ids[: last + 1]), decoder.cache, clock.laps)
+
+    def generate(
+        self,
+        inputs: ModelInputs,
+        *,
+        max_new_tokens: int = 128,
+        stop_ids: Sequence[int] | None = None,
+        grammar: TokenGrammar | None = None,
+        canceled: Callable[[], bool] | None = None,
+        prefix: FramePrefix | None = None,
+    ) -> GeneratedAnswer:
+        """Answer one question; see `generate_batch`."""
+        (answer,) = self.generate_batch(
+            [inputs], max_new_tokens=max_new_tokens, stop_ids=stop_ids, grammar=grammar, canceled=canceled, prefix=prefix
+        )
+        return answer
+
+    @torch.inference_mode()
+    def generate_batch(
+        self,
+        questions: Sequence[ModelInputs],
+        *,
+        max_new_tokens: int = 128,
+        stop_ids: Sequence[int] | None = None,
+        grammar: TokenGrammar | None = None,
+        canceled: Callable[[], bool] | None = None,
+        prefix: FramePrefix | None = None,
+    ) -> list[GeneratedAnswer]:
+        """Answer several questions together, greedily.
+
+        Args:
+            questions: Of one frame (give its `prefix`) or of several.
+            max_new_tokens: Longest answer.
+            stop_ids: Tokens that end an answer; None takes the configuration's.
+            grammar: Allow only answers of this language.
+            canceled: Polled before each forward pass.
+            prefix: What `encode_frame` computed for the pictures of all these questions.
+
+        Raises:
+            Refused: CANCELED.
+            ValueError: The prefix belongs to other pictures, or there is no stop token.
+        """
+        stops = set(self.model.config.stop_token_ids or () if stop_ids is None else stop_ids)
+        if not stops:
+            raise ValueError("no stop token: attach a tokenizer to the configuration or pass stop_ids")
+        clock = _Clock(self.device)
+        _check(canceled)
+        decoder, logits = self._prefill(questions, prefix, clock)
+        clock.lap("prefill")
+        rows = [_Row(grammar.start if grammar else None) for _ in questions]
+        passes = 1
+        fast: Decoder | None = None
+        while True:
+            self._choose(rows, logits, stops, grammar, max_new_tokens)
+            if all(row.finished or not row.pending for row in rows):
+                break
+            _check(canceled)
+            fast = fast or self._decoder(decoder, len(rows), max_new_tokens)
+            logits = fast.step(*self._columns(rows))
+            passes += 1
+        clock.lap("decode")
+        return [self._answer(row, clock.laps, passes) for row in rows]
+
+    def _prefill(self, questions: Sequence[ModelInputs], prefix: FramePrefix | None, clock: _Clock) -> tuple[GrowingDecoder, Tensor]:
+        """Run all prompts, or what follows their common prefix; logits [B, V] of the first answer token."""
+        if prefix is None:
+            blocks = self._media(questions)
+            clock.lap("vision")
+            rows, start = self._embed(questions, blocks), None
+            decoder = GrowingDecoder(self.model.llm, DynamicCache())
+        else:
+            clock.lap("vision")
+            start = len(prefix.ids)
+            for question in questions:
+                if tuple(question.input_ids[0, :start].tolist()) != prefix.ids:
+                    raise ValueError("the prefix was computed for other pictures or another prompt")
+            embedding = self.model.get_input_embeddings()
+            rows = [embedding(question.input_ids[0, start:].to(self.device)) for question in questions]
+            decoder = GrowingDecoder(self.model.llm, fork(prefix.cache, len(questions)))
+        embeds, valid = _align_right(rows)
+        return decoder, decoder.feed(embeds, valid)
+
+    def _media(self, questions: Sequence[ModelInputs]) -> tuple[list[Tensor], list[Tensor]]:
+        """Colour and depth blocks of all questions in order, each tower in one batch."""
+        model, found = self.model, []
+        for kind, encode in (("rgb", model.encode_rgb), ("depth", model.encode_depth)):
+            tiles = [t for question in questions if (t := getattr(question, f"{kind}_tiles")) is not None]
+            sizes = [size for question in questions for size in (getattr(question, f"{kind}_block_sizes") or ())]
+            together = torch.cat(tiles).to(self.device, model.dtype) if tiles else None
+            found.append([] if together is None else list(encode(together, sizes or None)))
+        return found[0], found[1]
+
+    def _embed(self, questions: Sequence[ModelInputs], blocks: tuple[list[Tensor], list[Tensor]]) -> list[Tensor]:
+        """Spliced embeddings [L, d] of each prompt."""
+        rgb, depth = blocks
+        config, rows = self.model.config, []
+        for question in questions:
+            ids = question.input_ids.to(self.device)
+            count_rgb, count_depth = (
+                int(torch.eq(ids, -1 if token is None else token).sum()) for token in (config.image_token_id, config.depth_token_id)
+            )
+            rows.append(self.model.embed(ids, rgb[:count_rgb], depth[:count_depth])[0])
+            rgb, depth = rgb[count_rgb:], depth[count_depth:]
+        if rgb or depth:
+            raise ValueError(f"{len(rgb)} colour and {len(depth)} depth blocks have no marker in the prompts")
+        return rows
+
+    def _decoder(self, prefilled: GrowingDecoder, batch: int, max_new_tokens: int) -> Decoder:
+        """Go on from a prefill with the growing cache, or move it into a fixed one."""
+        if not self.fixed_cache:
+            return prefilled
+        # A step of width w occupies up to twice w slots, because widths are rounded up.
+        needed = prefilled.cache.get_seq_length() + 2 * max_new_tokens
+        length = -(-needed // LENGTH_STEP) * LENGTH_STEP
+        decoder = self._decoders.pop((batch, length), None)
+        if decoder is None:
+            while len(self._decoders) >= self._kept_caches:
+                self._decoders.pop(next(iter(self._decoders)))
+            decoder = FixedDecoder(self.model.llm, batch, length, graphs=self.device.type == "cuda")
+        self._decoders[batch, length] = decoder
+        decoder.load(prefilled.cache, prefilled.valid)
+        return decoder
+
+    def _choose(self, rows: list[_Row], logits: Tensor, stops: set[int], grammar: TokenGrammar | None, max_new_tokens: int) -> None:
+        """Take the best token of every open row, and the tokens that the grammar forces behind it."""
+        logits = logits.float()
+        normaliser = torch.logsumexp(logits, dim=-1).tolist()
+        best = None if grammar else logits.argmax(dim=-1).tolist()
+        for index, row in enumerate(rows):
+            row.pending = []
+            if row.finished:
+                continue
+            if len(row.tokens) >= max_new_tokens:
+                continue
+            forced = grammar.forced(row.state) if grammar and row.state is not None else None
+            if best is not None:
+                token = best[index]
+            elif forced is not None:
+                token = forced
+            else:
+                assert grammar is not None and row.state is not None
+                options = grammar.allowed(row.state).to(self.device)
+                token = int(options[logits[index, options].argmax()])
+            score = 1.0 if forced is not None else math.exp(min(0.0, float(logits[index, token]) - normaliser[index]))
+            self._append(row, token, score, stops, grammar)
+            while grammar is not None and not row.finished and len(row.tokens) < max_new_tokens:
+                assert row.state is not None
+                forced = grammar.forced(row.state)
+                if forced is None:
+                    break
+                self._append(row, forced, 1.0, stops, grammar)
+
+    @staticmethod
+    def _append(row: _Row, token: int, score: float, stops: set[int], grammar: TokenGrammar | None) -> None:
+        if token in stops:
+            row.finished, row.end_score, row.pending = True, score, []
+            return
+        row.tokens.append(token)
+        row.scores.append(score)
+        row.pending.append(token)
+        if grammar is not None:
+            assert row.state is not None
+            row.state = grammar.advance(row.state, token)
+
+    def _columns(self, rows: Sequence[_Row]) -> tuple[Tensor, Tensor | None]:
+        """Pending tokens [B, w], left-padded, and which of them are real."""
+        width = max(len(row.pending) for row in rows)
+        ids = torch.tensor([[0] * (width - len(row.pending)) + row.pending for row in rows], device=self.device)
+        if all(len(row.pending) == width for row in rows):
+            return ids, None
+        valid = [[False] * (width - len(row.pending)) + [True] * len(row.pending) for row in rows]
+        return ids, torch.tensor(valid, device=self.device)
+
+    def _answer(self, row: _Row, timings_ms: Mapping[str, float], passes: int) -> GeneratedAnswer:
+        return GeneratedAnswer(
+            text=self.processor.decode(row.tokens),
+            token_ids=tuple(row.tokens),
+            token_scores=tuple(row.scores),
+            score=math.prod(row.scores) * row.end_score,
+            finished=row.finished,
+            timings_ms=timings_ms,
+            forward_passes=passes,
+        )
+
+
+class _Clock:
+    """Laps in milliseconds; waits for the GPU, so that a lap holds its own work."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        self.laps[name] = (now - self._last) * 1e3
+        self._last = now
+
+
+def _align_right(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Rows [L_i, d] -> [B, L, d], padded on the left, and bool [B, L] or None when nothing is padded."""
+    longest = max(row.shape[0] for row in rows)
+    if all(row.shape[0] == longest for row in rows):
+        return torch.stack(list(rows)), None
+    padded = torch.stack([nn.functional.pad(row, (0, 0, longest - row.shape[0], 0)) for row in rows])
+    missing = torch.tensor([longest - row.shape[0] for row in rows], device=padded.device)
+    return padded, torch.arange(longest, device=padded.device)[None] >= missing[:, None]
+
+
+def _check(canceled: Callable[[], bool] | None) -> None:
+    if canceled is not None and canceled():
+        raise Refused(Status.CANCELED, "The question was canceled while the model was answering.")
