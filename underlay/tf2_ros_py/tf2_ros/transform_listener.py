@@ -6,6 +6,7 @@ import contextlib
 import threading
 
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
@@ -56,7 +57,9 @@ class TransformListener:
     def __del__(self) -> None:
         # An attribute is missing when the constructor has raised.
         if hasattr(self, "dedicated_listener_thread"):
-            self.executor.shutdown()
+            # The context may be gone before this object, and the executor's handles with it.
+            with contextlib.suppress(InvalidHandle):
+                self.executor.shutdown()
             if self.dedicated_listener_thread is not threading.current_thread():
                 self.dedicated_listener_thread.join()
         if hasattr(self, "tf_static_sub"):
