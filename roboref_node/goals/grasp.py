@@ -1,0 +1,418 @@
+"""Grasps for a two-finger gripper from what one camera saw of an object, checked and ranked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from roboref_node.geometry.transform import Transform
+from roboref_node.goals.grasp_candidates import MIN_GRIP_M, Candidates, Target, candidates
+from roboref_node.goals.hand import HandPoses, clearance, grip, hits_object, lowest_point
+from roboref_node.goals.profile import Gripper, RobotProfile
+from roboref_node.goals.reach import Reachability, ReachSphere, approach_axis
+from roboref_node.status import Refused, Status
+
+if TYPE_CHECKING:
+    from roboref_node.geometry.lift import SurfacePoint
+    from roboref_node.geometry.segment import ObjectSegment
+
+FloatArray = NDArray[np.float64]
+
+COARSE_POINTS = 400
+FINE_POINTS = 2500
+FINE_POSES = 24
+SCENE_POINTS = 1000
+MOST_POINTS = 5000
+CELL_M = 0.008
+LAYER_M = 0.015
+"""Spacing of the points that stand for the inside of an object: less than a finger's width."""
+HIDDEN_DROP_M = 0.006
+"""How far below the top the farthest visible points of an object lie when its far side is hidden by its own curvature."""
+FREE_SPACE_M = 0.04
+"""Clearance beyond which more is no better."""
+SAME_POINT_M = 0.004
+"""Scene points this near the object's cloud are the object: the two clouds come from the same pixels."""
+WEIGHTS = {"opening": 0.15, "clearance": 0.2, "reach": 0.1, "upright": 0.15, "centred": 0.15, "flat": 0.1, "seen": 0.05, "deep": 0.1}
+"""Share of each term, all between 0 and 1, in the score."""
+
+
+@dataclass(frozen=True, eq=False)
+class GraspCandidate:
+    """One grasp that passed every check.
+
+    Args:
+        pose: base_from_tool: z = approach, x = closing direction, origin between the finger tips.
+        pregrasp: The same, back along the approach.
+        width_m: Opening to set before the approach: the object plus a margin on both sides.
+        score: 0 to 1, higher is better.
+        kind: "top" or "side".
+        clearance_m: Gap between the open gripper on its way and everything but the object; at most `FREE_SPACE_M`.
+        object_width_m: Extent of the object between the fingers.
+    """
+
+    pose: Transform
+    pregrasp: Transform
+    width_m: float
+    score: float
+    kind: str
+    clearance_m: float
+    object_width_m: float
+
+
+def plan_grasps(
+    segment: ObjectSegment,
+    surface: SurfacePoint,
+    base_from_optical: Transform,
+    profile: RobotProfile,
+    scene_cloud_base: FloatArray | None = None,
+    *,
+    reachability: Reachability | None = None,
+) -> tuple[GraspCandidate, ...]:
+    """Plan antipodal grasps from above, at the rim and from the side.
+
+    Args:
+        segment: The object.
+        surface: The point that was asked for; stands in for the object when the segment has no support.
+        base_from_optical: Camera pose at the image's stamp.
+        profile: Robot of kind arm.
+        scene_cloud_base: Everything the camera saw, base frame, shape (M, 3); may contain the object and its support. None: the
+            surroundings are not checked.
+        reachability: Decides what can be reached; a sphere shell around the shoulder when None.
+
+    Returns:
+        At most ``profile.grasp.max_candidates`` grasps, best first, at least one.
+
+    Raises:
+        Refused: TOO_WIDE, OCCUPIED or UNREACHABLE, whichever check the best candidates failed last; BAD_REQUEST when the robot
+            has no gripper; NO_DEPTH when the object's cloud is empty.
+    """
+    hand = profile.gripper
+    if hand is None or profile.reach is None:
+        raise Refused(Status.BAD_REQUEST, f"robot '{profile.name}' has no gripper (profile.gripper), so it cannot pick")
+    settings = profile.grasp
+    target = observe(segment, surface, base_from_optical)
+    if target.top_m < settings.support_clearance_m + MIN_GRIP_M:
+        raise Refused(
+            Status.UNREACHABLE,
+            f"the object rises {1e3 * target.top_m:.1f} mm over its support, the fingers need "
+            f"{1e3 * (settings.support_clearance_m + MIN_GRIP_M):.1f} mm (profile.grasp.support_clearance_m)",
+            height_m=target.top_m,
+        )
+    radial = _in_plane(target.centre_m - np.asarray(profile.reach.shoulder_m), target.up, target.narrow)
+    around = _surroundings(
+        scene_cloud_base, target, settings.support_clearance_m, settings.pregrasp_distance_m + hand.finger_depth_m + 0.15
+    )
+    # Everything is tried on a few points first; the best are measured again on many.
+    coarse = _evaluate(candidates(target, hand, settings, radial), target, _thin(target, COARSE_POINTS), around, profile, steepest=np.inf)
+    fine_cloud = _thin(target, FINE_POINTS)
+    refusal: Refused | None = None
+    for start in range(0, len(coarse.score), FINE_POSES):
+        batch = coarse.poses[np.arange(start, min(start + FINE_POSES, len(coarse.score)))]
+        try:
+            fine = _evaluate(batch, target, fine_cloud, around, profile, steepest=settings.max_contact_slope)
+            return _ranked(fine, profile, radial, target.up, reachability)
+        except Refused as refused:
+            refusal = refusal or refused
+    assert refusal is not None
+    raise refusal
+
+
+@dataclass(frozen=True, eq=False)
+class _Evaluated:
+    """Poses that fit, are free and within the reach sphere, best first, with what was measured on them."""
+
+    poses: Candidates
+    width_m: FloatArray
+    opening_m: FloatArray
+    gap_m: FloatArray
+    score: FloatArray
+
+
+def _evaluate(
+    found: Candidates, target: Target, cloud: FloatArray, around: FloatArray, profile: RobotProfile, *, steepest: float
+) -> _Evaluated:
+    hand, settings = profile.gripper, profile.grasp
+    assert hand is not None
+    held = grip(hand, found.poses, cloud, found.window_m)
+    exists = np.isfinite(held.low_m) & (held.width_m > 0.0)
+    fits = exists & (held.width_m <= hand.max_object_m)
+    index = np.flatnonzero(fits & (held.slope <= steepest))
+    if len(index) == 0:
+        raise _too_wide(held.width_m[exists], held.slope[fits], profile)
+    # The gripper closes on the middle of what it holds.
+    found = _shifted(found[index], 0.5 * (held.low_m + held.high_m)[index])
+    # On the few points of the coarse pass the slope says nothing.
+    width, slope, depth = held.width_m[index], held.slope[index] if np.isfinite(steepest) else np.zeros(len(index)), held.depth_m[index]
+    opening = np.minimum(hand.max_opening_m, width + 2.0 * (hand.opening_margin_m + hand.clearance_m))
+
+    travel, floor = settings.pregrasp_distance_m, settings.support_clearance_m
+    low = lowest_point(hand, found.poses, opening, target.up) - target.support_m
+    own = hits_object(hand, found.poses, opening, cloud, travel)
+    gap = clearance(hand, found.poses, opening, around, travel, FREE_SPACE_M)
+    blocked = own | (gap < hand.clearance_m) | (low < floor - 1e-6)
+    if np.all(blocked):
+        raise _occupied(gap[~own & (low >= floor - 1e-6)], len(own), hand)
+    free = np.flatnonzero(~blocked)
+    found, width, slope, depth, opening, gap = found[free], width[free], slope[free], depth[free], opening[free], gap[free]
+
+    sphere = ReachSphere(profile)
+    tips, approach = found.poses.origins_m, found.poses.axes[:, :, 2]
+    margin = np.minimum(sphere.margins_of(tips, approach), sphere.margins_of(tips - approach * travel, approach))
+    if np.all(margin < 0.0):
+        best = found.poses[np.array([int(np.argmax(margin))])]
+        raise _unreachable(_transform(best.axes[0], best.origins_m[0]), sphere, travel, len(margin))
+    extent = max(float(np.ptp((target.cloud_m - target.centre_m) @ target.narrow)), 1e-3)
+    terms = {
+        "opening": 1.0 - width / hand.max_opening_m,
+        "clearance": gap / FREE_SPACE_M,
+        "reach": np.clip(2.0 * margin, 0.0, 1.0),
+        "upright": 0.5 - 0.5 * approach[:, 2],
+        "centred": 1.0 / (1.0 + found.off_centre_m / extent),
+        "flat": 1.0 / (1.0 + slope),
+        "seen": found.seen,
+        "deep": np.clip(depth / hand.finger_depth_m, 0.0, 1.0),
+    }
+    score = sum((WEIGHTS[name] * value for name, value in terms.items()), start=np.zeros(len(margin)))
+    order = np.argsort(-score, kind="stable")
+    order = order[margin[order] >= 0.0]
+    return _Evaluated(found[order], width[order], opening[order], gap[order], score[order])
+
+
+def _ranked(
+    fine: _Evaluated, profile: RobotProfile, radial: FloatArray, up: FloatArray, solver: Reachability | None
+) -> tuple[GraspCandidate, ...]:
+    travel = profile.grasp.pregrasp_distance_m
+    ranked: list[GraspCandidate] = []
+    best: Transform | None = None
+    for i, kind in enumerate(fine.poses.kind):
+        if len(ranked) == profile.grasp.max_candidates:
+            break
+        pose = _upright(fine.poses.poses.axes[i], fine.poses.poses.origins_m[i], radial, up)
+        best = best or pose
+        pair = (pose, _back(pose, travel))
+        # The sphere was asked already: it is cheap and necessary. A solver decides about what is left.
+        chosen = pair if solver is None else _solved(solver, pair)
+        if chosen is not None:
+            ranked.append(
+                GraspCandidate(
+                    pose=chosen[0],
+                    pregrasp=chosen[1],
+                    width_m=float(fine.opening_m[i]),
+                    score=float(fine.score[i]),
+                    kind=kind,
+                    clearance_m=float(fine.gap_m[i]),
+                    object_width_m=float(fine.width_m[i]),
+                )
+            )
+    if not ranked:
+        assert best is not None and solver is not None
+        raise _unreachable(best, solver, travel, len(fine.score))
+    return tuple(ranked)
+
+
+def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Transform) -> Target:
+    """The object in the base frame, with what a grasp needs to know about it.
+
+    Without a support plane the robot's up direction and the lowest visible point stand in for it, so that the fingers never go
+    deeper than what was seen. The hidden back of a rounded object is added, see `_completed`.
+
+    Raises:
+        Refused: NO_DEPTH when the segment has no points.
+    """
+    cloud = base_from_optical.apply(np.asarray(segment.cloud_m)[:: max(1, len(segment.cloud_m) // MOST_POINTS)])
+    if len(cloud) < 5:
+        raise Refused(Status.NO_DEPTH, f"the object has {len(cloud)} points with depth, a grasp needs 5", points=len(cloud))
+    if segment.support is not None:
+        up = base_from_optical.rotate(segment.support.normal)
+        origin = base_from_optical.apply(-segment.support.offset_m * np.asarray(segment.support.normal))
+        support = float(up @ origin)
+    else:
+        up = np.array([0.0, 0.0, 1.0])
+        support = float(min(np.percentile(cloud[:, 2], 1.0), base_from_optical.apply(surface.position_m)[2]))
+    view = _in_plane(cloud.mean(axis=0) - base_from_optical.translation_m, up, None)
+    whole = _completed(cloud, up, view)
+    if segment.box is not None and whole is cloud:
+        axes = base_from_optical.rotate(np.asarray(segment.box.rotation).T)[:2]
+        narrow = _in_plane(axes[int(np.argmin(np.asarray(segment.box.size_m)[:2]))], up, axes[0])
+        centre = base_from_optical.apply(segment.box.center_m)
+    else:
+        narrow, centre = _calipers(whole, up)
+    centre = centre - (centre @ up - support) * up
+    heights = whole @ up - support
+    return Target(
+        whole, _inside(whole, heights, up, narrow), heights, up, support, narrow, centre, float(np.percentile(heights, 99.0)), view
+    )
+
+
+def _completed(cloud: FloatArray, up: FloatArray, view: FloatArray) -> FloatArray:
+    """The cloud, with its half-turn about the vertical through its top where the camera cannot have seen its far side.
+
+    A ball or a bottle hides its far side behind its own curvature: the farthest visible points then lie clearly below the top. The
+    far edge of a box, a plate or a cup is seen from above and lies at the top; nothing is added to those.
+    """
+    if not np.any(view):
+        return cloud
+    heights, along, across = cloud @ up, cloud @ view, cloud @ np.cross(up, view)
+    top = float(np.percentile(heights, 99.0))
+    low, high = float(across.min()), float(across.max())
+    middle = 0.5 * (low + high)
+    central = np.abs(across - middle) < 0.25 * (high - low)
+    if np.count_nonzero(central) < 10:
+        return cloud
+    far = float(np.percentile(along[central], 99.0))
+    drop = top - float(np.median(heights[central & (along >= far)]))
+    summit = heights > top - 0.004
+    if drop < HIDDEN_DROP_M or np.count_nonzero(summit) < 3:
+        return cloud
+    axis = float(np.mean(along[summit])) * view + middle * np.cross(up, view)
+    flat = cloud - heights[:, None] * up
+    return np.concatenate([cloud, 2.0 * axis - flat + heights[:, None] * up])
+
+
+def _inside(cloud: FloatArray, heights: FloatArray, up: FloatArray, first: FloatArray) -> FloatArray:
+    """Points straight below the highest point of every cell of the support plane.
+
+    The camera sees a shell. A finger that misses the front and the top of a box would still run into the box.
+    """
+    second = np.cross(up, first)
+    x, y = np.floor(cloud @ first / CELL_M).astype(np.int64), np.floor(cloud @ second / CELL_M).astype(np.int64)
+    key = (x - x.min()) * (int(np.ptp(y)) + 1) + (y - y.min())
+    order = np.lexsort((-heights, key))
+    tops = order[np.flatnonzero(np.diff(key[order], prepend=-1))]
+    below = heights[tops][:, None] - np.arange(0.5, max(1.0, float(heights.max()) / LAYER_M))[None, :] * LAYER_M
+    column, layer = np.nonzero(below > 0.0)
+    drop = heights[tops][column] - below[column, layer]
+    return np.asarray(cloud[tops[column]] - drop[:, None] * up, dtype=np.float64)
+
+
+def _calipers(cloud: FloatArray, up: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Direction in the plane across `up` with the smallest extent of the cloud, and the middle of the cloud in that plane."""
+    cloud = cloud[:: max(1, len(cloud) // 1000)]
+    first = np.cross(up, np.eye(3)[int(np.argmin(np.abs(up)))])
+    first /= np.linalg.norm(first)
+    angle = np.arange(36) * (np.pi / 36)
+    for step in (np.pi / 360, 0.0):  # All directions by 5 degrees, then around the best one by half a degree.
+        directions = np.cos(angle)[:, None] * first + np.sin(angle)[:, None] * np.cross(up, first)
+        extent = cloud @ directions.T
+        low, high = extent.min(axis=0), extent.max(axis=0)
+        k = int(np.argmin(high - low))
+        angle = angle[k] + np.arange(-10, 11) * step
+    narrow, across = directions[k], np.cross(up, directions[k])
+    other = cloud @ across
+    centre = 0.5 * (low[k] + high[k]) * narrow + 0.5 * (other.min() + other.max()) * across
+    return narrow, centre
+
+
+def _in_plane(vector: FloatArray, up: FloatArray, fallback: FloatArray | None) -> FloatArray:
+    """Unit vector of the part of `vector` across `up`; the fallback's, or zero, when there is none."""
+    flat = vector - (vector @ up) * up
+    length = float(np.linalg.norm(flat))
+    if length > 1e-6:
+        return np.asarray(flat / length, dtype=np.float64)
+    return np.zeros(3) if fallback is None else _in_plane(fallback, up, None)
+
+
+def _thin(target: Target, count: int) -> FloatArray:
+    """About `count` points of the surface, evenly over their order, the extreme ones, which set the widths, and the inside."""
+    cloud = target.cloud_m
+    if len(cloud) > count:
+        along = cloud @ target.direction(np.linspace(0.0, np.pi, 12, endpoint=False)).T
+        keep = np.concatenate([np.arange(0, len(cloud), -(-len(cloud) // count)), along.argmin(axis=0), along.argmax(axis=0)])
+        cloud = cloud[np.unique(keep)]
+    return np.concatenate([cloud, target.inside_m])
+
+
+def _surroundings(scene: FloatArray | None, target: Target, floor_m: float, radius_m: float) -> FloatArray:
+    """Scene points near the object that are neither the object nor its support."""
+    if scene is None or len(scene) == 0:
+        return np.empty((0, 3))
+    cloud: FloatArray = np.asarray(scene, dtype=np.float64)[:: max(1, len(scene) // (20 * SCENE_POINTS))]
+    offset = cloud - target.centre_m
+    height = offset @ target.up
+    near = (np.einsum("ij,ij->i", offset, offset) < (radius_m + target.top_m) ** 2) & (height > floor_m)
+    cloud = cloud[near]
+    cloud = cloud[:: max(1, -(-len(cloud) // (2 * SCENE_POINTS)))]
+    if len(cloud) == 0:
+        return cloud
+    distance, _ = cKDTree(target.cloud_m).query(cloud, distance_upper_bound=SAME_POINT_M)
+    cloud = cloud[~np.isfinite(distance)]
+    return cloud[:: max(1, -(-len(cloud) // SCENE_POINTS))]
+
+
+def _shifted(found: Candidates, middle_m: FloatArray) -> Candidates:
+    poses = HandPoses(found.poses.origins_m + found.poses.axes[:, :, 0] * middle_m[:, None], found.poses.axes)
+    return Candidates(poses, found.window_m, found.kind, found.off_centre_m, found.seen)
+
+
+def _transform(axes: FloatArray, origin: FloatArray) -> Transform:
+    return Transform.from_rotation(axes, origin)
+
+
+def _upright(axes: FloatArray, origin: FloatArray, radial: FloatArray, up: FloatArray) -> Transform:
+    """The pose, turned by half a turn about its approach where needed: of two equal grasps the same one is always meant."""
+    sign = 1.0 if axes[:, 0] @ np.cross(up, radial) >= 0.0 else -1.0
+    return _transform(axes * np.array([sign, sign, 1.0]), origin)
+
+
+def _back(pose: Transform, distance_m: float) -> Transform:
+    return Transform(pose.quaternion_xyzw, pose.translation_m - approach_axis(pose.quaternion_xyzw) * distance_m)
+
+
+def _solved(solver: Reachability, pair: tuple[Transform, Transform]) -> tuple[Transform, Transform] | None:
+    """The grasp and its pregrasp, or both with the fingers exchanged, whichever the solver can reach."""
+    half_turn = Transform(np.array([0.0, 0.0, 1.0, 0.0]), np.zeros(3))
+    for choice in (pair, (pair[0] @ half_turn, pair[1] @ half_turn)):
+        if float(np.min(solver.margins(choice))) >= 0.0:
+            return choice
+    return None
+
+
+def _too_wide(widths: FloatArray, slopes: FloatArray, profile: RobotProfile) -> Refused:
+    hand = profile.gripper
+    assert hand is not None
+    if len(slopes):
+        return Refused(
+            Status.TOO_WIDE,
+            f"only slanted parts of the object fit between the fingers: the flattest has a slope of {float(np.min(slopes)):.2f}, "
+            f"{profile.grasp.max_contact_slope:g} would hold (profile.grasp.max_contact_slope)",
+            slope=float(np.min(slopes)),
+            max_width_m=hand.max_object_m,
+        )
+    if len(widths) == 0:
+        return Refused(Status.TOO_WIDE, "no part of the object lies between the fingers in any pose", max_width_m=hand.max_object_m)
+    narrowest = float(np.min(widths))
+    return Refused(
+        Status.TOO_WIDE,
+        f"the object is {1e3 * narrowest:.0f} mm wide where it is narrowest, the gripper takes {1e3 * hand.max_object_m:.0f} mm "
+        "(profile.gripper.max_opening_m minus opening_margin_m on both sides)",
+        width_m=narrowest,
+        max_width_m=hand.max_object_m,
+    )
+
+
+def _occupied(apart: FloatArray, count: int, hand: Gripper) -> Refused:
+    if len(apart) == 0:
+        sentence = f"in all {count} poses that fit, the gripper would run into the object itself or its support (profile.gripper)"
+        return Refused(Status.OCCUPIED, sentence, candidates=count)
+    best = float(np.max(apart))
+    return Refused(
+        Status.OCCUPIED,
+        f"there is no room for the gripper: the best of {count} poses leaves {1e3 * best:.0f} mm to a neighbour, needed are "
+        f"{1e3 * hand.clearance_m:.0f} mm (profile.gripper.clearance_m)",
+        clearance_m=best,
+    )
+
+
+def _unreachable(pose: Transform, reach: Reachability, travel: float, count: int) -> Refused:
+    before = _back(pose, travel)
+    worse = pose if reach.margins([pose])[0] <= reach.margins([before])[0] else before
+    return Refused(
+        Status.UNREACHABLE,
+        f"{count} grasps fit the object but none is in reach: for the best one {reach.explain(worse)}",
+        candidates=count,
+        position_m=worse.translation_m.tolist(),
+    )

@@ -1,0 +1,175 @@
+"""Where a two-finger gripper could take an object: poses from above, at the rim and from the side, not yet checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roboref_node.goals.hand import HandPoses
+from roboref_node.goals.profile import GraspSettings, Gripper
+
+FloatArray = NDArray[np.float64]
+
+MIN_GRIP_M = 0.005
+"""Least overlap of fingers and object along the approach: below it nothing holds."""
+RIM_BAND_M = 0.008
+"""Points this far below the top belong to the rim."""
+SIDE_BEARINGS_RAD = np.radians([0.0, -20.0, 20.0, -40.0, 40.0, -60.0, 60.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """An object as the planner sees it, in the base frame.
+
+    Args:
+        cloud_m: Its surface, shape (N, 3).
+        inside_m: Points below its surface, down to the support: hidden from the camera, and taken for a part of it, shape (K, 3).
+        heights_m: Their heights over the support, shape (N,).
+        up: Unit normal of the support, shape (3,).
+        support_m: Height of the support along `up` in the base frame.
+        narrow: Unit vector in the support plane along the object's smallest extent, shape (3,).
+        centre_m: Middle of the object in the support plane, at the support's height, shape (3,).
+        top_m: Height of the object over the support.
+        view: Unit vector in the support plane from the camera to the object, shape (3,); zero when it looks straight down.
+    """
+
+    cloud_m: FloatArray
+    inside_m: FloatArray
+    heights_m: FloatArray
+    up: FloatArray
+    support_m: float
+    narrow: FloatArray
+    centre_m: FloatArray
+    top_m: float
+    view: FloatArray
+
+    def direction(self, angle_rad: FloatArray) -> FloatArray:
+        """Unit vectors in the support plane, turned from `narrow` about `up`, shape (N, 3)."""
+        return np.cos(angle_rad)[:, None] * self.narrow + np.sin(angle_rad)[:, None] * np.cross(self.up, self.narrow)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Unchecked poses.
+
+    Args:
+        poses: In the base frame.
+        window_m: See `roboref_node.goals.hand.grip`, shape (N,).
+        kind: "top" or "side" per pose.
+        off_centre_m: Distance of the grip from the object's middle in the support plane, shape (N,).
+        seen: How much of the two contacts the camera saw, 0 to 1, shape (N,).
+    """
+
+    poses: HandPoses
+    window_m: FloatArray
+    kind: tuple[str, ...]
+    off_centre_m: FloatArray
+    seen: FloatArray
+
+    def __getitem__(self, index: NDArray[np.intp]) -> Candidates:
+        kinds = tuple(self.kind[i] for i in index)
+        return Candidates(self.poses[index], self.window_m[index], kinds, self.off_centre_m[index], self.seen[index])
+
+
+def candidates(target: Target, hand: Gripper, settings: GraspSettings, radial: FloatArray) -> Candidates:
+    """All poses worth checking.
+
+    Args:
+        target: The object.
+        hand: The gripper.
+        settings: How finely to search.
+        radial: Unit vector in the support plane from the robot to the object, shape (3,).
+    """
+    parts = [_from_above(target, hand, settings), _at_the_rim(target, hand, settings)]
+    if settings.side_grasps:
+        parts.append(_from_the_side(target, hand, settings, radial))
+    kept = [part for part in parts if part is not None]
+    return Candidates(
+        HandPoses(np.concatenate([part.poses.origins_m for part in kept]), np.concatenate([part.poses.axes for part in kept])),
+        np.concatenate([part.window_m for part in kept]),
+        tuple(kind for part in kept for kind in part.kind),
+        np.concatenate([part.off_centre_m for part in kept]),
+        np.concatenate([part.seen for part in kept]),
+    )
+
+
+def axes_of(closing: FloatArray, approach: FloatArray) -> FloatArray:
+    """Rotation matrices, shape (N, 3, 3), with columns closing, approach x closing, approach."""
+    return np.stack([closing, np.cross(approach, closing), approach], axis=-1)
+
+
+def tip_heights(target: Target, hand: Gripper, settings: GraspSettings, wanted_m: tuple[float, ...]) -> FloatArray:
+    """Heights of the tips over the support for wanted depths below the top, within what fingers and support allow."""
+    deepest = max(settings.support_clearance_m, target.top_m - hand.finger_depth_m + 1e-3)
+    return np.unique(np.maximum([target.top_m - depth for depth in wanted_m], deepest))
+
+
+def _from_above(target: Target, hand: Gripper, settings: GraspSettings) -> Candidates:
+    yaw = np.linspace(0.0, np.pi, settings.yaw_count, endpoint=False)
+    tips = tip_heights(target, hand, settings, (settings.grip_depth_m, hand.finger_depth_m))
+    closing = target.direction(yaw)
+    across = np.cross(target.up, closing)
+    flat = target.cloud_m[:: max(1, len(target.cloud_m) // 1000)] - target.centre_m
+    reach = flat @ across.T
+    half_length = 0.5 * (reach.max(axis=0) - reach.min(axis=0))
+    offsets = np.array([0.0, -0.4, 0.4])
+    # Grids over yaw, tip height and offset along the object, flattened in this order.
+    i, j, k = (index.ravel() for index in np.meshgrid(range(len(yaw)), range(len(tips)), range(len(offsets)), indexing="ij"))
+    shift = offsets[k] * half_length[i]
+    origins = target.centre_m + across[i] * shift[:, None] + tips[j][:, None] * target.up
+    count = len(i)
+    approach = np.broadcast_to(-target.up, (count, 3))
+    seen = 1.0 - np.abs(closing[i] @ target.view)
+    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), np.full(count, np.inf), ("top",) * count, np.abs(shift), seen)
+
+
+def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candidates | None:
+    """Fingers on both sides of a wall: only for objects that are open at the top."""
+    flat = target.cloud_m - target.centre_m
+    first, second = target.narrow, np.cross(target.up, target.narrow)
+    x, y = flat @ first, flat @ second
+    radius = np.hypot(x, y)
+    on_rim = target.heights_m > target.top_m - RIM_BAND_M
+    if np.count_nonzero(on_rim) < 10:
+        return None
+    rim_radius = float(np.median(radius[on_rim]))
+    inner = radius < 0.5 * rim_radius
+    sunk = np.count_nonzero(inner & ~on_rim & (target.heights_m < target.top_m - 0.012))
+    if sunk < 5 or np.count_nonzero(inner & on_rim) > 0.1 * sunk:
+        return None
+    bins = 2 * settings.yaw_count
+    index = np.floor((np.arctan2(y[on_rim], x[on_rim]) / (2.0 * np.pi) + 0.5) * bins).astype(np.intp) % bins
+    count = np.bincount(index, minlength=bins)
+    used = np.flatnonzero(count >= 2)
+    wall = np.bincount(index, weights=radius[on_rim], minlength=bins)[used] / count[used]
+    angle = ((used + 0.5) / bins - 0.5) * 2.0 * np.pi
+    closing = target.direction(angle)
+    tips = tip_heights(target, hand, settings, (settings.rim_depth_m, 0.5 * settings.rim_depth_m))
+    i, j = (grid.ravel() for grid in np.meshgrid(range(len(used)), range(len(tips)), indexing="ij"))
+    origins = target.centre_m + closing[i] * wall[i][:, None] + tips[j][:, None] * target.up
+    approach = np.broadcast_to(-target.up, (len(i), 3))
+    # Of the near wall the camera sees the outside only; of the far one the inside, where the fingers could hit something.
+    seen = 0.5 + 0.5 * (closing[i] @ target.view)
+    window = np.full(len(i), min(hand.max_opening_m, 2.0 * (0.7 * rim_radius)))
+    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), window, ("top",) * len(i), wall[i], seen)
+
+
+def _from_the_side(target: Target, hand: Gripper, settings: GraspSettings, radial: FloatArray) -> Candidates | None:
+    lowest = settings.support_clearance_m + 0.5 * max(hand.palm_depth_m, hand.finger_width_m)
+    highest = target.top_m - MIN_GRIP_M
+    if lowest >= highest:
+        return None
+    heights = np.unique(np.clip([0.5 * target.top_m, 0.75 * target.top_m], lowest, highest))
+    left = np.cross(target.up, radial)
+    approach = np.cos(SIDE_BEARINGS_RAD)[:, None] * radial + np.sin(SIDE_BEARINGS_RAD)[:, None] * left
+    along = (target.cloud_m[:: max(1, len(target.cloud_m) // 1000)] - target.centre_m) @ approach.T
+    front, back = along.min(axis=0), along.max(axis=0)
+    depth = np.minimum(hand.finger_depth_m - 1e-3, np.maximum(0.5 * (back - front) + 0.01, MIN_GRIP_M))
+    i, j = (grid.ravel() for grid in np.meshgrid(range(len(approach)), range(len(heights)), indexing="ij"))
+    origins = target.centre_m + approach[i] * (front + depth)[i][:, None] + heights[j][:, None] * target.up
+    closing = np.cross(target.up, approach[i])
+    seen = 1.0 - np.abs(closing @ target.view)
+    off_centre = np.abs(front + depth)[i]
+    return Candidates(HandPoses(origins, axes_of(closing, approach[i])), np.full(len(i), np.inf), ("side",) * len(i), off_centre, seen)
