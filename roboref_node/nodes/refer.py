@@ -56,6 +56,7 @@ class ReferNode(LifecycleNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("refer", automatically_declare_parameters_from_overrides=True, **kwargs)
         self.finished = threading.Event()
+        self.exit_status = 0
         self._settings = NodeParameters(self, ReferSettings, live=LIVE)
         self._profile_parameters = ProfileParameters(self)
         self._publishers_of: dict[str, Any] = {}

@@ -25,6 +25,9 @@ class Runnable(Protocol):
     finished: threading.Event
     """Set by the node when its work is done and the process may end."""
 
+    exit_status: int
+    """Of the process; not 0 when the node could not do its work."""
+
     def start(self) -> None:
         """Called once, in the executor."""
 
@@ -55,7 +58,7 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
     handlers would shut the context down before the last answers are sent.
 
     Returns:
-        The exit status: 0 after a signal too.
+        The node's exit status: a signal is no failure.
     """
     rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
     node = make_node()
@@ -74,9 +77,9 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
     if stopped and not thread.is_alive():
         node.destroy_node()
         try_shutdown()
-        return 0
+        return node.exit_status
     # A model in the middle of a long call cannot be interrupted; ending the interpreter under it would crash instead.
     try_shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(node.exit_status)

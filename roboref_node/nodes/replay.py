@@ -1,0 +1,144 @@
+"""The ``replay`` node: publishes a rosbag2 with its recorded QoS and, if it holds none, its time on ``/clock``."""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+
+from roboref_node.goals.parameters import check_settings, setting
+from roboref_node.ros.bag import Bag, RecordedMessage
+from roboref_node.ros.parameters import NodeParameters
+from roboref_node.ros.process import run
+from roboref_node.status import Refused, Status
+
+_CLOCK_NS = 10_000_000
+"""Ticks of /clock are at least this far apart, in bag time."""
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """Parameters of the ``replay`` node."""
+
+    bag: str = setting("Folder of the rosbag2 (mcap or sqlite3).", default="")
+    rate: float = setting("Speed as a multiple of the recorded one.", default=1.0, minimum=0.01, maximum=100.0)
+    loop: bool = setting("Start again at the end; consumers see time jump back.", default=False)
+    clock: bool = setting("Publish /clock when the bag holds none.", default=True)
+    stay: bool = setting("Stay after the end, so that latched topics and the clock remain.", default=False)
+    wait_for: str = setting("Topics, separated by commas, that need a subscriber before the first message is sent.", default="")
+    wait_timeout_s: float = setting("How long to wait for those subscribers.", default=30.0, unit="s", minimum=0.0, maximum=3600.0)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+class ReplayNode(Node):
+    """Plays on a thread of its own; the executor only serves parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("replay", automatically_declare_parameters_from_overrides=True, **kwargs)
+        self.finished = threading.Event()
+        self.exit_status = 0
+        self._settings = NodeParameters(self, ReplaySettings)
+        self._thread = threading.Thread(target=self._run, name="roboref_replay", daemon=True)
+
+    def start(self) -> None:
+        """Begin to play."""
+        self._thread.start()
+
+    def close(self) -> bool:
+        """Stop playing."""
+        self.finished.set()
+        if self._thread.ident is not None:
+            self._thread.join(5.0)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._replay(self._settings.read())
+        except Refused as refused:
+            self.get_logger().error(refused.sentence)
+            self.exit_status = 1
+            self.finished.set()
+
+    def _replay(self, settings: ReplaySettings) -> None:
+        if not settings.bag:
+            raise Refused(Status.BAD_REQUEST, "parameter bag is empty: give the folder of a rosbag2")
+        bag = Bag(settings.bag)
+        try:
+            publishers = {topic: self.create_publisher(bag.message_type(topic), topic, bag.qos(topic)) for topic in bag.topics}
+            clock = None
+            if settings.clock and "/clock" not in bag.topics:
+                clock = self.create_publisher(Clock, "/clock", 10)
+            self._wait_for_subscribers(settings, publishers)
+            self.get_logger().info(f"playing {bag.path}: {bag.duration_s:.1f} s, {len(publishers)} topics, rate {settings.rate:g}")
+            count = self._play(bag, settings, publishers, clock)
+            while settings.loop and not self.finished.is_set():
+                count += self._play(bag, settings, publishers, clock)
+        finally:
+            bag.close()
+        self.get_logger().info(f"played {count} messages")
+        if not settings.stay:
+            self._drain(publishers)
+            self.finished.set()
+
+    def _wait_for_subscribers(self, settings: ReplaySettings, publishers: dict[str, Any]) -> None:
+        wanted = [name for text in settings.wait_for.split(",") if (name := text.strip())]
+        unknown = [name for name in wanted if name not in publishers]
+        if unknown:
+            raise Refused(Status.BAD_REQUEST, f"parameter wait_for names {', '.join(unknown)}; the bag holds {', '.join(publishers)}")
+        deadline = time.monotonic() + settings.wait_timeout_s
+        while not self.finished.is_set():
+            missing = [name for name in wanted if publishers[name].get_subscription_count() == 0]
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                raise Refused(
+                    Status.BAD_REQUEST, f"nobody subscribed to {', '.join(missing)} within wait_timeout_s = {settings.wait_timeout_s:g} s"
+                )
+            time.sleep(0.05)
+
+    def _play(self, bag: Bag, settings: ReplaySettings, publishers: dict[str, Any], clock: Any) -> int:
+        count, last_clock_ns = 0, 0
+        started_s = time.monotonic()
+        for message in bag.messages():
+            due_s = started_s + (message.time_ns - bag.start_ns) / 1e9 / settings.rate
+            if self.finished.wait(max(0.0, due_s - time.monotonic())):
+                break
+            if clock is not None and message.time_ns - last_clock_ns >= _CLOCK_NS:
+                last_clock_ns = message.time_ns
+                clock.publish(_clock_message(message))
+            publishers[message.topic].publish(message.cdr)
+            count += 1
+        return count
+
+    def _drain(self, publishers: dict[str, Any]) -> None:
+        """A reliable subscriber may still be waiting for the last messages when this process ends."""
+        deadline = time.monotonic() + 2.0
+        for publisher in publishers.values():
+            left_s = deadline - time.monotonic()
+            if left_s > 0 and publisher.get_subscription_count():
+                publisher.wait_for_all_acked(Duration(seconds=left_s))
+
+
+def _clock_message(message: RecordedMessage) -> Clock:
+    clock = Clock()
+    clock.clock.sec, clock.clock.nanosec = divmod(message.time_ns, 1_000_000_000)
+    return clock
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Play a bag; the status is 1 when it cannot be read."""
+    return run(ReplayNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
