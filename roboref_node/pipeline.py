@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -167,6 +167,45 @@ class Pipeline:
             sentence = f"defect in roboref, please report it: {type(error).__name__}: {error}"
             work.result = replace(work.result, status=Status.INTERNAL, sentence=sentence, goal=None, approach=None, grasps=())
         return replace(work.result, timings_ms=progress.finish())
+
+    def refer_all(
+        self,
+        frame: Frame,
+        tasks: Sequence[Task],
+        transforms: Mapping[str, Transform],
+        *,
+        pixel: tuple[float, float] | None = None,
+        context: Context | None = None,
+        canceled: CancelCheck | None = None,
+        report: Callable[[str, int], None] | None = None,
+    ) -> tuple[Referral, ...]:
+        """Answer the tasks of one sentence on one frame, in order; what was picked is what the place after it makes room for.
+
+        Args:
+            frame: What the camera saw.
+            tasks: From `task.parse_instruction`.
+            transforms: See `refer`.
+            pixel: See `refer`; used for every task.
+            context: See `refer`.
+            canceled: See `refer`.
+            report: Called with the stage and the task's index.
+        """
+        context = context or Context()
+        referrals: list[Referral] = []
+        for index, task in enumerate(tasks):
+            stage = None if report is None else lambda name, index=index: report(name, index)  # type: ignore[misc]
+            referral = self.refer(frame, task, transforms, pixel=pixel, context=context, canceled=canceled, report=stage)
+            context = replace(context, held=held_object(referral) or context.held)
+            referrals.append(referral)
+        return tuple(referrals)
+
+
+def held_object(referral: Referral) -> HeldObject | None:
+    """The object that a successful pick puts into the hand, for the place that follows it."""
+    if referral.task.kind is not TaskKind.PICK or not referral.ok or referral.segment is None or referral.segment.box is None:
+        return None
+    size_m = np.asarray(referral.segment.box.size_m, dtype=np.float64)
+    return HeldObject(size_m=size_m, grasp_height_m=0.5 * float(size_m[2]))
 
 
 class _Question:

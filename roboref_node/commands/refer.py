@@ -1,0 +1,187 @@
+"""``roboref refer``: the pipeline on image files, with or without the model, with or without a robot's pose."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from roboref_node.status import Refused, Status
+
+if TYPE_CHECKING:
+    from roboref_node.frame import Frame
+    from roboref_node.geometry.transform import Transform
+    from roboref_node.goals.profile import RobotProfile
+    from roboref_node.referral import Referral
+    from roboref_node.task import Task
+
+_LEVEL = "level"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--rgb", type=Path, required=True, help="colour picture")
+    parser.add_argument("--depth", type=Path, required=True, help="16-bit PNG in millimetres, or NPY in metres")
+    parser.add_argument("--camera", type=Path, required=True, help="camera file: ours, camera_calibration's, or a printed CameraInfo")
+    parser.add_argument("--depth-camera", type=Path, help="camera file of a depth image that is not registered to the colour image")
+    parser.add_argument("--color-from-depth", type=Path, help="YAML pose of the depth camera in the colour camera's frame")
+    parser.add_argument("--instruction", default="", help='what is asked, e.g. "pick up the red cup"')
+    parser.add_argument("--role", default="", help="point, pick, place or navigate; default: from the instruction, or point")
+    parser.add_argument("--pixel", help="U,V: skip the model and take this pixel")
+    parser.add_argument("--robot", default="ur5", help="robot profile (default ur5)")
+    parser.add_argument("--model", default="nano", help="pointing model (default nano)")
+    parser.add_argument(
+        "--camera-pose",
+        type=Path,
+        help="YAML with position_m and quaternion_xyzw of the camera's optical frame in the robot's goal frame; without it goals are "
+        "given in the optical frame, level with the largest plane in view, and neither reach nor workspace is checked",
+    )
+    parser.add_argument("--explain", type=Path, metavar="PNG", help="draw what was seen and decided")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer; 0 = every task has a goal, 1 = refused, 2 = the request itself is wrong."""
+    try:
+        referrals, code = _refer(args)
+    except Refused as refusal:
+        print(refusal.sentence, file=sys.stderr)
+        if args.json:
+            print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence, "referrals": []}))
+        return 2
+    for referral in referrals:
+        print(f"{referral.status.value}: {referral.sentence}")
+    if args.json:
+        first = next((r for r in referrals if not r.ok), referrals[0])
+        print(json.dumps({**first.to_dict(), "referrals": [r.to_dict() for r in referrals]}))
+    return code
+
+
+def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
+    from roboref_node.goals.profile import load_profile
+    from roboref_node.imagefiles import load_frame, load_pose
+    from roboref_node.pipeline import Pipeline
+
+    pixel = _pixel(args.pixel)
+    tasks = _tasks(args, pixel)
+    profile = load_profile(args.robot)
+    frame = load_frame(args.rgb, args.depth, args.camera, depth_camera=args.depth_camera, color_from_depth=args.color_from_depth)
+    pointer = None
+    if pixel is None:
+        from roboref_node.pointing import load_pointer
+
+        pointer = load_pointer(args.model)
+    if args.camera_pose is not None:
+        goal_from_optical = load_pose(args.camera_pose)
+        transforms = dict.fromkeys(profile.frames_needed, goal_from_optical)
+    else:
+        goal_from_optical = level_from_optical(frame)
+        profile = unlimited(profile, frame.camera.width)
+        transforms = {_LEVEL: goal_from_optical}
+    pipeline = Pipeline(pointer, profile)
+    referrals = pipeline.refer_all(frame, tasks, transforms, pixel=pixel)
+    if args.explain is not None:
+        import cv2
+
+        from roboref_node.drawing import draw_explanation
+
+        picture = draw_explanation(frame, referrals, goal_from_optical=goal_from_optical)
+        if not cv2.imwrite(str(args.explain), picture[..., ::-1]):
+            raise Refused(Status.BAD_REQUEST, f"the picture {args.explain} cannot be written")
+    if args.camera_pose is None:
+        referrals = tuple(_in_optical(r, goal_from_optical.inverse(), frame.frame_id) for r in referrals)
+    return referrals, 0 if all(r.ok for r in referrals) else 1
+
+
+def _pixel(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        u, v = (float(part) for part in text.split(","))
+    except ValueError:
+        raise Refused(Status.BAD_REQUEST, f"--pixel {text!r} is not of the form U,V, for example 320,240") from None
+    return u, v
+
+
+def _tasks(args: argparse.Namespace, pixel: tuple[float, float] | None) -> tuple[Task, ...]:
+    from roboref_node.task import Task, TaskKind, parse_instruction
+
+    if args.instruction or pixel is None:
+        return parse_instruction(args.instruction, role=args.role)
+    try:
+        kind = TaskKind(args.role or "point")
+    except ValueError:
+        raise Refused(
+            Status.BAD_REQUEST, f"the role {args.role!r} is unknown; use one of: {', '.join(k.value for k in TaskKind)}"
+        ) from None
+    return (Task(kind, "the given pixel", ""),)
+
+
+def level_from_optical(frame: Frame) -> Transform:
+    """A frame whose z axis is the normal of the largest plane in view that is not a wall, with its origin under the camera.
+
+    Raises:
+        Refused: NO_DEPTH when the frame has no such plane.
+    """
+    from roboref_node.geometry.planes import fit_plane_ransac
+    from roboref_node.geometry.transform import Transform
+
+    camera = frame.camera if frame.depth_camera is None else frame.depth_camera
+    rows, columns = np.nonzero(np.isfinite(frame.depth_m[::4, ::4]))
+    uv = np.stack([4.0 * columns, 4.0 * rows], axis=-1)
+    points = camera.unproject(uv, frame.depth_m[::4, ::4][rows, columns].astype(np.float64))
+    points = points[np.isfinite(points).all(axis=-1)]
+    if frame.color_from_depth is not None:
+        points = frame.color_from_depth.apply(points)
+    up = np.array([0.0, -0.77, -0.64])  # a camera that looks 40 degrees down, give or take 50
+    plane, _ = fit_plane_ransac(points, 0.01, np.random.default_rng(0), iterations=256, up=up, max_tilt_rad=0.87)
+    z = plane.normal
+    x = np.cross([0.0, 0.0, 1.0], z)
+    x = np.array([1.0, 0.0, 0.0]) if np.linalg.norm(x) < 1e-6 else -x / np.linalg.norm(x)
+    rotation = np.stack([x, np.cross(z, x), z])
+    foot = -plane.offset_m * z
+    return Transform.from_rotation(rotation, -rotation @ foot)
+
+
+def unlimited(profile: RobotProfile, width_px: int) -> RobotProfile:
+    """The robot without reach limits and zones, its goals in the frame ``level``."""
+    from roboref_node.goals.profile import Reach
+    from roboref_node.goals.zones import Zone, ZoneType
+
+    everywhere = Zone(type=ZoneType.KEEP_IN_BOX, frame=_LEVEL, min_m=(-20.0, -20.0, -20.0), max_m=(20.0, 20.0, 20.0))
+    reach = None if profile.reach is None else Reach(min_m=0.0, max_m=10.0)
+    return replace(profile, base_frame=_LEVEL, goal_frame=_LEVEL, zones={"everywhere": everywhere}, reach=reach)
+
+
+def _in_optical(referral: Referral, optical_from_level: Transform, frame_id: str) -> Referral:
+    def moved(pose: Transform | None) -> Transform | None:
+        return None if pose is None else optical_from_level @ pose
+
+    position: Any = referral.position_m
+    covariance: Any = referral.position_covariance_m2
+    if position is not None:
+        position = tuple(float(x) for x in optical_from_level.apply(np.asarray(position)))
+    if covariance is not None:
+        covariance = tuple(float(x) for x in optical_from_level.rotate_covariance(np.reshape(covariance, (3, 3))).ravel())
+    grasps = tuple(replace(g, pose=optical_from_level @ g.pose, pregrasp=optical_from_level @ g.pregrasp) for g in referral.grasps)
+    sentence = referral.sentence
+    if referral.goal is not None:
+        x, y, z = optical_from_level.apply(referral.goal.translation_m)
+        where = f" at ({x:.3f}, {y:.3f}, {z:.3f}) m in {frame_id}; no --camera-pose, so reach and workspace are unchecked"
+        sentence = sentence.split(" at (")[0] + where
+    return replace(
+        referral,
+        goal=moved(referral.goal),
+        approach=moved(referral.approach),
+        position_m=position,
+        position_covariance_m2=covariance,
+        grasps=grasps,
+        goal_frame=frame_id,
+        sentence=sentence,
+        details={**referral.details, "workspace_checked": False},
+    )

@@ -1,0 +1,149 @@
+"""``roboref replay``: questions about a bag, answered by the same pipeline without a ROS graph."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roboref_node.status import Refused, Status
+from roboref_node.task import Task, TaskKind, parse_instruction
+
+if TYPE_CHECKING:
+    from roboref_node.pipeline import Pipeline
+    from roboref_node.referral import Referral
+    from roboref_node.replay import BagQuestion, RgbdBag
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("bag", type=Path, help="folder of a rosbag2, or its mcap file")
+    parser.add_argument("--questions", type=Path, required=True, help="YAML: questions: [{at: SECONDS, instruction: TEXT}, ...]")
+    parser.add_argument("--golden", type=Path, help="JSON of an earlier run; differences beyond the tolerances end with status 1")
+    parser.add_argument("--write-golden", action="store_true", help="write the answers to the file of --golden instead of comparing")
+    parser.add_argument("--robot", default="ur5", help="robot profile (default ur5)")
+    parser.add_argument("--model", default="nano", help="pointing model (default nano)")
+    parser.add_argument("--color-topic", default=None)
+    parser.add_argument("--depth-topic", default=None)
+    parser.add_argument("--color-info-topic", default=None)
+    parser.add_argument("--depth-info-topic", default=None)
+    parser.add_argument("--rectified", action="store_true", help="the image topics carry rectified images")
+    parser.add_argument("--overlays", type=Path, help="folder for one picture per question")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer all questions; 0 = done and equal to the golden file, 1 = different, 2 = could not run."""
+    started = time.perf_counter()
+    try:
+        result = _replay(args, started)
+    except Refused as refusal:
+        print(refusal.sentence, file=sys.stderr)
+        if args.json:
+            print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence, "answers": []}))
+        return 2
+    _print(result)
+    if args.json:
+        print(json.dumps(result))
+    return 1 if result["differences"] else 0
+
+
+def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
+    from roboref_node.goals.profile import load_profile
+    from roboref_node.pipeline import Pipeline
+    from roboref_node.pointing import load_pointer
+    from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
+    from roboref_node.ros.rgbd import DepthTrust
+
+    questions = load_questions(args.questions)
+    named = {"color": args.color_topic, "depth": args.depth_topic, "color_info": args.color_info_topic, "depth_info": args.depth_info_topic}
+    profile = load_profile(args.robot)
+    pointer = load_pointer(args.model) if any(q.pixel is None for q in questions) else None
+    loaded = time.perf_counter()
+    bag = RgbdBag(
+        args.bag, BagTopics(**{k: v for k, v in named.items() if v}), DepthTrust(0.1, 10.0, aligned=False, rectified=args.rectified)
+    )
+    pipeline = Pipeline(pointer, profile)
+    answers = [answer for question in questions for answer in _answer(pipeline, bag, question, args.overlays)]
+    elapsed_s = time.perf_counter() - loaded
+    model_s = sum(a["timings_ms"].get("model", 0.0) for a in answers) / 1e3
+    differences: list[str] = []
+    if args.golden and args.write_golden:
+        args.golden.write_text(json.dumps({"answers": [_kept(a) for a in answers]}, indent=1) + "\n")
+    elif args.golden:
+        differences = compare(answers, _read_golden(args.golden))
+    return {
+        "status": "OK" if not differences else "DIFFERENT",
+        "bag_s": round(bag.duration_s, 3),
+        "load_s": round(loaded - started, 3),
+        "wall_s": round(elapsed_s, 3),
+        "model_s": round(model_s, 3),
+        "realtime_factor": round(bag.duration_s / max(1e-6, elapsed_s - model_s), 2),
+        "differences": differences,
+        "answers": answers,
+    }
+
+
+def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, overlays: Path | None) -> list[dict[str, Any]]:
+    from roboref_node.drawing import draw_overlay
+    from roboref_node.pipeline import Context
+    from roboref_node.referral import Referral
+
+    tasks = (Task(TaskKind.POINT, question.instruction, question.instruction),)
+    try:
+        tasks = parse_instruction(question.instruction, role=question.role)
+        stamp_ns = question.stamp_ns if question.stamp_ns is not None else bag.stamps_ns[0] + round(question.at_s * 1e9)
+        frame = bag.frame_at(stamp_ns)
+        profile = pipeline.profile
+        transforms = {
+            name: bag.transforms.lookup(name, frame.frame_id, frame.stamp_ns) for name in (*pipeline.frames_needed(), profile.base_frame)
+        }
+        base = transforms[profile.goal_frame] @ transforms[profile.base_frame].inverse()
+        referrals: tuple[Referral, ...] = pipeline.refer_all(
+            frame, tasks, transforms, pixel=question.pixel, context=Context(goal_from_base=base)
+        )
+        if overlays is not None:
+            import cv2
+
+            overlays.mkdir(parents=True, exist_ok=True)
+            picture = draw_overlay(frame, referrals, goal_from_optical=transforms[profile.goal_frame])
+            cv2.imwrite(str(overlays / f"{frame.stamp_ns}_{len(list(overlays.iterdir())):03d}.png"), picture[..., ::-1])
+    except Refused as refusal:
+        referrals = tuple(Referral(task=t, status=refusal.status, sentence=refusal.sentence, details=refusal.details) for t in tasks)
+    return [r.to_dict() for r in referrals]
+
+
+def _kept(answer: dict[str, Any]) -> dict[str, Any]:
+    """What a golden file holds: nothing that changes from run to run."""
+    return {k: answer[k] for k in ("task", "status", "sentence", "pixel", "position_m", "goal", "approach", "gripper_width_m")}
+
+
+def _read_golden(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(path.read_text())["answers"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(Status.BAD_REQUEST, f"{path} is no golden file ({error}); make one with --write-golden") from None
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("instruction", "task", "status", "pixel", "goal (m)", "ms")
+    for a in result["answers"]:
+        goal = "-" if a["goal"] is None else "{:.3f} {:.3f} {:.3f} in {}".format(*a["goal"]["position_m"], a["goal"]["frame"])
+        pixel = "-" if a["pixel"] is None else "{:.0f} {:.0f}".format(*a["pixel"])
+        table.add_row(a["task"]["instruction"], a["task"]["kind"], a["status"], pixel, goal, f"{a['timings_ms'].get('total', 0.0):.0f}")
+    Console().print(table)
+    for a in result["answers"]:
+        if a["status"] != Status.OK.value:
+            print(f"{a['task']['instruction']!r}: {a['status']}: {a['sentence']}")
+    print(
+        f"{result['bag_s']:.1f} s of bag in {result['wall_s']:.2f} s, of which the model {result['model_s']:.2f} s: "
+        f"{result['realtime_factor']:.1f}x real time"
+    )
+    for text in result["differences"]:
+        print(f"DIFFERENT {text}")

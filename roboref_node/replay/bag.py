@@ -1,0 +1,159 @@
+"""RGB-D frames of a rosbag2 (mcap or sqlite3), read without a ROS installation and decoded only when asked for."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import ReaderError
+from rosbags.typesys import Stores, get_typestore
+
+from roboref_node.frame import Frame
+from roboref_node.geometry.transform import Transform
+from roboref_node.replay.transforms import TransformTree
+from roboref_node.ros.rgbd import DepthTrust, RgbdPair, build_frame
+from roboref_node.status import Refused, Status
+
+_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+@dataclass(frozen=True)
+class BagTopics:
+    """Where things are in a bag; the defaults are those of the RealSense driver and of the simulated cell."""
+
+    color: str = "/camera/color/image_raw"
+    depth: str = "/camera/depth/image_raw"
+    color_info: str = "/camera/color/camera_info"
+    depth_info: str = "/camera/depth/camera_info"
+
+
+class RgbdBag:
+    """Random access to the frames of a bag.
+
+    One pass over the bag notes stamps and keeps TF and calibrations; images stay on disk until a frame is asked for.
+
+    Args:
+        path: Folder of the bag, or its single mcap file.
+        topics: Where things are.
+        trust: What is declared about the depth topic.
+        slop_s: Largest difference of stamps of a colour and depth pair.
+
+    Raises:
+        Refused: BAD_REQUEST when the bag cannot be read or lacks a topic; the sentence lists what it holds.
+    """
+
+    def __init__(self, path: str | Path, topics: BagTopics | None = None, trust: DepthTrust | None = None, *, slop_s: float = 0.02) -> None:
+        self.path = Path(path)
+        self.topics = topics or BagTopics()
+        self.trust = trust or DepthTrust(near_m=0.1, far_m=10.0, aligned=False, rectified=False)
+        self.transforms = TransformTree()
+        self._slop_ns = int(slop_s * 1e9)
+        self._color: list[tuple[int, int]] = []
+        self._depth: list[tuple[int, int]] = []
+        self._infos: dict[str, Any] = {}
+        with self._open() as reader:
+            self._index(reader)
+
+    @property
+    def stamps_ns(self) -> list[int]:
+        """Stamps of the colour images, ascending."""
+        return [stamp for stamp, _ in self._color]
+
+    @property
+    def duration_s(self) -> float:
+        """From the first to the last colour image."""
+        return (self._color[-1][0] - self._color[0][0]) / 1e9
+
+    def frame_at(self, stamp_ns: int, tolerance_s: float = 0.05) -> Frame:
+        """The frame whose colour image is nearest to a stamp.
+
+        Raises:
+            Refused: FRAME_STALE when none is within the tolerance; SYNC_SKEW when it has no depth image within the slop;
+                NO_CAMERA, BAD_REQUEST or TF_* from building the frame.
+        """
+        color = _nearest(self._color, stamp_ns)
+        gap_s = abs(color[0] - stamp_ns) / 1e9
+        if gap_s > tolerance_s:
+            raise Refused(
+                Status.FRAME_STALE,
+                f"the nearest image is {gap_s:.3f} s away from the asked time (tolerance {tolerance_s:g} s)",
+                gap_s=gap_s,
+            )
+        depth = _nearest(self._depth, color[0])
+        if abs(depth[0] - color[0]) > self._slop_ns:
+            raise Refused(
+                Status.SYNC_SKEW,
+                f"the nearest depth image is {abs(depth[0] - color[0]) / 1e6:.1f} ms away from the colour image "
+                f"(slop {self._slop_ns / 1e6:g} ms)",
+            )
+        with self._open() as reader:
+            pair = RgbdPair(self._read(reader, self.topics.color, color[1]), self._read(reader, self.topics.depth, depth[1]))
+        info = self._infos.get(self.topics.color_info)
+        if info is None:
+            raise Refused(Status.NO_CAMERA, f"{self.path} has no message on {self.topics.color_info}")
+        return build_frame(pair, info, self._infos.get(self.topics.depth_info), self.trust, self.transforms.lookup)
+
+    @contextmanager
+    def _open(self) -> Iterator[AnyReader]:
+        try:
+            with AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+                yield reader
+        except (AnyReaderError, ReaderError, OSError, struct.error, ValueError, KeyError) as error:
+            raise Refused(Status.BAD_REQUEST, f"{self.path} is no readable rosbag2: {error}") from None
+
+    def _index(self, reader: AnyReader) -> None:
+        held = {c.topic: c.msgtype for c in reader.connections}
+        for topic, kinds in ((self.topics.color, _IMAGE_TYPES), (self.topics.depth, _IMAGE_TYPES)):
+            if held.get(topic) not in kinds:
+                images = ", ".join(t for t, kind in held.items() if kind in _IMAGE_TYPES) or "none"
+                raise Refused(Status.BAD_REQUEST, f"{self.path} has no image topic {topic}; its image topics: {images}")
+        wanted = {self.topics.color: self._color, self.topics.depth: self._depth}
+        for connection, recorded_ns, raw in reader.messages(connections=[c for c in reader.connections if self._needed(c)]):
+            if connection.topic in wanted:
+                wanted[connection.topic].append((_header_stamp_ns(bytes(raw[:12])), recorded_ns))
+            elif connection.msgtype == "sensor_msgs/msg/CameraInfo":
+                if connection.topic not in self._infos:
+                    self._infos[connection.topic] = reader.deserialize(raw, connection.msgtype)
+            else:
+                self._add_transforms(reader.deserialize(raw, connection.msgtype), static=connection.topic.endswith("/tf_static"))
+        if not (self._color and self._depth):
+            raise Refused(Status.BAD_REQUEST, f"{self.path} has {len(self._color)} colour and {len(self._depth)} depth images")
+        self._color.sort()
+        self._depth.sort()
+
+    def _needed(self, connection: Connection) -> bool:
+        return connection.topic in vars(self.topics).values() or connection.msgtype == "tf2_msgs/msg/TFMessage"
+
+    def _add_transforms(self, message: Any, *, static: bool) -> None:
+        for item in message.transforms:
+            t, q = item.transform.translation, item.transform.rotation
+            stamp = item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
+            try:
+                transform = Transform([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
+            except ValueError:
+                continue  # tf2 drops transforms that are not finite or not a rotation as well
+            self.transforms.add(item.header.frame_id, item.child_frame_id, stamp, transform, static=static)
+
+    def _read(self, reader: AnyReader, topic: str, recorded_ns: int) -> Any:
+        connections = [c for c in reader.connections if c.topic == topic]
+        for connection, _, raw in reader.messages(connections=connections, start=recorded_ns, stop=recorded_ns + 1):
+            return reader.deserialize(raw, connection.msgtype)
+        raise Refused(Status.BAD_REQUEST, f"{self.path} lost a message on {topic}: it changed while it was read")
+
+
+def _header_stamp_ns(raw: bytes) -> int:
+    """Stamp of a CDR-encoded message that begins with a std_msgs/Header: encapsulation, then int32 and uint32."""
+    seconds, nanoseconds = struct.unpack("<iI" if raw[1] & 1 else ">iI", raw[4:12])
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def _nearest(entries: list[tuple[int, int]], stamp_ns: int) -> tuple[int, int]:
+    at = bisect_left(entries, (stamp_ns, -1))
+    return min(entries[max(0, at - 1) : at + 1], key=lambda entry: abs(entry[0] - stamp_ns))
