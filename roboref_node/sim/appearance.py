@@ -155,7 +155,9 @@ def _noise(rng: np.random.Generator, cycles_x: float, cycles_y: float) -> NDArra
 def _wood(rng: np.random.Generator) -> NDArray[np.uint8]:
     hue, value = rng.uniform(0.05, 0.11), rng.uniform(0.45, 0.85)
     light = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.3, 0.6), value))
-    grain = 0.5 + 0.5 * np.sin(2 * np.pi * rng.integers(3, 8) * np.linspace(0, 1, TEXTURE_PX, endpoint=False)[:, None] + 1.6 * _noise(rng, 2, 5))
+    grain = 0.5 + 0.5 * np.sin(
+        2 * np.pi * rng.integers(3, 8) * np.linspace(0, 1, TEXTURE_PX, endpoint=False)[:, None] + 1.6 * _noise(rng, 2, 5)
+    )
     fine = _noise(rng, 3, 60)
     return _blend(np.clip(0.75 * grain + 0.18 * fine, -0.2, 1.2), light, light * rng.uniform(0.6, 0.8))
 
@@ -179,14 +181,14 @@ def _blotch(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _stripes(rng: np.random.Generator) -> NDArray[np.uint8]:
-    first, second = _two_colours(rng, (0.15, 0.5))
+    first, second = _two_colours(rng, (0.12, 0.40))
     count, share = int(rng.integers(2, 8)), rng.uniform(0.3, 0.7)
     phase = (np.arange(TEXTURE_PX) * count / TEXTURE_PX) % 1.0
     return _blend(np.broadcast_to((phase < share).astype(np.float64), (TEXTURE_PX, TEXTURE_PX)), first, second)
 
 
 def _cells(rng: np.random.Generator) -> NDArray[np.uint8]:
-    first, second = _two_colours(rng, (0.2, 0.5))
+    first, second = _two_colours(rng, (0.15, 0.42))
     points = rng.uniform(0, 1, (24, 2))
     grid = np.stack(np.meshgrid(*[np.arange(TEXTURE_PX) / TEXTURE_PX] * 2), axis=-1)[:, :, None]
     delta = np.abs(grid - points)
@@ -195,7 +197,7 @@ def _cells(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _plaid(rng: np.random.Generator) -> NDArray[np.uint8]:
-    first, second = _two_colours(rng, (0.2, 0.5))
+    first, second = _two_colours(rng, (0.15, 0.42))
     count = int(rng.integers(2, 6))
     band = (((np.arange(TEXTURE_PX) * count / TEXTURE_PX) % 1.0) < 0.4).astype(np.float64)
     return _blend(0.5 * (band[:, None] + band[None, :]), first, second)

@@ -23,8 +23,9 @@ from roboref_node.sim.meshes import PRIMITIVES, catalogue
 from roboref_node.sim.scene import SceneSpec
 
 if "mujoco" not in sys.modules:
+    # MuJoCo reads this once, at import.
     os.environ.setdefault("MUJOCO_GL", "egl")
-import mujoco  # noqa: E402  MuJoCo reads MUJOCO_GL once, at import
+import mujoco
 
 _HIDDEN_GROUP = 5
 _LIGHTS = 2
@@ -250,10 +251,10 @@ class SceneRenderer:
         # MuJoCo's camera looks along -z with y up: half a turn about x from the optical frame.
         x, y, z, w = (Rotation.from_quat(pose.quaternion_xyzw) * Rotation.from_euler("x", np.pi)).as_quat()
         model.cam_quat[0] = (w, x, y, z)
-        # Lengths in pixels: the sensor is the image, offsets are from its exact centre.
+        # Lengths in pixels: the sensor is the image, offsets lead from the principal point to its exact centre.
         model.cam_sensorsize[0] = (self.width, self.height)
         model.cam_intrinsic[0] = (
-            camera.fx, camera.fy, camera.cx - (self.width - 1) / 2, camera.cy - (self.height - 1) / 2,
+            camera.fx, camera.fy, (self.width - 1) / 2 - camera.cx, (self.height - 1) / 2 - camera.cy,
         )  # fmt: skip
 
     def _draw_rgb(self, shadows: bool) -> NDArray[np.uint8]:
@@ -320,7 +321,16 @@ def _build_model(width: int, height: int, arm: bool, max_objects: int, shadow_px
     # Off-centre on purpose: MuJoCo ignores a later geom_pos where the compiled one coincides with its body's frame.
     for name in (*(f"slot/{i}" for i in range(max_objects)), "table", "shelf"):
         material = name if name.startswith("slot") else PLAIN
-        world.add_geom(name=name, type=box, size=[0.1, 0.1, 0.1], pos=[0.3, 0.2, 0.1], quat=[0.9, 0.1, 0.2, 0.3], material=material, contype=0, conaffinity=0)
+        world.add_geom(
+            name=name,
+            type=box,
+            size=[0.1, 0.1, 0.1],
+            pos=[0.3, 0.2, 0.1],
+            quat=[0.9, 0.1, 0.2, 0.3],
+            material=material,
+            contype=0,
+            conaffinity=0,
+        )
     cx, cy = _ROOM_CENTER
     half, top = _ROOM_HALF_M, 1.6
     world.add_geom(name="floor", type=box, size=[half, half, 0.05], pos=[cx, cy, _FLOOR_Z_M - 0.05], material=PLAIN)

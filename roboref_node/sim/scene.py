@@ -172,7 +172,9 @@ def sample_scene(
             model = camera or _sample_camera(rng, settings)
             pose = _sample_view(rng, settings, layout.objects)
             if _sees_all(model, pose, layout.objects) and not (arm and _arm_blocks(pose, layout.objects)):
-                table = BoxRegion((float(rng.uniform(0.38, 0.50)), 0.0, 0.0), (float(rng.uniform(1.1, 1.4)), float(rng.uniform(1.1, 1.7)), 0.04))
+                table = BoxRegion(
+                    (float(rng.uniform(0.38, 0.50)), 0.0, 0.0), (float(rng.uniform(1.1, 1.4)), float(rng.uniform(1.1, 1.7)), 0.04)
+                )
                 return SceneSpec(
                     seed, tuple(layout.objects), model, pose, table, layout.shelf, appearance, arm, float(rng.uniform(0.02, 0.085))
                 )  # fmt: skip
