@@ -23,82 +23,118 @@ class CreaseSettings:
     """When a valley separates.
 
     Args:
-        reach_px: Distance over which the bend is measured.
+        reach_m: Distance over which the bend is measured; at least three pixels.
         bend: Smallest bend, as the sum of the two slopes against the image plane; 0.45 is about 25 degrees.
         noise_sigmas: Smallest bend in standard deviations of its noise.
         min_region_px: Regions of fewer pixels are left to their neighbours.
     """
 
-    reach_px: int = 3
+    reach_m: float = 0.006
     bend: float = 0.45
     noise_sigmas: float = 3.0
     min_region_px: int = 30
 
+    def reach_px(self, pixels_per_metre: float) -> int:
+        """Reach in pixels of an image, 3 to 8."""
+        return int(np.clip(round(self.reach_m * pixels_per_metre), 3, 8))
 
-def smooth_inverse(depth_m: FloatImage) -> tuple[FloatImage, BoolImage]:
-    """Inverse depth averaged over the known pixels of 3x3, and which pixels are known; float32 and bool (H, W)."""
+
+def smooth_inverse(depth_m: FloatImage, side: int = 3) -> tuple[FloatImage, BoolImage]:
+    """Inverse depth averaged over the known pixels of a square, and which pixels are known; float32 and bool (H, W)."""
     known = np.isfinite(depth_m) & (depth_m > 0)
     inverse = np.divide(np.float32(1.0), depth_m, out=np.zeros_like(depth_m), where=known)
-    total = cv2.boxFilter(inverse, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    count = cv2.boxFilter(known.astype(np.float32), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    total = cv2.boxFilter(inverse, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    count = cv2.boxFilter(known.astype(np.float32), -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
     mean = np.divide(total, count, out=np.full_like(total, np.nan), where=known)
     return mean.astype(np.float32), known
 
 
-def valleys(w: FloatImage, focal_px: float, noise_w: float, settings: CreaseSettings) -> BoolImage:
-    """Pixels in a valley.
+def valleys(w: FloatImage, focal_px: float, noise_w: float, reach_px: int, settings: CreaseSettings) -> BoolImage:
+    """Pixels in a valley, where the surface bends towards the camera, widened by one pixel but never onto a ridge.
+
+    A valley can have gaps where two surfaces happen to continue each other; the widening closes them. Ridges are spared,
+    because the thin rim of a cup is what joins its inside to its outside.
 
     Args:
         w: Smoothed inverse depth, NaN where unknown, (H, W).
         focal_px: Focal length of this image.
-        noise_w: Standard deviation of the unsmoothed inverse depth.
+        noise_w: Standard deviation of `w`.
+        reach_px: Distance over which the bend is measured.
         settings: When a valley separates.
     """
-    k = settings.reach_px
-    # Second difference of three 3x3 means: sqrt(1 + 1 + 4) / 3 of the pixel noise.
-    noise = np.float32(settings.noise_sigmas * noise_w * np.sqrt(6.0) / 3.0)
+    k = reach_px
+    # The second difference of three means has sqrt(1 + 1 + 4) times their noise.
+    noise = np.float32(settings.noise_sigmas * noise_w * np.sqrt(6.0))
     # A bend of slope s over k pixels of size z / f changes z by k s z / f, so w by k s w / f.
     least = w * np.float32(k * settings.bend / focal_px) + noise
-    out = np.zeros(w.shape, dtype=np.bool_)
+    valley = np.zeros(w.shape, dtype=np.bool_)
+    ridge = np.zeros(w.shape, dtype=np.bool_)
     height, width = w.shape
     for dv, du in ((0, k), (k, 0), (k - 1, k - 1), (k - 1, 1 - k)):
-        centre = (slice(dv, height - dv), slice(abs(du), width - abs(du)))
-        if centre[0].start >= centre[0].stop or centre[1].start >= centre[1].stop:
+        if height <= 2 * dv or width <= 2 * abs(du):
             continue
+        centre = (slice(dv, height - dv), slice(abs(du), width - abs(du)))
         ahead = w[2 * dv : height, abs(du) + du : width - abs(du) + du]
         behind = w[0 : height - 2 * dv, abs(du) - du : width - abs(du) - du]
-        out[centre] |= ahead + behind - 2 * w[centre] > least[centre]
+        bend = ahead + behind - 2 * w[centre]
+        # NaN compares false: the unknown is neither.
+        valley[centre] |= bend > least[centre]
+        ridge[centre] |= bend < -least[centre]
+    wide = cv2.dilate(valley.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.asarray(valley | (wide & ~ridge), dtype=np.bool_)
+
+
+def flying(depth_m: FloatImage, focal_px: float, max_incidence_rad: float = 1.40) -> BoolImage:
+    """Pixels that hang between two surfaces: their readings step away from both neighbours along the rows or the columns.
+
+    Args:
+        depth_m: Metres, NaN where unknown, (H, W).
+        focal_px: Focal length of this image.
+        max_incidence_rad: A steeper surface is taken for a smear.
+    """
+    limit = depth_m * np.float32(np.tan(max_incidence_rad) / focal_px)
+    out = np.zeros(depth_m.shape, dtype=np.bool_)
+    for axis in (0, 1):
+        step = np.nan_to_num(np.abs(np.diff(depth_m, axis=axis)), nan=np.inf)
+        edge = [(0, 0), (0, 0)]
+        edge[axis] = (1, 1)
+        padded = np.pad(step, edge, constant_values=0.0)
+        before, after = (padded[:-1], padded[1:]) if axis == 0 else (padded[:, :-1], padded[:, 1:])
+        out |= np.minimum(before, after) > limit
     return out
 
 
-def regions(foreground: BoolImage, valley: BoolImage, w: FloatImage, settings: CreaseSettings, jump: float) -> tuple[LabelImage, int]:
+def regions(foreground: BoolImage, valley: BoolImage, w: FloatImage, min_region_px: int, reach_px: int, jump: float) -> LabelImage:
     """Label the foreground between valleys, then hand each valley pixel to the nearest region that it continues in depth.
 
     Args:
         foreground: Pixels that can belong to an object, (H, W).
         valley: Pixels that separate.
         w: Smoothed inverse depth.
-        settings: Smallest region.
+        min_region_px: Regions of fewer pixels are handed out like valley pixels.
+        reach_px: Half width of the valleys.
         jump: Largest relative step of inverse depth between a valley pixel and the region it joins.
 
     Returns:
-        Labels, 0 = none, int32 (H, W), and the number of labels including 0.
+        Labels, 0 = none, int32 (H, W).
     """
-    core = (foreground & ~valley).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=4, ltype=cv2.CV_32S)
-    small = stats[:, cv2.CC_STAT_AREA] < settings.min_region_px
-    small[0] = True
-    keep = np.cumsum(~small).astype(np.int32)
-    keep[small] = 0
-    labels = keep[labels]
+    labels = _components((foreground & ~valley).astype(np.uint8), min_region_px)
     loose = foreground & (labels == 0)
     if not (labels > 0).any() or not loose.any():
-        return labels, int(keep.max()) + 1
+        return labels
     distance, nearest = cv2.distanceTransformWithLabels((labels == 0).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
     owner = np.flatnonzero(labels.reshape(-1) > 0)
     # DIST_LABEL_PIXEL numbers the zero pixels in raster order from 1.
     index = owner[nearest[loose] - 1]
     there, here = w.reshape(-1)[index], w[loose]
-    joins = (np.abs(there - here) < jump * here) & (distance[loose] <= 2 * settings.reach_px + 1)
+    joins = (np.abs(there - here) < jump * here) & (distance[loose] <= 2 * reach_px + 2)
     labels[loose] = np.where(joins, labels.reshape(-1)[index], 0)
-    return labels, int(keep.max()) + 1
+    return labels
+
+
+def _components(mask: NDArray[np.uint8], least_px: int) -> LabelImage:
+    """Labels of the 4-connected components of at least `least_px` pixels, 0 = none."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_32S)
+    keep = stats[:, cv2.CC_STAT_AREA] >= least_px
+    keep[0] = False
+    return np.asarray(np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels])

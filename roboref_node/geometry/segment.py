@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roboref_node.geometry.camera import CameraModel, DistortionModel
-from roboref_node.geometry.creases import CreaseSettings, regions, smooth_inverse, valleys
+from roboref_node.geometry.creases import CreaseSettings, flying, regions, smooth_inverse, valleys
 from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.lift import SurfacePoint, ray_map
 from roboref_node.geometry.planes import Plane, fit_plane, fit_plane_ransac
@@ -148,15 +148,16 @@ def segment_object(
 
         return segment_unregistered(frame, surface, settings, up_optical, mask_source)
     up = None if up_optical is None else np.asarray(up_optical, dtype=np.float64) / np.linalg.norm(up_optical)
-    support = find_support(frame.depth_m, frame.camera, surface, settings, up)
+    support, on_support = find_support(frame.depth_m, frame.camera, surface, settings, up)
     if mask_source is None:
-        mask, crop, pixels = _grow(frame.depth_m, frame.camera, surface, support, settings)
-        cloud = crop.points(pixels)
+        mask, crop, pixels = _grow(frame.depth_m, frame.rgb, frame.camera, surface, support, settings)
+        if on_support and not pixels.any():
+            raise _nothing_there(support, surface, settings)
     else:
         mask = np.asarray(mask_source.mask_at(frame, (float(surface.pixel_uv[0]), float(surface.pixel_uv[1]))), dtype=np.bool_)
         crop = cut(frame.depth_m, frame.camera, (0, 0, frame.camera.width, frame.camera.height), 1)
         pixels = mask & np.isfinite(crop.depth_m)
-        cloud = crop.points(pixels)
+    cloud = crop.points(pixels & ~flying(crop.depth_m, frame.camera.fx / crop.stride))
     if len(cloud) < 10:
         raise Refused(Status.NO_DEPTH, f"the object at the pixel has only {len(cloud)} pixels with depth", pixels=len(cloud))
     if support is not None:
@@ -167,19 +168,22 @@ def segment_object(
 
 def find_support(
     depth_m: FloatImage, camera: CameraModel, surface: SurfacePoint, settings: SegmentSettings, up: FloatArray | None
-) -> Plane | None:
+) -> tuple[Plane | None, bool]:
     """The plane under the point: the largest one around that the point is in front of, level when the vertical is known.
 
+    Returns:
+        The plane, None when there is none, and whether the point seems to lie on it.
+
     Raises:
-        Refused: NOT_FOUND when the point lies on that plane.
+        Refused: NO_DEPTH when fewer than 30 points around the pixel are known.
     """
     crop = cut(depth_m, camera, _rectangle(camera, surface, settings.support_extent_m), None, max_pixels=3000)
     points = crop.points(np.isfinite(crop.depth_m))
     if len(points) < 30:
         raise Refused(Status.NO_DEPTH, f"only {len(points)} points around the pixel have depth, 30 are needed to find its support")
-    near = points[np.linalg.norm(points - surface.position_m, axis=1) < 1.6 * settings.support_extent_m]
-    points = near if len(near) >= 30 else points
     point = surface.position_m
+    near = points[np.linalg.norm(points - point, axis=1) < 1.6 * settings.support_extent_m]
+    points = near if len(near) >= 30 else points
     thickness = max(settings.min_height_m, 2.5 * float(settings.noise.sigma_m(point[2])))
     rng = np.random.default_rng(0)
     total = len(points)
@@ -187,29 +191,22 @@ def find_support(
         try:
             plane, on = fit_plane_ransac(points, thickness, rng, up=up, max_tilt_rad=settings.max_tilt_rad)
         except Refused:
-            return None
+            break
         if on.sum() < settings.min_support * total:
-            return None
+            break
         plane = plane if up is not None else plane.facing(np.zeros(3))
         distance = float(plane.signed_distance(point))
-        if (
-            abs(distance) <= thickness
-            and abs(float(plane.normal @ surface.normal)) > 0.9
-            and on.sum() > 0.35 * total
-            and _is_floor(plane, points, thickness)
-        ):
-            raise Refused(
-                Status.NOT_FOUND,
-                f"the pixel lies on the support plane ({distance * 1000:.1f} mm from it, segment.min_height_m = {settings.min_height_m:g}); "
-                "no object stands there",
-                distance_m=distance,
-            )
-        if distance > thickness and _is_floor(plane, points, thickness):
-            return plane
+        # The lifted point is far more precise than one reading.
+        margin = max(0.75 * settings.min_height_m, 3 * float(np.sqrt(plane.normal @ surface.covariance_m2 @ plane.normal)))
+        if _is_floor(plane, points, thickness):
+            if distance > min(margin, thickness):
+                return plane, False
+            if abs(distance) <= thickness and abs(float(plane.normal @ surface.normal)) > 0.85 and on.sum() > 0.3 * total:
+                return plane, True
         points = points[~on]
         if len(points) < 30:
-            return None
-    return None
+            break
+    return None, False
 
 
 def _is_floor(plane: Plane, points: FloatArray, thickness: float) -> bool:
@@ -248,13 +245,19 @@ def cut(
 
 
 def _grow(
-    depth_m: FloatImage, camera: CameraModel, surface: SurfacePoint, support: Plane | None, settings: SegmentSettings
+    depth_m: FloatImage,
+    rgb: NDArray[np.uint8] | None,
+    camera: CameraModel,
+    surface: SurfacePoint,
+    support: Plane | None,
+    settings: SegmentSettings,
 ) -> tuple[BoolImage, Crop, BoolImage]:
     extent = settings.start_extent_m
     while True:
         rectangle = _rectangle(camera, surface, extent)
         crop = cut(depth_m, camera, rectangle, None, settings.max_pixels)
-        pixels = _object_pixels(crop, camera, surface, support, settings)
+        colours = None if rgb is None else rgb[rectangle[1] : rectangle[3] : crop.stride, rectangle[0] : rectangle[2] : crop.stride]
+        pixels = _object_pixels(crop, camera, surface, support, settings, colours)
         rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
         if not len(rows):
             break
@@ -278,34 +281,55 @@ def _grow(
     return mask, crop, pixels
 
 
-def _object_pixels(crop: Crop, camera: CameraModel, surface: SurfacePoint, support: Plane | None, settings: SegmentSettings) -> BoolImage:
+def _object_pixels(
+    crop: Crop, camera: CameraModel, surface: SurfacePoint, support: Plane | None, settings: SegmentSettings, rgb: NDArray[np.uint8] | None
+) -> BoolImage:
     z = float(surface.position_m[2])
     sigma = float(settings.noise.sigma_m(z))
-    w, known = smooth_inverse(crop.depth_m)
+    focal = camera.fx / crop.stride
+    reach = settings.creases.reach_px(focal / z)
+    side = 3 if reach < 5 else 5
+    w, known = smooth_inverse(crop.depth_m, side)
     if support is None:
         foreground = known
     else:
-        heights = crop.heights(support)
-        # Readings scatter by the noise along the ray, so across the plane by its share.
-        floor = np.maximum(np.float32(settings.min_height_m), 2.5 * settings.noise.sigma_m(crop.depth_m).astype(np.float32))
-        foreground = known & (heights > floor)
-    crease = replace(settings.creases, min_region_px=max(8, settings.creases.min_region_px // crop.stride**2))
-    valley = valleys(w, camera.fx / crop.stride, sigma / z**2, crease)
-    labels, count = regions(foreground, valley, w, crease, jump=max(0.02, 6 * sigma / z))
-    seed = _seed_label(labels, crop, surface)
+        smooth = replace(crop, depth_m=np.divide(np.float32(1.0), w, out=np.full_like(w, np.nan), where=known & (w > 0)))
+        heights = smooth.heights(support)
+        # What the support itself scatters here, sensor warp included, decides what stands out from it.
+        level = heights[np.abs(heights) < max(settings.min_height_m, 2.5 * sigma)]
+        scatter = float(np.sqrt(np.mean(np.square(level)))) if level.size > 50 else sigma
+        least = max(0.75 * settings.min_height_m, 2.5 * scatter)
+        # Low readings count only beside high ones: the support's own ripples do not trail off an object.
+        high = cv2.dilate((heights > 2.2 * least).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        foreground = known & (heights > least) & high
+    valley = valleys(w, focal, sigma / z**2 / side, reach, settings.creases)
+    least_px = max(8, settings.creases.min_region_px // crop.stride**2)
+    labels = regions(foreground, valley, w, least_px, reach, jump=max(0.02, 6 * sigma / z))
+    seed = _seed_label(labels, known & ~foreground, crop, surface)
     if seed == 0:
         return np.zeros(labels.shape, dtype=np.bool_)
     pixels = labels == seed
-    return _fill(pixels, foreground, labels)
+    if support is not None and rgb is not None:
+        pixels = join_neck(pixels, labels, seed, crop, support, rgb, reach)
+    return _fill(pixels, known & ((labels == 0) | pixels))
 
 
-def _seed_label(labels: NDArray[np.int32], crop: Crop, surface: SurfacePoint) -> int:
-    """The label that most pixels of the lifted surface have."""
+def _seed_label(labels: NDArray[np.int32], level: BoolImage, crop: Crop, surface: SurfacePoint) -> int:
+    """The label at the point, or of what encloses it when it lies level with the support (the inside of a bowl), else 0."""
     u, v = surface.pixel_uv
     row, column = int(round((v - crop.origin[1]) / crop.stride)), int(round((u - crop.origin[0]) / crop.stride))
     row, column = min(max(row, 0), labels.shape[0] - 1), min(max(column, 0), labels.shape[1] - 1)
     if labels[row, column]:
         return int(labels[row, column])
+    if level[row, column]:
+        _, pools = cv2.connectedComponents(level.astype(np.uint8), connectivity=4)
+        pool = pools == pools[row, column]
+        if pool[0].any() or pool[-1].any() or pool[:, 0].any() or pool[:, -1].any():
+            return 0
+        ring = (cv2.dilate(pool.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~pool
+        votes = np.bincount(labels[ring], minlength=1)
+        votes[0] = 0
+        return int(votes.argmax()) if votes.max() > 0.6 * max(1, int((labels[ring] > 0).sum())) else 0
     for reach in (2, 4, 8):
         around = labels[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
         votes = np.bincount(around[around > 0].ravel(), minlength=1)
@@ -314,12 +338,76 @@ def _seed_label(labels: NDArray[np.int32], crop: Crop, surface: SurfacePoint) ->
     return 0
 
 
-def _fill(pixels: BoolImage, foreground: BoolImage, labels: NDArray[np.int32]) -> BoolImage:
-    """Close the object's holes that hold no other object: foreground pixels that its outline encloses."""
+def _fill(pixels: BoolImage, allowed: BoolImage) -> BoolImage:
+    """Close the holes that an object's outline encloses, such as the level inside of a bowl, but leave what stands in it."""
     contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(pixels.shape, dtype=np.uint8)
     cv2.drawContours(filled, contours, -1, 1, thickness=cv2.FILLED)
-    return np.asarray((filled > 0) & foreground, dtype=np.bool_)
+    return np.asarray((filled > 0) & allowed, dtype=np.bool_)
+
+
+def join_neck(
+    pixels: BoolImage, labels: NDArray[np.int32], seed: int, crop: Crop, support: Plane, rgb: NDArray[np.uint8], reach_px: int
+) -> BoolImage:
+    """Join neck and body of a bottle, which meet in a valley: a narrower part that continues a tall one upwards on the same axis
+    in the same colour. Colour decides, because a small object that stands on a large one has the same shape.
+
+    Args:
+        pixels: The part at the point, (h, w).
+        labels: All parts.
+        seed: Label of that part.
+        crop: Depth of the crop.
+        support: Plane below.
+        rgb: Colours of the crop, (h, w, 3).
+        reach_px: Half width of a valley.
+    """
+    heights = crop.heights(support)
+    near = cv2.dilate(pixels.astype(np.uint8), np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)) > 0
+    touching = np.bincount(labels[near & (labels != seed)], minlength=1)
+    touching[0] = 0
+    for other in np.flatnonzero(touching >= 8):
+        part = labels == other
+        if _continues(heights, crop, support, pixels, part) and _chroma_distance(rgb, pixels, part) < MAX_CHROMA_STEP:
+            pixels = pixels | part
+    return pixels
+
+
+MAX_CHROMA_STEP = 20.0
+"""Largest distance of the mean a*, b* (CIELAB) of two parts of one object; shading alone moves it by up to 10."""
+
+
+def _continues(heights: FloatImage, crop: Crop, support: Plane, first: BoolImage, second: BoolImage) -> bool:
+    """Whether the upper of two parts sits on the shoulder of the lower one: narrower, on its axis, above it, at its distance."""
+    span = [np.quantile(heights[part], [0.05, 0.95]) for part in (first, second)]
+    upper, lower = (first, second) if span[0].sum() > span[1].sum() else (second, first)
+    above, below = (span[0], span[1]) if upper is first else (span[1], span[0])
+    side = np.cross(support.normal, [0.0, 0.0, 1.0])
+    length = float(np.linalg.norm(side))
+    if length < 0.2:
+        return False  # Seen from straight above there is no side view to judge by.
+    edges = [np.quantile(crop.points(part) @ (side / length), [0.02, 0.98]) for part in (upper, lower)]
+    width = [float(e[1] - e[0]) for e in edges]
+    offset = abs(float(edges[0].mean() - edges[1].mean()))
+    apart = abs(float(np.median(crop.depth_m[upper]) - np.median(crop.depth_m[lower])))
+    tall = below[1] - below[0] > 0.5 * width[1]
+    return bool(
+        above[0] > below[1] - 0.015 and width[0] < 0.75 * width[1] and offset < 0.12 * width[1] and apart < 1.5 * width[1] + 0.02 and tall
+    )
+
+
+def _chroma_distance(rgb: NDArray[np.uint8], first: BoolImage, second: BoolImage) -> float:
+    means = [cv2.cvtColor(rgb[part].reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(-1, 3)[:, 1:].mean(axis=0) for part in (first, second)]
+    return float(np.linalg.norm(means[0] - means[1]))
+
+
+def _nothing_there(support: Plane | None, surface: SurfacePoint, settings: SegmentSettings) -> Refused:
+    distance = 0.0 if support is None else float(support.signed_distance(surface.position_m))
+    return Refused(
+        Status.NOT_FOUND,
+        f"the pixel lies on the support plane ({distance * 1000:.1f} mm from it, segment.min_height_m = {settings.min_height_m:g}); "
+        "no object stands there",
+        distance_m=distance,
+    )
 
 
 def _step_up(crop: Crop, pixels: BoolImage, support: Plane, settings: SegmentSettings) -> Plane:
