@@ -85,8 +85,14 @@ def build_prompt(task: Task, dialect: Dialect, *, format_suffix: bool = True, ma
     return f"{wanted} {_FORMATS[dialect]}" if format_suffix else wanted
 
 
+def without_format_suffix(prompt: str) -> str:
+    """`prompt` without the request for the answer format that RoboRefer's clients append, with or without a space in between."""
+    return prompt.partition(_SUFFIX_START)[0].rstrip()
+
+
+_SUFFIX_START = "Your answer should be formatted as"
 _TUPLE_SUFFIX = (
-    "Your answer should be formatted as a list of tuples, i.e. [(x1, y1)], where each tuple contains the x and y coordinates of a point"
+    f"{_SUFFIX_START} a list of tuples, i.e. [(x1, y1)], where each tuple contains the x and y coordinates of a point"
     " satisfying the conditions above. The coordinates should be between 0 and 1, indicating the normalized pixel locations of the points."
 )
 _NOTHING = "If nothing in the image fits the description, answer []."

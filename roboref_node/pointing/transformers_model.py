@@ -1,0 +1,147 @@
+"""Back-end: any image-text-to-text model that transformers loads from a local folder, with a declared dialect."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCriteria, StoppingCriteriaList
+
+from roboref_node.frame import Frame
+from roboref_node.pointing.dialect import Dialect
+from roboref_node.pointing.local_model import check_weights
+from roboref_node.pointing.parser import parse_points
+from roboref_node.pointing.pointer import PixelPoint, PointAnswer
+from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS, build_prompt
+from roboref_node.pointing.sent_image import SizeRule, resize, size_px
+from roboref_node.pointing.weights_hash import weights_sha256
+from roboref_node.status import Refused, Status
+from roboref_node.task import Task
+
+
+@dataclass(frozen=True)
+class TransformersSettings:
+    """Settings of a local transformers model.
+
+    Args:
+        folder: Model folder with configuration, weights, tokenizer and processor; nothing is downloaded, and no code in it is run.
+        dialect: How the model writes points.
+        device: ``auto`` (the GPU when there is one), ``cpu``, ``cuda``.
+        dtype: ``auto`` (as stored), ``float32``, ``bfloat16`` or ``float16``.
+        resize: Size in which the image is given to the processor; see `SizeRule` for why absolute dialects need one.
+        max_new_tokens: Longest answer.
+        format_suffix: Ask for the answer format in the prompt.
+        max_instruction_chars: Longest expression.
+        fetch: Command that gets the weights, for the sentence when they are missing.
+    """
+
+    folder: str
+    dialect: Dialect
+    device: str = "auto"
+    dtype: str = "auto"
+    resize: SizeRule = field(default_factory=SizeRule)
+    max_new_tokens: int = 256
+    format_suffix: bool = True
+    max_instruction_chars: int = MAX_INSTRUCTION_CHARS
+    fetch: str = ""
+
+
+class TransformersPointer:
+    """Asks a transformers model that is loaded here.
+
+    Args:
+        settings: Folder, dialect and limits.
+        name: Name for provenance.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE when the folder holds no weights or cannot be loaded.
+    """
+
+    def __init__(self, settings: TransformersSettings, name: str = "transformers") -> None:
+        self.name = name
+        self.settings = settings
+        folder = Path(settings.folder).expanduser()
+        check_weights(folder, settings.fetch)
+        device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        processors: Any = AutoProcessor  # untyped in transformers
+        models: Any = AutoModelForImageTextToText
+        options = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            self._processor = processors.from_pretrained(folder, **options)
+            self._model = models.from_pretrained(folder, dtype=settings.dtype, use_safetensors=True, **options).to(device)
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise Refused(Status.MODEL_UNAVAILABLE, f"transformers cannot load {folder}: {str(error)[:300]}", folder=str(folder)) from error
+        self._model.eval()
+        self._weights_sha256 = weights_sha256(folder)
+
+    def point(self, frame: Frame, task: Task, *, canceled: Callable[[], bool] | None = None) -> PointAnswer:
+        """See `Pointer.point`."""
+        started = time.perf_counter()
+        settings = self.settings
+        prompt = build_prompt(
+            task, settings.dialect, format_suffix=settings.format_suffix, max_instruction_chars=settings.max_instruction_chars
+        )
+        sent = resize(frame.rgb, settings.resize)
+        content = [{"type": "image", "image": Image.fromarray(sent)}, {"type": "text", "text": prompt}]
+        inputs = self._processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+        ).to(self._model.device, self._model.dtype)
+        prepared = time.perf_counter()
+        text, score = self._generate(inputs, canceled)
+        answered = time.perf_counter()
+        parsed = parse_points(text, settings.dialect, size_px(frame.rgb), size_px(sent))
+        return PointAnswer(
+            points=tuple(PixelPoint(point.u_px, point.v_px, score) for point in parsed.points),
+            text=text,
+            steps=parsed.steps,
+            timings_ms={"prepare": 1e3 * (prepared - started), "model": 1e3 * (answered - prepared)},
+            provenance={
+                "model": self.name,
+                "weights_sha256": self._weights_sha256,
+                "dialect": settings.dialect.value,
+                "depth": "none",
+                "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
+            },
+        )
+
+    @torch.inference_mode()
+    def _generate(self, inputs: Any, canceled: Callable[[], bool] | None) -> tuple[str, float]:
+        """Text and probability of the greedy answer."""
+        limit = self.settings.max_new_tokens
+        out = self._model.generate(
+            **inputs,
+            max_new_tokens=limit,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=True,
+            stopping_criteria=StoppingCriteriaList([_Canceled(canceled)]),
+        )
+        if canceled is not None and canceled():
+            raise Refused(Status.CANCELED, "The question was canceled while the model was answering.")
+        tokens = out.sequences[0, inputs["input_ids"].shape[1] :]
+        if len(tokens) >= limit and int(tokens[-1]) not in self._stop_ids():
+            raise Refused(Status.UNPARSEABLE, f"The answer was cut off after {limit} tokens (`max_new_tokens`).", max_new_tokens=limit)
+        steps = torch.stack([logits[0].float() for logits in out.logits]).log_softmax(dim=-1)  # [T, V]
+        score = float(steps.gather(1, tokens[:, None]).sum().exp())
+        return self._processor.decode(tokens, skip_special_tokens=True).strip(), score
+
+    def _stop_ids(self) -> set[int]:
+        stop = self._model.generation_config.eos_token_id
+        return set(stop) if isinstance(stop, list) else {stop}
+
+
+class _Canceled(StoppingCriteria):  # type: ignore[misc, unused-ignore]
+    """Ends the generation as soon as the caller cancels."""
+
+    def __init__(self, canceled: Callable[[], bool] | None) -> None:
+        self._canceled = canceled
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        stop = self._canceled is not None and self._canceled()
+        return torch.full((input_ids.shape[0],), stop, device=input_ids.device)

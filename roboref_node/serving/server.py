@@ -1,0 +1,201 @@
+"""The HTTP server: RoboRefer's API, an OpenAI-compatible one, health and metrics, on this machine only and with a token by default."""
+
+from __future__ import annotations
+
+import hmac
+import http.server
+import ipaddress
+import logging
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from roboref_node.serving.batcher import AnswerBatch, Batcher
+from roboref_node.serving.handler import RequestHandler
+from roboref_node.serving.metrics import Metrics
+from roboref_node.serving.question import ImageLimits
+from roboref_node.status import Refused, Status
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Settings of the server.
+
+    Args:
+        host: Address to listen on.
+        port: Port; 0 takes any free one.
+        token: Bearer token that clients must send; empty = none, which is allowed on the loopback address only.
+        model: Name under which the model is listed.
+        images: Limits on pictures and texts.
+        max_body_bytes: Longest request.
+        max_new_tokens: Longest answer that a client may ask for.
+        max_connections: Most open connections.
+        max_queue: Most questions waiting.
+        max_per_client: Most questions waiting per client.
+        max_batch: Most questions answered at once.
+        request_timeout_s: Longest time for a request to come in, and longest rest between two requests of one connection.
+        answer_timeout_s: Longest time for an answer, waiting included.
+        grace_s: On shutdown, longest time for the questions that are under way.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 25547
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    model: str = "roboref"
+    images: ImageLimits = field(default_factory=ImageLimits)
+    max_body_bytes: int = 32 << 20
+    max_new_tokens: int = 1024
+    max_connections: int = 64
+    max_queue: int = 64
+    max_per_client: int = 16
+    max_batch: int = 8
+    request_timeout_s: float = 20.0
+    answer_timeout_s: float = 60.0
+    grace_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.token and not is_loopback(self.host):
+            raise Refused(
+                Status.BAD_REQUEST,
+                f"Serving on {self.host} without a token would let everyone on the network use the model: set a token, or host 127.0.0.1.",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """True for addresses that only this machine can reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class ModelServer(http.server.ThreadingHTTPServer):
+    """A thread per connection in front of one `Batcher`.
+
+    Args:
+        settings: Address and limits.
+        answer_batch: The model.
+
+    Raises:
+        Refused: BAD_REQUEST when the address cannot be bound.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, settings: ServeSettings, answer_batch: AnswerBatch) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.started = time.monotonic()
+        self.stopping = False
+        self._connections: dict[socket.socket, float] = {}
+        self._connections_lock = threading.Lock()
+        self._serving: threading.Thread | None = None
+        try:
+            super().__init__((settings.host, settings.port), RequestHandler)
+        except OSError as error:
+            raise Refused(Status.BAD_REQUEST, f"{settings.host}:{settings.port} cannot be served on: {error.strerror}.") from error
+        self.batcher = Batcher(
+            answer_batch,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            max_per_client=settings.max_per_client,
+            metrics=self.metrics,
+        )
+
+    @property
+    def url(self) -> str:
+        """Base address."""
+        host, port = self.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def start(self) -> None:
+        """Serve in a thread of its own."""
+        self._serving = threading.Thread(target=self.serve_forever, args=(0.1,), name="roboref-serve", daemon=True)
+        self._serving.start()
+
+    def stop(self) -> None:
+        """Take no more requests, finish those under way for at most `grace_s` seconds, and close everything."""
+        self.stopping = True
+        deadline = time.monotonic() + self.settings.grace_s
+        if self._serving is not None:  # `shutdown` waits for a loop to end, for ever if none was started
+            self.shutdown()
+            self._serving.join()
+        self.server_close()
+        self.batcher.close(self.settings.grace_s)
+        while self._busy() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with self._connections_lock:
+            for connection in self._connections:
+                _hang_up(connection)
+
+    def is_authorized(self, header: str | None) -> bool:
+        """Compare the Authorization header with the token, in constant time."""
+        if not self.settings.token:
+            return True
+        return hmac.compare_digest((header or "").encode(), f"Bearer {self.settings.token}".encode())
+
+    def expect_request(self, connection: socket.socket, seconds: float) -> None:
+        """Hang up when no complete request came in after so many seconds; infinity while an answer is computed."""
+        with self._connections_lock:
+            if connection in self._connections:
+                self._connections[connection] = time.monotonic() + seconds
+
+    def service_actions(self) -> None:
+        """Hang up on connections whose request is overdue: each byte of a drip restarts a socket's timeout, but not this one."""
+        now = time.monotonic()
+        with self._connections_lock:
+            for connection, deadline in self._connections.items():
+                if deadline < now:
+                    _hang_up(connection)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Refuse connections beyond `max_connections` at once."""
+        with self._connections_lock:
+            return len(self._connections) < self.settings.max_connections
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Register the connection and give it a thread."""
+        with self._connections_lock:
+            self._connections[request] = time.monotonic() + self.settings.request_timeout_s
+            self.metrics.connections = len(self._connections)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Unregister the connection and close it."""
+        with self._connections_lock:
+            self._connections.pop(request, None)
+            self.metrics.connections = len(self._connections)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are normal; everything else is logged."""
+        _LOG.debug("connection of %s failed", client_address, exc_info=True)
+
+    def _busy(self) -> bool:
+        """True while some connection waits for its answer to be computed or written."""
+        with self._connections_lock:
+            return any(deadline == float("inf") for deadline in self._connections.values())
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        _LOG.debug("already closed")
+
+
+def serve_until(server: ModelServer, wait: Callable[[], object]) -> None:
+    """Serve until `wait` returns (a signal came), then stop with grace."""
+    server.start()
+    try:
+        wait()
+    finally:
+        server.stop()
