@@ -86,9 +86,15 @@ def stop_token_ids(tokenizer: Any) -> list[int]:
     where = ids.index(int(tokenizer.eos_token_id))
     if where + 1 < len(ids):
         follower = ids[where + 1]
-        if follower in set(tokenizer.all_special_ids):
+        if follower in special_token_ids(tokenizer):
             stops.add(follower)
     return sorted(stops)
+
+
+def special_token_ids(tokenizer: Any) -> set[int]:
+    """Ids of all special tokens; transformers' own ``all_special_ids`` knows the named ones only."""
+    marked = {int(number) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return marked | {int(number) for number in tokenizer.all_special_ids}
 
 
 def attach_tokenizer(config: RoboReferConfig, tokenizer: Any) -> None:

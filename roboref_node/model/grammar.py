@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from roboref_node.model.automaton import Automaton, Expression, any_of, either, none_of, repeat, sequence, text
+from roboref_node.model.conversation import special_token_ids
 
 _DIGIT = any_of("0123456789")
 _NORMALISED = either(sequence(text("0."), repeat(_DIGIT, 1, 4)), sequence(text("1."), repeat(any_of("0"), 1, 4)))
@@ -137,7 +138,7 @@ class TokenGrammar:
 
 def token_texts(tokenizer: Any) -> dict[int, str]:
     """What each ordinary token adds to the text; special tokens and parts of a character are left out."""
-    special = set(tokenizer.all_special_ids)
+    special = special_token_ids(tokenizer)
     added = {int(i) for i in tokenizer.added_tokens_decoder}
     decoder = tokenizer.backend_tokenizer.decoder
     texts: dict[int, str] = {}
