@@ -118,18 +118,25 @@ def plan_grasps(
         except Refused as refused:
             refusal = refusal or refused
     assert refusal is not None
+    if refusal.status is Status.TOO_WIDE and coarse.obstructed:
+        raise Refused(
+            Status.OCCUPIED,
+            f"neighbours are in the way of {coarse.obstructed} poses, and of those they leave {refusal.sentence}",
+            **refusal.details,
+        )
     raise refusal
 
 
 @dataclass(frozen=True, eq=False)
 class _Evaluated:
-    """Poses that fit, are free and within the reach sphere, best first, with what was measured on them."""
+    """Poses that fit, are free and within the reach sphere, best first, with what was measured on them, and how many were not free."""
 
     poses: Candidates
     width_m: FloatArray
     opening_m: FloatArray
     gap_m: FloatArray
     score: FloatArray
+    obstructed: int
 
 
 def _evaluate(
@@ -156,6 +163,7 @@ def _evaluate(
     blocked = own | (gap < hand.clearance_m) | (low < floor - 1e-6)
     if np.all(blocked):
         raise _occupied(gap[~own & (low >= floor - 1e-6)], len(own), hand)
+    obstructed = int(np.count_nonzero(gap < hand.clearance_m))
     free = np.flatnonzero(~blocked)
     found, width, slope, depth, opening, gap = found[free], width[free], slope[free], depth[free], opening[free], gap[free]
 
@@ -179,7 +187,7 @@ def _evaluate(
     score = sum((WEIGHTS[name] * value for name, value in terms.items()), start=np.zeros(len(margin)))
     order = np.argsort(-score, kind="stable")
     order = order[margin[order] >= 0.0]
-    return _Evaluated(found[order], width[order], opening[order], gap[order], score[order])
+    return _Evaluated(found[order], width[order], opening[order], gap[order], score[order], obstructed)
 
 
 def _ranked(

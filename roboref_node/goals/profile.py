@@ -21,6 +21,13 @@ class RobotKind(str, Enum):
     MOBILE = "mobile"
 
 
+class Orientation(str, Enum):
+    """How an object is turned when it is placed."""
+
+    KEPT = "kept"
+    ALIGNED = "aligned"
+
+
 @dataclass(frozen=True)
 class Gripper:
     """Parallel gripper. Tool frame: origin between the finger tips, z = approach, x = closing direction. Defaults: Robotiq 2F-85."""
@@ -120,7 +127,10 @@ class PlaceSettings:
     release_height_m: float = setting("Gap under the held object when it is let go.", default=0.005, unit="m", minimum=0.0, maximum=0.1)
     approach_distance_m: float = setting("Height of the pose before placing.", default=0.10, unit="m", minimum=0.01, maximum=0.5)
     neighbourhood_m: float = setting("Half side of the square that is looked at.", default=0.20, unit="m", minimum=0.02, maximum=2.0)
-    max_unknown: float = setting("Largest share of the footprint without depth.", default=0.4, minimum=0.0, maximum=1.0)
+    min_supported: float = setting("Least share of the footprint that is seen to be support.", default=0.7, minimum=0.0, maximum=1.0)
+    orientation: Orientation = setting(
+        "kept: turned as it was grasped; aligned: gripper straight down, fingers across the line to the robot.", default=Orientation.KEPT
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -136,7 +146,6 @@ class StandoffSettings:
     footprint_radius_m: float = setting("Radius of the robot seen from above.", default=0.3, unit="m", minimum=0.01, maximum=3.0)
     clearance_m: float = setting("Gap between footprint and obstacles.", default=0.05, unit="m", minimum=0.0, maximum=3.0)
     floor_z_m: float = setting("Height of the floor in the goal frame; z of every goal.", default=0.0, unit="m")
-    occupied_from: int = setting("Cells of the map with at least this value are obstacles.", default=50, minimum=1, maximum=100)
     target_radius_m: float = setting(
         "Obstacles this near the target belong to what it stands on and do not block the sight of it.", default=0.5, unit="m", minimum=0.0
     )

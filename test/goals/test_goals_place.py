@@ -1,0 +1,181 @@
+"""Placing: never over a neighbour or an edge, on tables, objects and in containers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+from synthetic_depth import Block, render, surface_at, tray
+from synthetic_objects import camera_pose
+
+from roboref_node.geometry.segment import ObjectSegment, OrientedBox
+from roboref_node.geometry.transform import Transform
+from roboref_node.goals.grasp import GraspCandidate
+from roboref_node.goals.place import HeldObject, PlaceGoal, plan_place
+from roboref_node.goals.profile import Orientation, load_profile
+from roboref_node.status import Refused, Status
+
+UR5 = load_profile("ur5")
+CAMERA_POSE = camera_pose((0.2, 0.0, 0.7), (0.5, 0.0, 0.0))
+CUP = HeldObject(np.array([0.06, 0.06, 0.10]), 0.06)
+
+
+def place(blocks: tuple[Block, ...], point: tuple[float, float, float], held: HeldObject | None = CUP, **scene: object) -> PlaceGoal:
+    frame = render(CAMERA_POSE, blocks, **scene)  # type: ignore[arg-type]
+    return plan_place(frame, surface_at(CAMERA_POSE, point), CAMERA_POSE, UR5, held)
+
+
+def refused(*arguments: object, **scene: object) -> Refused:
+    with pytest.raises(Refused) as caught:
+        place(*arguments, **scene)  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_on_a_free_table() -> None:
+    goal = place((), (0.5, 0.1, 0.0))
+    assert goal.pose.translation_m == pytest.approx([0.5, 0.1, 0.06 + UR5.place.release_height_m], abs=1e-4)
+    assert goal.pose.rotation[:, 2] == pytest.approx([0, 0, -1], abs=1e-4)
+    assert goal.approach.translation_m - goal.pose.translation_m == pytest.approx([0, 0, UR5.place.approach_distance_m], abs=1e-4)
+    assert goal.support_height_m == pytest.approx(0.0, abs=1e-4) and goal.supported == 1.0
+    assert goal.free_radius_m == pytest.approx(UR5.place.neighbourhood_m)
+
+
+@given(angle=st.floats(-np.pi, np.pi), distance=st.floats(0.03, 0.16), yaw=st.floats(0, np.pi), radius=st.floats(0.01, 0.05))
+@settings(max_examples=60, deadline=None)
+def test_a_place_never_overlaps_a_neighbour(angle: float, distance: float, yaw: float, radius: float) -> None:
+    size = (0.05, 0.04, 0.08)
+    block = Block((0.5 + distance * np.cos(angle), distance * np.sin(angle), 0.0), size, yaw)
+    held = HeldObject(np.array([radius, radius, 0.08]) * np.sqrt(2), 0.05)
+    local = Rotation.from_euler("z", -yaw).apply([0.5 - block.base_m[0], -block.base_m[1], 0.0])[:2]
+    gap = float(np.linalg.norm(np.maximum(np.abs(local) - np.array(size[:2]) / 2, 0.0)))
+    try:
+        goal = place((block,), (0.5, 0.0, 0.0), held)
+    except Refused as reason:
+        assert reason.status in (Status.OCCUPIED, Status.NO_DEPTH)
+    else:
+        assert gap >= radius + UR5.place.clearance_m - 0.004
+        assert goal.free_radius_m <= max(gap, 0.0) + 0.012 or gap > UR5.place.neighbourhood_m - 0.01
+
+
+def test_occupied_names_both_numbers() -> None:
+    reason = refused((Block((0.55, 0.0, 0.0), (0.04, 0.2, 0.1)),), (0.5, 0.0, 0.0))
+    assert reason.status is Status.OCCUPIED and "clearance_m" in reason.sentence
+    assert reason.details["free_radius_m"] == pytest.approx(0.03, abs=0.006)
+    assert reason.details["needed_m"] == pytest.approx(CUP.radius_m + UR5.place.clearance_m)
+
+
+def test_a_low_bump_is_no_obstacle_but_a_higher_one_is() -> None:
+    point = (0.5, 0.0, 0.0)
+    assert place((Block((0.5, 0.055, 0.0), (0.05, 0.03, 0.006)),), point).free_radius_m > 0.1
+    assert refused((Block((0.5, 0.055, 0.0), (0.05, 0.03, 0.02)),), point).status is Status.OCCUPIED
+
+
+def test_on_top_of_an_object() -> None:
+    goal = place((Block((0.5, 0.0, 0.0), (0.12, 0.12, 0.08)),), (0.5, 0.0, 0.08))
+    assert goal.support_height_m == pytest.approx(0.08, abs=1e-3)
+    assert goal.pose.translation_m[2] == pytest.approx(0.08 + 0.06 + UR5.place.release_height_m, abs=1e-3)
+
+
+def test_over_the_edge_of_an_object_or_of_the_table() -> None:
+    block = Block((0.5, 0.0, 0.0), (0.12, 0.12, 0.08))
+    for reason in (refused((block,), (0.5, 0.058, 0.08)), refused((), (0.5, 0.0, 0.0), table_m=(-1.0, -2.0, 0.502, 2.0))):
+        assert reason.status is Status.OCCUPIED and "min_supported" in reason.sentence
+
+
+def test_in_a_container() -> None:
+    wide = place(tray((0.5, 0.0, 0.0), 0.2, 0.01, 0.05), (0.5, 0.0, 0.004))
+    assert wide.support_height_m == pytest.approx(0.004, abs=1e-3)
+    assert wide.free_radius_m == pytest.approx(0.1, abs=0.006)
+    narrow = refused(tray((0.5, 0.0, 0.0), 0.08, 0.01, 0.05), (0.5, 0.0, 0.004))
+    assert narrow.status is Status.OCCUPIED
+
+
+def test_the_gripper_must_fit_into_a_deep_container() -> None:
+    flat = HeldObject(np.array([0.03, 0.03, 0.02]), 0.01)
+    assert place(tray((0.5, 0.0, 0.0), 0.12, 0.01, 0.012), (0.5, 0.0, 0.004), flat)
+    reason = refused(tray((0.5, 0.0, 0.0), 0.12, 0.01, 0.08), (0.5, 0.0, 0.004), flat)
+    assert reason.status is Status.OCCUPIED and "gripper" in reason.sentence
+
+
+def test_a_steep_surface_is_refused() -> None:
+    frame = render(CAMERA_POSE, (), table_tilt_rad=0.4)
+    surface = surface_at(CAMERA_POSE, (0.5, 0.0, 0.0), (np.sin(0.4), 0.0, np.cos(0.4)))
+    with pytest.raises(Refused, match="max_tilt_rad") as caught:
+        plan_place(frame, surface, CAMERA_POSE, UR5, CUP)
+    assert caught.value.status is Status.OCCUPIED
+
+
+def test_a_normal_that_is_off_is_refined() -> None:
+    """A local normal is a degree or two off; extrapolated to the footprint's border that is centimetres."""
+    frame = render(CAMERA_POSE, (), noise_m=0.001)
+    tilted = surface_at(CAMERA_POSE, (0.5, 0.0, 0.0), (np.sin(0.06), 0.0, np.cos(0.06)))
+    goal = plan_place(frame, tilted, CAMERA_POSE, UR5, CUP)
+    assert np.degrees(np.arccos(goal.support_normal[2])) < 0.7
+    assert goal.free_radius_m == pytest.approx(UR5.place.neighbourhood_m)
+
+
+def test_out_of_reach() -> None:
+    far = camera_pose((0.9, 0.0, 0.7), (1.3, 0.0, 0.0))
+    with pytest.raises(Refused, match="profile.reach") as caught:
+        plan_place(render(far, ()), surface_at(far, (1.3, 0.0, 0.0)), far, UR5, CUP)
+    assert caught.value.status is Status.UNREACHABLE
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=15, deadline=None)
+def test_goals_move_with_the_world(seed: int) -> None:
+    turn = Transform.from_rotation(Rotation.from_euler("z", np.random.default_rng(seed).uniform(-np.pi, np.pi)).as_matrix(), np.zeros(3))
+    frame = render(CAMERA_POSE, (Block((0.6, 0.15, 0.0), (0.05, 0.05, 0.1)),))
+    surface = surface_at(CAMERA_POSE, (0.5, 0.0, 0.0))
+    still = plan_place(frame, surface, CAMERA_POSE, UR5, CUP)
+    moved = plan_place(frame, surface, turn @ CAMERA_POSE, UR5, CUP)
+    assert np.allclose((turn @ still.pose).matrix, moved.pose.matrix, atol=1e-9)
+    assert np.allclose((turn @ still.approach).matrix, moved.approach.matrix, atol=1e-9)
+
+
+@pytest.mark.parametrize("orientation", list(Orientation))
+def test_what_was_grasped_off_centre_lands_on_the_point(orientation: Orientation) -> None:
+    profile = dataclasses.replace(UR5, place=dataclasses.replace(UR5.place, orientation=orientation))
+    rotation = Rotation.from_euler("z", 0.7).as_matrix() @ np.diag([1.0, -1.0, -1.0])
+    bottom = np.array([0.4, -0.2, 0.0])
+    grasp_pose = Transform.from_rotation(rotation, bottom + rotation @ np.array([0.03, 0.0, 0.0]) + [0, 0, 0.07])
+    grasp = GraspCandidate(grasp_pose, grasp_pose, 0.03, 1.0, "top", 0.04, 0.005)
+    optical = CAMERA_POSE.inverse()
+    box = OrientedBox(optical.apply(bottom + [0, 0, 0.045]), optical.rotate(np.eye(3)).T, np.array([0.07, 0.07, 0.09]))
+    held = HeldObject.of_grasp(ObjectSegment(np.zeros((2, 2), bool), np.zeros((0, 3)), None, box, 0.09), grasp, CAMERA_POSE)
+    assert held.grasp_height_m == pytest.approx(0.07)
+    goal = plan_place(render(CAMERA_POSE, ()), surface_at(CAMERA_POSE, (0.5, 0.1, 0.0)), CAMERA_POSE, profile, held)
+    object_bottom = goal.pose.apply(held.bottom_in_tool_m)
+    assert object_bottom == pytest.approx([0.5, 0.1, UR5.place.release_height_m], abs=1e-4)
+    if orientation is Orientation.KEPT:
+        assert np.allclose(goal.pose.rotation, rotation, atol=1e-9)
+    else:
+        assert abs(goal.pose.rotation[:, 0] @ np.array([0.5, 0.1, 0.0])) < 1e-6
+
+
+def test_without_depth_or_gripper() -> None:
+    frame = render(CAMERA_POSE, (), table_m=(0.0, 0.0, 0.01, 0.01))
+    with pytest.raises(Refused) as caught:
+        plan_place(frame, surface_at(CAMERA_POSE, (0.5, 0.0, 0.0)), CAMERA_POSE, UR5, CUP)
+    assert caught.value.status is Status.NO_DEPTH
+    with pytest.raises(Refused) as caught:
+        plan_place(render(CAMERA_POSE, ()), surface_at(CAMERA_POSE, (0.5, 0.0, 0.0)), CAMERA_POSE, load_profile("g1"), CUP)
+    assert caught.value.status is Status.BAD_REQUEST
+    with pytest.raises(ValueError, match="finite"):
+        HeldObject(np.array([0.1, np.nan, 0.1]), 0.0)
+
+
+def test_unregistered_depth_gives_the_same_place() -> None:
+    frame = render(CAMERA_POSE, (Block((0.6, 0.1, 0.0), (0.05, 0.05, 0.1)),))
+    shift = Transform(np.array([0, 0, 0, 1.0]), np.array([0.02, 0.0, 0.0]))
+    apart = dataclasses.replace(frame, depth_camera=frame.camera, color_from_depth=shift)
+    registered = plan_place(frame, surface_at(CAMERA_POSE, (0.5, 0.0, 0.0)), CAMERA_POSE, UR5, CUP)
+    # The depth camera stands where the colour camera stood in the registered case.
+    colour_pose = CAMERA_POSE @ shift.inverse()
+    unregistered = plan_place(apart, surface_at(colour_pose, (0.5, 0.0, 0.0)), colour_pose, UR5, CUP)
+    assert np.allclose(registered.pose.matrix, unregistered.pose.matrix, atol=1e-4)
+    assert registered.free_radius_m == pytest.approx(unregistered.free_radius_m, abs=1e-3)
