@@ -49,6 +49,8 @@ _PLACE_WORD = (
     r"next to|close to|onto|into|inside|upon|between|behind|beside|near|under|below|on|in|at|over|above)"
 )
 _PRONOUN = r"it|them|that|this"
+_EMPTY = frozenset({"up", "down", "to", "the", "a", "an", *_PRONOUN.split("|")})
+"""What is left of a phrase that names nothing: only the sentence before could tell what "it" is."""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"^(?:{_MOVE}) (?P<object>.+?) (?P<place>{_PLACE_WORD} .+)$"), "move"),
@@ -122,6 +124,8 @@ def _parse_clause(clause: str, instruction: str) -> list[Task]:
         if match is None:
             continue
         group = {k: v.strip() for k, v in match.groupdict().items() if v}
+        if any(value in _EMPTY for value in group.values()):
+            break
         if form == "move":
             return [Task(TaskKind.PICK, group["object"], instruction), Task(TaskKind.PLACE, group["place"], instruction)]
         if form == "place":

@@ -200,8 +200,8 @@ def _offset(direction: str, item: ObjectView, anchor: ObjectView) -> float:
     return offset / (LATERAL_MARGIN_M if direction in ("left", "right") else DEPTH_MARGIN_M)
 
 
-def _in_direction(a: Asker, anchor: ObjectView, direction: str, members: tuple[ObjectView, ...]) -> ObjectView | None:
-    """The one member that clearly lies there, when every other clearly does not."""
+def in_direction(view: SceneView, anchor: ObjectView, direction: str, members: tuple[ObjectView, ...]) -> ObjectView | None:
+    """The one member that clearly lies in `direction` of `anchor`, when every other clearly does not."""
     offsets = {o.index: _offset(direction, o, anchor) for o in members if o.index != anchor.index}
     if any(abs(value) < 1.0 for value in offsets.values()):
         return None
@@ -210,7 +210,7 @@ def _in_direction(a: Asker, anchor: ObjectView, direction: str, members: tuple[O
         return None
     if direction in ("left", "right"):
         image = (there[0].mean_uv[0] - anchor.mean_uv[0]) * (1 if direction == "right" else -1)
-        if image < 0.02 * a.view.width:
+        if image < 0.02 * view.width:
             return None
     return there[0]
 
@@ -223,7 +223,7 @@ def _relative(a: Asker) -> Question | None:
     anchor, name = found
     description, members = group
     direction = list(DIRECTIONS)[int(a.rng.integers(4))]
-    target = _in_direction(a, anchor, direction, members)
+    target = in_direction(a.view, anchor, direction, members)
     if target is None:
         return None
     return a.about("relative", f"{a.words(description)} {a.say(DIRECTIONS[direction])} {name}", target, ((name, anchor),))
@@ -322,8 +322,8 @@ def _multi_step(a: Asker) -> Question | None:
         return None
     anchor, name = found
     first, second = (list(DIRECTIONS)[int(i)] for i in a.rng.integers(4, size=2))
-    middle = _in_direction(a, anchor, first, inner[1])
-    target = _in_direction(a, middle, second, outer[1]) if middle is not None else None
+    middle = in_direction(a.view, anchor, first, inner[1])
+    target = in_direction(a.view, middle, second, outer[1]) if middle is not None else None
     if middle is None or target is None or target.index == anchor.index:
         return None
     middle_words = f"{a.words(inner[0])} {a.say(DIRECTIONS[first])} {name}"
