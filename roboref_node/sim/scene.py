@@ -259,9 +259,10 @@ class _Layout:
     def _add(self, pair: Pair, variant: Variant, position_m: tuple[float, float, float], support: str) -> None:
         rgb = sample_colour(pair[0], self.rng)
         yaw = float(self.rng.uniform(-np.pi, np.pi))
+        shape, size = variant.shape, variant.size
         self.objects.append(
-            ObjectSpec(variant.shape, pair[0], variant.size, position_m, yaw, variant.extent_m, variant.radius_m, support, variant.index, rgb)
-        )  # fmt: skip
+            ObjectSpec(shape, pair[0], size, position_m, yaw, variant.extent_m, variant.radius_m, support, variant.index, rgb)
+        )
 
 
 def _sample_arm(rng: np.random.Generator) -> tuple[float, ...]:
