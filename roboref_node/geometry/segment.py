@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from roboref_node.geometry.camera import CameraModel, DistortionModel
+from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.creases import CreaseSettings, flying, regions, smooth_inverse, valleys
+from roboref_node.geometry.crop import Crop, cut, rectangle_around
 from roboref_node.geometry.depth import DepthNoise
-from roboref_node.geometry.lift import SurfacePoint, ray_map
+from roboref_node.geometry.lift import SurfacePoint
+from roboref_node.geometry.parts import join_parts
 from roboref_node.geometry.planes import Plane, fit_plane, fit_plane_ransac
 from roboref_node.status import Refused, Status
 
@@ -93,33 +95,6 @@ class MaskSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """A rectangle of the depth image, thinned by `stride`.
-
-    Args:
-        depth_m: Float32 (h, w).
-        rays: x and y of the rays, float32 (h, w, 2).
-        origin: Column and row of the first pixel in the image.
-        stride: Image pixels per crop pixel.
-    """
-
-    depth_m: FloatImage
-    rays: FloatImage
-    origin: tuple[int, int]
-    stride: int
-
-    def points(self, mask: BoolImage) -> FloatArray:
-        """Points of a mask, shape (N, 3)."""
-        z = self.depth_m[mask].astype(np.float64)
-        return np.column_stack([self.rays[mask].astype(np.float64) * z[:, None], z])
-
-    def heights(self, plane: Plane) -> FloatImage:
-        """Signed distance of every pixel from a plane, NaN where unknown."""
-        slope = self.rays @ plane.normal[:2].astype(np.float32) + np.float32(plane.normal[2])
-        return np.asarray(slope * self.depth_m + np.float32(plane.offset_m), dtype=np.float32)
-
-
 def segment_object(
     frame: Frame,
     surface: SurfacePoint,
@@ -177,7 +152,13 @@ def find_support(
     Raises:
         Refused: NO_DEPTH when fewer than 30 points around the pixel are known.
     """
-    crop = cut(depth_m, camera, _rectangle(camera, surface, settings.support_extent_m), None, max_pixels=3000)
+    crop = cut(
+        depth_m,
+        camera,
+        rectangle_around(camera, surface.pixel_uv, float(surface.position_m[2]), settings.support_extent_m),
+        None,
+        max_pixels=3000,
+    )
     points = crop.points(np.isfinite(crop.depth_m))
     if len(points) < 30:
         raise Refused(Status.NO_DEPTH, f"only {len(points)} points around the pixel have depth, 30 are needed to find its support")
@@ -215,35 +196,6 @@ def _is_floor(plane: Plane, points: FloatArray, thickness: float) -> bool:
     return bool(below.mean() < 0.35)
 
 
-def _rectangle(camera: CameraModel, surface: SurfacePoint, extent_m: float) -> tuple[int, int, int, int]:
-    half_u = max(camera.fx * extent_m / surface.position_m[2], 12.0)
-    half_v = max(camera.fy * extent_m / surface.position_m[2], 12.0)
-    u, v = surface.pixel_uv
-    return (
-        max(int(u - half_u), 0),
-        max(int(v - half_v), 0),
-        min(int(u + half_u) + 1, camera.width),
-        min(int(v + half_v) + 1, camera.height),
-    )
-
-
-def cut(
-    depth_m: FloatImage, camera: CameraModel, rectangle: tuple[int, int, int, int], stride: int | None, max_pixels: int = 60_000
-) -> Crop:
-    """Cut (u0, v0, u1, v1) out of the depth image with its rays; a stride of None thins it to at most `max_pixels`."""
-    u0, v0, u1, v1 = rectangle
-    s = stride or max(1, int(np.ceil(np.sqrt((u1 - u0) * (v1 - v0) / max_pixels))))
-    depth = np.ascontiguousarray(depth_m[v0:v1:s, u0:u1:s], dtype=np.float32)
-    if camera.distortion_model is DistortionModel.NONE:
-        rays = np.empty((*depth.shape, 2), dtype=np.float32)
-        rays[..., 0] = (np.arange(u0, u1, s) - camera.cx) / camera.fx
-        rays[..., 1] = ((np.arange(v0, v1, s) - camera.cy) / camera.fy)[:, None]
-    else:
-        rays = np.ascontiguousarray(ray_map(camera)[v0:v1:s, u0:u1:s])
-        depth[np.isnan(rays[..., 0])] = np.nan
-    return Crop(depth, rays, (u0, v0), s)
-
-
 def _grow(
     depth_m: FloatImage,
     rgb: NDArray[np.uint8] | None,
@@ -254,7 +206,7 @@ def _grow(
 ) -> tuple[BoolImage, Crop, BoolImage]:
     extent = settings.start_extent_m
     while True:
-        rectangle = _rectangle(camera, surface, extent)
+        rectangle = rectangle_around(camera, surface.pixel_uv, float(surface.position_m[2]), extent)
         crop = cut(depth_m, camera, rectangle, None, settings.max_pixels)
         colours = None if rgb is None else rgb[rectangle[1] : rectangle[3] : crop.stride, rectangle[0] : rectangle[2] : crop.stride]
         pixels = _object_pixels(crop, camera, surface, support, settings, colours)
@@ -298,10 +250,7 @@ def _object_pixels(
         # What the support itself scatters here, sensor warp included, decides what stands out from it.
         level = heights[np.abs(heights) < max(settings.min_height_m, 2.5 * sigma)]
         scatter = float(np.sqrt(np.mean(np.square(level)))) if level.size > 50 else sigma
-        least = max(0.75 * settings.min_height_m, 2.5 * scatter)
-        # Low readings count only beside high ones: the support's own ripples do not trail off an object.
-        high = cv2.dilate((heights > 2.2 * least).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-        foreground = known & (heights > least) & high
+        foreground = known & (heights > max(0.75 * settings.min_height_m, 2.5 * scatter))
     valley = valleys(w, focal, sigma / z**2 / side, reach, settings.creases)
     least_px = max(8, settings.creases.min_region_px // crop.stride**2)
     labels = regions(foreground, valley, w, least_px, reach, jump=max(0.02, 6 * sigma / z))
@@ -309,8 +258,8 @@ def _object_pixels(
     if seed == 0:
         return np.zeros(labels.shape, dtype=np.bool_)
     pixels = labels == seed
-    if support is not None and rgb is not None:
-        pixels = join_neck(pixels, labels, seed, crop, support, rgb, reach)
+    if support is not None:
+        pixels = join_parts(pixels, labels, crop, support, rgb, reach)
     return _fill(pixels, known & ((labels == 0) | pixels))
 
 
@@ -344,60 +293,6 @@ def _fill(pixels: BoolImage, allowed: BoolImage) -> BoolImage:
     filled = np.zeros(pixels.shape, dtype=np.uint8)
     cv2.drawContours(filled, contours, -1, 1, thickness=cv2.FILLED)
     return np.asarray((filled > 0) & allowed, dtype=np.bool_)
-
-
-def join_neck(
-    pixels: BoolImage, labels: NDArray[np.int32], seed: int, crop: Crop, support: Plane, rgb: NDArray[np.uint8], reach_px: int
-) -> BoolImage:
-    """Join neck and body of a bottle, which meet in a valley: a narrower part that continues a tall one upwards on the same axis
-    in the same colour. Colour decides, because a small object that stands on a large one has the same shape.
-
-    Args:
-        pixels: The part at the point, (h, w).
-        labels: All parts.
-        seed: Label of that part.
-        crop: Depth of the crop.
-        support: Plane below.
-        rgb: Colours of the crop, (h, w, 3).
-        reach_px: Half width of a valley.
-    """
-    heights = crop.heights(support)
-    near = cv2.dilate(pixels.astype(np.uint8), np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)) > 0
-    touching = np.bincount(labels[near & (labels != seed)], minlength=1)
-    touching[0] = 0
-    for other in np.flatnonzero(touching >= 8):
-        part = labels == other
-        if _continues(heights, crop, support, pixels, part) and _chroma_distance(rgb, pixels, part) < MAX_CHROMA_STEP:
-            pixels = pixels | part
-    return pixels
-
-
-MAX_CHROMA_STEP = 20.0
-"""Largest distance of the mean a*, b* (CIELAB) of two parts of one object; shading alone moves it by up to 10."""
-
-
-def _continues(heights: FloatImage, crop: Crop, support: Plane, first: BoolImage, second: BoolImage) -> bool:
-    """Whether the upper of two parts sits on the shoulder of the lower one: narrower, on its axis, above it, at its distance."""
-    span = [np.quantile(heights[part], [0.05, 0.95]) for part in (first, second)]
-    upper, lower = (first, second) if span[0].sum() > span[1].sum() else (second, first)
-    above, below = (span[0], span[1]) if upper is first else (span[1], span[0])
-    side = np.cross(support.normal, [0.0, 0.0, 1.0])
-    length = float(np.linalg.norm(side))
-    if length < 0.2:
-        return False  # Seen from straight above there is no side view to judge by.
-    edges = [np.quantile(crop.points(part) @ (side / length), [0.02, 0.98]) for part in (upper, lower)]
-    width = [float(e[1] - e[0]) for e in edges]
-    offset = abs(float(edges[0].mean() - edges[1].mean()))
-    apart = abs(float(np.median(crop.depth_m[upper]) - np.median(crop.depth_m[lower])))
-    tall = below[1] - below[0] > 0.5 * width[1]
-    return bool(
-        above[0] > below[1] - 0.015 and width[0] < 0.75 * width[1] and offset < 0.12 * width[1] and apart < 1.5 * width[1] + 0.02 and tall
-    )
-
-
-def _chroma_distance(rgb: NDArray[np.uint8], first: BoolImage, second: BoolImage) -> float:
-    means = [cv2.cvtColor(rgb[part].reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(-1, 3)[:, 1:].mean(axis=0) for part in (first, second)]
-    return float(np.linalg.norm(means[0] - means[1]))
 
 
 def _nothing_there(support: Plane | None, surface: SurfacePoint, settings: SegmentSettings) -> Refused:
