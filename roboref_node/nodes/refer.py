@@ -29,7 +29,7 @@ from visualization_msgs.msg import MarkerArray
 from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Pipeline
-from roboref_node.pointing import load_pointer
+from roboref_node.pointing.registry import load_pointer
 from roboref_node.ros import qos
 from roboref_node.ros.answering import Answerer, Answers
 from roboref_node.ros.camera import CameraReceiver
@@ -42,7 +42,7 @@ from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
 from roboref_node.ros.profile import ProfileParameters
 from roboref_node.ros.requests import Request, RequestQueue
-from roboref_node.ros.settings import LIVE, ReferSettings
+from roboref_node.ros.settings import LIVE, NO_MODEL, ReferSettings
 from roboref_node.status import Refused, Status
 from roboref_node.task import TaskKind
 
@@ -62,7 +62,7 @@ class ReferNode(LifecycleNode):
         self._publishers_of: dict[str, Any] = {}
         self._entities: list[Any] = []
         self._actions: ActionServer | None = None
-        self._goals: dict[Any, tuple[Request, Future]] = {}
+        self._goals: dict[bytes, tuple[Request, Future]] = {}
         self._receiver: CameraReceiver | None = None
         self._queue: RequestQueue | None = None
         self._answerer: Answerer | None = None
@@ -110,7 +110,7 @@ class ReferNode(LifecycleNode):
         settings = self._settings.current
         started = time.monotonic()
         try:
-            pointer = load_pointer(settings.model)
+            pointer = None if settings.model == NO_MODEL else load_pointer(settings.model)
         except Refused as refused:
             self._inactive_because = Refused(refused.status, f"not activated: {refused.sentence}", **refused.details)
             self.get_logger().error(self._inactive_because.sentence)
@@ -122,7 +122,8 @@ class ReferNode(LifecycleNode):
         )
         self._queue = RequestQueue(self._answer, self._refuse)
         self._queue.start()
-        self.get_logger().info(f"active: model {pointer.name} loaded in {time.monotonic() - started:.1f} s")
+        name = NO_MODEL if pointer is None else pointer.name
+        self.get_logger().info(f"active: model {name} loaded in {time.monotonic() - started:.1f} s")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -247,7 +248,7 @@ class ReferNode(LifecycleNode):
             pixel=(float(goal.pixel[0]), float(goal.pixel[1])) if goal.use_pixel else None,
             feedback=feedback,
         )
-        self._goals[handle] = (request, answered)
+        self._goals[_key(handle)] = (request, answered)
         try:
             feedback("queue", 0)
             self._submit(request)
@@ -256,17 +257,17 @@ class ReferNode(LifecycleNode):
         handle.execute()
 
     def _on_cancel(self, handle: Any) -> CancelResponse:
-        if handle not in self._goals:
+        if _key(handle) not in self._goals:
             return CancelResponse.REJECT
-        request, _ = self._goals[handle]
+        request, _ = self._goals[_key(handle)]
         if self._queue is not None:
             self._queue.cancel(request, "canceled by the client")
         return CancelResponse.ACCEPT
 
     async def _await_answers(self, handle: Any) -> Refer.Result:
-        _, answered = self._goals[handle]
+        _, answered = self._goals[_key(handle)]
         messages = await answered
-        del self._goals[handle]
+        del self._goals[_key(handle)]
         if handle.is_cancel_requested:
             handle.canceled()
         elif all(message.status == ReferralMessage.OK for message in messages):
@@ -326,6 +327,10 @@ class ReferNode(LifecycleNode):
         for referral in answers.referrals:
             if referral.ok and referral.segment is not None:
                 self._publish("~/object_cloud", cloud_message(referral.segment.cloud_m, frame_id=frame.frame_id, stamp_ns=frame.stamp_ns))
+
+
+def _key(handle: Any) -> bytes:
+    return bytes(handle.goal_id.uuid)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from roboref_node.ros.settings import ReferSettings
 from roboref_node.ros.transforms import TransformSource
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind, parse_instruction
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ class Answerer:
 
 
 def _defect(error: Exception) -> Refused:
+    _LOG.error("a request failed", exc_info=error)
     return Refused(Status.INTERNAL, f"defect in roboref, please report it: {type(error).__name__}: {error}")
 
 

@@ -28,6 +28,10 @@ _JUMP_BACK_NS = 1_000_000_000
 """A stamp that is older than the newest one by more than this means that the camera or the bag started again."""
 
 
+_ALIVE_S = 1.0
+"""A stream whose last message arrived less than this ago is alive, whatever its stamps say."""
+
+
 @dataclass(frozen=True)
 class CameraTopics:
     """Fully resolved topic names, and how the images travel.
@@ -72,6 +76,9 @@ class _Stream:
     topic: str
     count: int = 0
     last_ns: int = 0
+    """Newest stamp."""
+    arrived_s: float = 0.0
+    """When the newest message arrived, monotonic."""
 
 
 class FrameStore:
@@ -201,6 +208,7 @@ class FrameStore:
             self._start_pairing()
         stream.last_ns = now_ns
         stream.count += 1
+        stream.arrived_s = time.monotonic()
         self._filters[index].signalMessage(message)
 
     def _on_pair(self, color: ImageMessage, depth: ImageMessage) -> None:
@@ -223,15 +231,19 @@ class FrameStore:
                 skew_s=skew_s,
                 slop_s=self._slop_s,
             )
-        topic, age_s = max(ages_s.items(), key=lambda item: abs(item[1]))
+        stream = max((self._color, self._depth), key=lambda stream: abs(ages_s[stream.topic]))
+        age_s = ages_s[stream.topic]
         if now_ns == 0:
             reason = "use_sim_time is on and no /clock has arrived"
-        elif abs(age_s) > 1e6 or age_s < 0:
-            reason = "image and node live on different clocks: set use_sim_time for simulations and bags, or synchronise the hosts"
+        elif age_s < 0 or time.monotonic() - stream.arrived_s < _ALIVE_S:
+            reason = (
+                f"it has just arrived, and max_frame_age_s is {max_age_s:g}; either it travels too slowly, or camera and node have different "
+                "clocks: synchronise the hosts, or set use_sim_time for simulations and bags"
+            )
         else:
             reason = f"max_frame_age_s is {max_age_s:g}; did the camera stop?"
-        when = f"{age_s:.3f} s old" if age_s >= 0 else f"{-age_s:.3f} s in the future"
-        return Refused(Status.FRAME_STALE, f"the newest image of {topic} is {when}: {reason}", age_s=age_s, topic=topic)
+        when = f"{age_s:.3f} s old" if age_s >= 0 else f"stamped {-age_s:.3f} s in the future"
+        return Refused(Status.FRAME_STALE, f"the newest image of {stream.topic} is {when}: {reason}", age_s=age_s, topic=stream.topic)
 
 
 class _Calibration:
@@ -244,11 +256,10 @@ class _Calibration:
         self._lock = threading.Lock()
 
     def newest(self) -> CameraInfo | None:
-        with self._lock, self._subscription.handle as handle:
-            taken = handle.take_message(CameraInfo, False)
-            while taken is not None:
+        handle = self._subscription.handle
+        with self._lock, handle:
+            while (taken := handle.take_message(CameraInfo, False)) is not None:
                 self._last = taken[0]
-                taken = handle.take_message(CameraInfo, False)
             return self._last
 
     def explain(self) -> str:

@@ -44,7 +44,9 @@ class ReferSettings:
     """Parameters of the ``refer`` node, apart from ``profile.*`` (the robot's, see `goals.profile`)."""
 
     robot: str = setting("Robot profile: ur5, g1, or the path of a YAML file.", default="ur5")
-    model: str = setting("Pointing model: a name in config/models, or the path of a YAML file or checkpoint.", default="nano")
+    model: str = setting(
+        "Pointing model: a name in config/models, or the path of a YAML file; none = answer given pixels only.", default="nano"
+    )
     autostart: bool = setting("Configure and activate at start; false leaves that to a lifecycle manager.", default=True)
     color_transport: Transport = setting("raw, or compressed for <topic>/compressed.", default=Transport.RAW)
     depth_transport: Transport = setting("raw, or compressed for <topic>/compressedDepth.", default=Transport.RAW)
@@ -73,6 +75,9 @@ class ReferSettings:
     def __post_init__(self) -> None:
         check_settings(self)
 
+
+NO_MODEL = "none"
+"""Value of `ReferSettings.model` that loads nothing: only questions with a given pixel can be answered."""
 
 LIVE = frozenset({"max_frame_age_s", "frame_timeout_s", "stamp_tolerance_s", "tf_timeout_s", "max_queue", "publish_goal_pose"})
 """Parameters that may change at any time: they are read anew for each question."""

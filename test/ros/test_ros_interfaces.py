@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("roboref.msg", reason="needs ROS 2 and the built interfaces (make setup)")
 from rclpy.serialization import deserialize_message, serialize_message
-
 from roboref.action import Refer
 from roboref.msg import Referral as ReferralMessage
+
 from roboref_node.geometry.transform import Transform
 from roboref_node.pointing.pointer import PixelPoint
 from roboref_node.referral import Referral
@@ -28,7 +28,8 @@ def answer(status=Status.OK, **changes):
         "task": Task(TaskKind.PICK, "the red cup", "pick up the red cup"), "status": status, "sentence": "s", "stamp_ns": 7_000_000_009,
         "frame_id": "optical", "goal_frame": "base_link", "pixel": PixelPoint(12.5, 40.0, 0.9), "position_m": (0.4, 0.1, 0.02),
         "position_covariance_m2": tuple((1e-6 * np.diag([1.0, 4.0, 9.0])).ravel()), "goal": TURN, "approach": TURN,
-        "gripper_width_m": 0.05, "timings_ms": {"model": 12.0, "total": 15.0}, "provenance": {"weights": np.float32(1.5), "x": float("nan")},
+        "gripper_width_m": 0.05, "timings_ms": {"model": 12.0, "total": 15.0},
+        "provenance": {"weights": np.float32(1.5), "x": float("nan")},
     }  # fmt: skip
     return Referral(**{**fields, **changes})
 
@@ -89,14 +90,14 @@ def test_transform_messages_round_trip():
 
 def test_markers_show_the_axes_of_a_goal_and_none_without():
     drawn = markers([answer()]).markers
-    arrows = [marker for marker in drawn if marker.type == marker.ARROW]
+    arrows = [marker for marker in drawn if marker.action == marker.ADD and marker.type == marker.ARROW]
     assert len(arrows) == 6 and drawn[0].action == drawn[0].DELETEALL
     for axis, arrow in enumerate(arrows[:3]):
         q = arrow.pose.orientation
         along = Transform(np.array([q.x, q.y, q.z, q.w]), np.zeros(3)).rotate([1.0, 0.0, 0.0])
         np.testing.assert_allclose(along, TURN.rotation[:, axis], atol=1e-9)
     refused = markers([answer(Status.UNREACHABLE)]).markers
-    assert not [marker for marker in refused if marker.type == marker.ARROW]
+    assert not [marker for marker in refused if marker.action == marker.ADD and marker.type == marker.ARROW]
 
 
 def test_cloud_holds_the_points():
