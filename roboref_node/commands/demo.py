@@ -1,0 +1,142 @@
+"""``roboref demo``: a simulated cell and a refer node as processes over DDS, one question each way, held against the truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roboref_node.status import Refused
+
+if TYPE_CHECKING:
+    from roboref_node.demo.script import Script
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--instruction", help="what to say on the topic and ask through the action; default: drawn from the scene")
+    parser.add_argument("--seed", type=int, default=3, help="scene (default 3)")
+    parser.add_argument("--model", default="nano", help="pointing model (default nano)")
+    parser.add_argument("--headless", action="store_true", help="do not open the picture, even where there is a display")
+    parser.add_argument("--out", type=Path, default=Path("out/demo.png"), help="where the overlay goes (default out/demo.png)")
+    parser.add_argument("--timeout", type=float, default=90.0, help="seconds to wait for the nodes and for each answer")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demonstration; 0 = it answered (a typed refusal is an answer), 2 = it could not run."""
+    # A domain of its own, so that a robot on the network neither hears nor disturbs the demonstration.
+    os.environ["ROS_DOMAIN_ID"] = os.environ.get("ROBOREF_DEMO_DOMAIN_ID", str(random.SystemRandom().randint(101, 200)))
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    try:
+        result = _demonstrate(args)
+    except Refused as refusal:
+        print(refusal.sentence, file=sys.stderr)
+        if args.json:
+            print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence}))
+        return 2
+    if not args.headless and os.environ.get("DISPLAY") and result["overlay"]:
+        from PIL import Image
+
+        Image.open(result["overlay"]).show()
+    if args.json:
+        print(json.dumps(result))
+    return 0
+
+
+def _demonstrate(args: argparse.Namespace) -> dict[str, Any]:
+    from roboref_node.demo.dialogue import Dialogue
+    from roboref_node.demo.processes import NodeProcess
+    from roboref_node.demo.script import Script
+
+    started = time.monotonic()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roboref_demo_")))
+        sim_time = ["--ros-args", "-p", "use_sim_time:=true", "-p"]
+        sim = stack.enter_context(NodeProcess("roboref_node.nodes.sim", ["--ros-args", "-p", f"seed:={args.seed}"], folder / "sim.log"))
+        refer_arguments = [*sim_time, "robot:=ur5", "-p", f"model:={args.model}"]
+        refer = stack.enter_context(NodeProcess("roboref_node.nodes.refer", refer_arguments, folder / "refer.log"))
+        script = Script(args.seed)
+        stack.callback(script.close)
+        spoken = args.instruction or script.pick_instruction()
+        asked = args.instruction or script.place_instruction()
+        with Dialogue() as dialogue:
+            try:
+                dialogue.wait_for_node(args.timeout, lambda: sim.alive and refer.alive)
+                ready_s = time.monotonic() - started
+                print(
+                    f"cell (seed {args.seed}) and refer node ready after {ready_s:.1f} s, domain {os.environ['ROS_DOMAIN_ID']}", flush=True
+                )
+                answers, overlay = dialogue.say(spoken, args.timeout)
+                first = _report("topic  ~/instruction", spoken, answers, script)
+                by_action, stages = dialogue.ask(asked, args.timeout)
+                second = _report(f"action ~/refer ({' > '.join(stages)})", asked, by_action, script)
+            except Refused as refusal:
+                for node in (sim, refer):
+                    if not node.alive:
+                        print(f"{node.module} ended:\n{node.last_words()}", file=sys.stderr)
+                raise refusal
+            picture = None
+            if overlay is not None:
+                import cv2
+
+                args.out.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(args.out), dialogue.picture(overlay)[..., ::-1])
+                picture = str(args.out)
+                print(f"picture: {picture}")
+    return {**first, "ready_s": round(ready_s, 1), "overlay": picture, "action": second}
+
+
+def _report(channel: str, instruction: str, answers: list[Any], script: Script) -> dict[str, Any]:
+    """Print and return the first task's answer; further tasks of the sentence come under ``more``."""
+    found = [_entry(answer, instruction if index == 0 else None, script) for index, answer in enumerate(answers)]
+    print(f"\n{channel}: {instruction!r}")
+    for entry in found:
+        print(f"  {entry['status']}: {entry['sentence']}")
+        if entry["pixel"] is not None:
+            print(f"  pixel {entry['pixel'][0]:.1f} {entry['pixel'][1]:.1f}")
+        if entry["position_m"] is not None:
+            print("  point {:.4f} {:.4f} {:.4f} m".format(*entry["position_m"]), end="")
+            print(f", {entry['error_mm']:.1f} mm from the true surface" if entry["error_mm"] is not None else "")
+        if entry["goal"] is not None:
+            goal = entry["goal"]
+            print("  goal  {:.4f} {:.4f} {:.4f} m".format(*goal["position_m"]), end=", ")
+            print("quaternion xyzw {:.3f} {:.3f} {:.3f} {:.3f}".format(*goal["quaternion_xyzw"]), f"in {goal['frame']}")
+        if entry["target"] is not None:
+            print(f"  meant was {entry['target']}: {'hit' if entry['hit'] else 'missed'}")
+        print("  " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in entry["timings_ms"].items()))
+    return {**found[0], "instruction": instruction, "more": found[1:]}
+
+
+def _entry(answer: Any, instruction: str | None, script: Script) -> dict[str, Any]:
+    finite = answer.pixel_u == answer.pixel_u
+    pixel = [answer.pixel_u, answer.pixel_v] if finite else None
+    known = answer.position.x == answer.position.x
+    position = [answer.position.x, answer.position.y, answer.position.z] if known else None
+    goal = None
+    if answer.goal.header.frame_id:
+        p, q = answer.goal.pose.position, answer.goal.pose.orientation
+        goal = {"frame": answer.goal.header.frame_id, "position_m": [p.x, p.y, p.z], "quaternion_xyzw": [q.x, q.y, q.z, q.w]}
+    target, hit, error_mm = None, None, None
+    if instruction is not None and answer.expression:
+        verdict = script.judge(instruction, None if pixel is None else (pixel[0], pixel[1]), position)
+        target, hit, error_mm = verdict.target, verdict.hit, verdict.error_mm
+    return {
+        "status": answer.status_text,
+        "sentence": answer.sentence,
+        "role": answer.role,
+        "pixel": pixel,
+        "position_m": position,
+        "goal": goal,
+        "target": target,
+        "hit": hit,
+        "error_mm": error_mm,
+        "timings_ms": {n: round(float(ms), 2) for n, ms in zip(answer.timing_names, answer.timing_ms, strict=True)},
+    }

@@ -1,0 +1,137 @@
+"""Talking to a refer node from outside, as a user's program would: the instruction topic and the action."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from roboref.action import Refer
+from roboref.msg import Referral as ReferralMessage
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from roboref_node.ros.image import decode_color
+from roboref_node.status import Refused, Status
+
+
+class Dialogue:
+    """A node that asks and listens; spins in a thread of its own.
+
+    Args:
+        refer: Name of the refer node.
+    """
+
+    def __init__(self, refer: str = "/refer") -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node("roboref_dialogue", context=self._context)
+        self._referrals: list[ReferralMessage] = []
+        self._overlay: Image | None = None
+        self._arrived = threading.Condition()
+        self._say = self._node.create_publisher(String, f"{refer}/instruction", 5)
+        self._node.create_subscription(ReferralMessage, f"{refer}/referral", self._on_referral, 20)
+        self._node.create_subscription(Image, f"{refer}/overlay", self._on_overlay, 2)
+        self._action = ActionClient(self._node, Refer, f"{refer}/refer")
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="dialogue", daemon=True)
+        self._thread.start()
+
+    def wait_for_node(self, timeout_s: float, healthy: Callable[[], bool]) -> None:
+        """Wait until the refer node answers on its topic and action.
+
+        Raises:
+            Refused: MODEL_UNAVAILABLE when a process ended or the time is over.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not (self._say.get_subscription_count() and self._action.server_is_ready()):
+            if not healthy():
+                raise Refused(Status.MODEL_UNAVAILABLE, "a node of the demonstration ended while it was starting")
+            if time.monotonic() > deadline:
+                raise Refused(Status.MODEL_UNAVAILABLE, f"the refer node was not ready within {timeout_s:g} s")
+            time.sleep(0.05)
+
+    def say(self, instruction: str, timeout_s: float) -> tuple[list[ReferralMessage], Image | None]:
+        """Publish an instruction and collect its referrals, and the overlay that follows them.
+
+        Raises:
+            Refused: MODEL_TIMEOUT when no answer comes in time.
+        """
+        with self._arrived:
+            self._referrals.clear()
+            self._overlay = None
+        self._say.publish(String(data=instruction))
+        self._wait(lambda: self._complete(instruction), timeout_s, f"no answer to {instruction!r} within {timeout_s:g} s")
+        answers = [r for r in self._referrals if r.instruction == instruction]
+        if any(r.status == ReferralMessage.OK for r in answers):
+            self._wait(lambda: self._overlay is not None, 5.0, "no overlay within 5 s of the answer")
+        return answers, self._overlay
+
+    def ask(self, instruction: str, timeout_s: float) -> tuple[list[ReferralMessage], list[str]]:
+        """Send an action goal; the referrals, and the stages of its feedback.
+
+        Raises:
+            Refused: MODEL_TIMEOUT when no result comes in time, BAD_REQUEST when the goal is rejected.
+        """
+        stages: list[str] = []
+        future = self._action.send_goal_async(
+            Refer.Goal(instruction=instruction), feedback_callback=lambda message: stages.append(message.feedback.stage)
+        )
+        handle = self._result(future, timeout_s, instruction)
+        if not handle.accepted:
+            raise Refused(Status.BAD_REQUEST, f"the refer node rejected {instruction!r}: its queue is full")
+        result = self._result(handle.get_result_async(), timeout_s, instruction)
+        return list(result.result.referrals), stages
+
+    def picture(self, message: Image) -> NDArray[np.uint8]:
+        """An image message as RGB array."""
+        return decode_color(message)
+
+    def _result(self, future: Any, timeout_s: float, instruction: str) -> Any:
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(timeout_s):
+            raise Refused(Status.MODEL_TIMEOUT, f"the action did not answer {instruction!r} within {timeout_s:g} s")
+        return future.result()
+
+    def _complete(self, instruction: str) -> bool:
+        answers = [r for r in self._referrals if r.instruction == instruction]
+        return bool(answers) and len(answers) >= max(1, answers[-1].task_count)
+
+    def _wait(self, condition: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
+        with self._arrived:
+            if not self._arrived.wait_for(condition, timeout_s):
+                raise Refused(Status.MODEL_TIMEOUT, otherwise)
+
+    def _on_referral(self, message: ReferralMessage) -> None:
+        with self._arrived:
+            self._referrals.append(message)
+            self._arrived.notify_all()
+
+    def _on_overlay(self, message: Image) -> None:
+        with self._arrived:
+            self._overlay = message
+            self._arrived.notify_all()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def __enter__(self) -> Dialogue:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._executor.shutdown(timeout_sec=2.0)
+        self._thread.join(2.0)
+        self._node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
