@@ -1,0 +1,277 @@
+"""The real model behind the server: same answers as in process, fair under load, and clients that survive its death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+import roboref_node.model as model_package
+from roboref_node.frame import Frame
+from roboref_node.geometry.camera import CameraModel
+from roboref_node.pointing.dialect import Dialect
+from roboref_node.pointing.http import HttpSettings
+from roboref_node.pointing.local import LocalPointer
+from roboref_node.pointing.local_model import LocalModel, LocalModelSettings
+from roboref_node.pointing.openai_server import OpenAIPointer, OpenAISettings
+from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer, RoboReferServerSettings
+from roboref_node.serving.model_backend import ModelBackend
+from roboref_node.serving.question import Question
+from roboref_node.status import Refused, Status
+from roboref_node.task import Task, TaskKind
+
+SHIPPED = Path(model_package.__path__[0]) / "weights" / "nano"
+TOKEN = "a-token-for-tests"
+CLIENTS = 16
+LOAD_S = 4.0
+TASKS = [
+    Task(TaskKind.PICK, "the red cup left of the blue box", ""),
+    Task(TaskKind.POINT, "the leftmost bottle", ""),
+    Task(TaskKind.PLACE, "behind the bowl", ""),
+]
+
+
+def settings(folder: Path, **changes) -> LocalModelSettings:
+    return LocalModelSettings(str(folder), **{"device": "cpu", "threads": 1, "think": "never", "format_suffix": False, **changes})
+
+
+@pytest.fixture(scope="module", params=["random weights", "shipped weights"])
+def folder(request, random_nano) -> Path:
+    if request.param == "shipped weights":
+        if not any(SHIPPED.glob("*.safetensors")):
+            pytest.skip(f"the shipped weights are not there: {SHIPPED} (train them with `roboref train`)")
+        return SHIPPED
+    return random_nano
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> LocalModel:
+    return LocalModel(settings(folder))
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    camera = CameraModel(fx=110.0, fy=110.0, cx=79.5, cy=59.5, width=160, height=120)
+    rng = np.random.default_rng(1)
+    return [
+        Frame(rng.integers(0, 255, (120, 160, 3), dtype=np.uint8), rng.uniform(0.5, 2.0, (120, 160)).astype(np.float32), camera)
+        for _ in range(3)
+    ]
+
+
+@pytest.fixture
+def token(monkeypatch) -> None:
+    monkeypatch.setenv("ROBOREF_TEST_TOKEN", TOKEN)
+
+
+def http(url: str, **changes) -> HttpSettings:
+    return HttpSettings(url, **{"token_env": "ROBOREF_TEST_TOKEN", "retries": 0, **changes})
+
+
+def said(pointer, frame: Frame, task: Task) -> str:
+    """The answer's text, or the status of the refusal."""
+    try:
+        return pointer.point(frame, task).text
+    except Refused as refusal:
+        return refusal.status.value
+
+
+def is_answer(outcome: str) -> bool:
+    """The model was reached and understood, whatever random weights say."""
+    return outcome.startswith("[") or outcome == Status.NOT_FOUND.value
+
+
+@pytest.mark.usefixtures("token")
+class TestSameAnswers:
+    def test_both_apis_give_the_answer_that_the_model_gives_in_process(self, start, model, folder, frames) -> None:
+        server = start(ModelBackend(model).answer_batch)
+        local = LocalPointer(settings(folder, reuse_frames=False))
+        query = RoboReferServerPointer(RoboReferServerSettings(http(server.url), DepthSource.SENSOR))
+        openai = OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "any", Dialect.ROBOREFER, send_depth=True))
+        for frame, task in zip(frames, TASKS, strict=True):
+            expected = said(local, frame, task)
+            assert is_answer(expected)
+            assert said(query, frame, task) == expected
+            assert said(openai, frame, task) == expected
+        query.close()
+        openai.close()
+
+    def test_a_batch_of_different_questions_gives_each_its_own_answer(self, model, frames) -> None:
+        backend = ModelBackend(model)
+        depth = np.full((120, 160, 3), 128, dtype=np.uint8)
+        questions = [
+            Question(frames[0].rgb, None, False, "Please point to the red cup.", 64, "a"),
+            Question(frames[1].rgb, depth, False, "Please point to the free space behind the bowl.", 64, "b"),
+            Question(frames[2].rgb, None, False, "Please point to the leftmost bottle.", 1, "c"),
+        ]
+        together = backend.answer_batch(questions)
+        alone = [backend.answer_batch([question])[0] for question in questions]
+        assert [answer.text for answer in together] == [answer.text for answer in alone]
+        assert together[2].completion_tokens <= 1 and all(answer.prompt_tokens > 64 for answer in together)
+
+    def test_depth_that_nobody_can_estimate_is_a_clear_refusal(self, start, model, frames) -> None:
+        server = start(ModelBackend(model).answer_batch)
+        pointer = RoboReferServerPointer(RoboReferServerSettings(http(server.url), DepthSource.SERVER))
+        with pytest.raises(Refused) as refusal:
+            pointer.point(frames[0], TASKS[0])
+        assert refusal.value.status is Status.MODEL_UNAVAILABLE
+        assert "no depth estimator" in refusal.value.sentence
+        pointer.close()
+
+    def test_a_given_estimator_is_used(self, model, frames) -> None:
+        seen = []
+
+        def estimate(rgb: np.ndarray) -> np.ndarray:
+            seen.append(rgb.shape)
+            return np.repeat(rgb.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+
+        ModelBackend(model, estimate).answer_batch([Question(frames[0].rgb, None, True, "Please point to the red cup.", 64, "a")])
+        assert seen == [(120, 160, 3)]
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.usefixtures("token")
+def test_sixteen_clients_get_their_answers_and_their_share_and_memory_stays_flat(start, model, frames) -> None:
+    server = start(ModelBackend(model).answer_batch)
+    counts: Counter[int] = Counter()
+    failures: list[str] = []
+
+    def load(seconds: float) -> None:
+        end = time.monotonic() + seconds
+
+        def work(number: int) -> None:
+            pointer = RoboReferServerPointer(RoboReferServerSettings(http(server.url), DepthSource.SENSOR))
+            while time.monotonic() < end:
+                outcome = said(pointer, frames[number % 3], TASKS[number % 3])
+                counts[number] += 1
+                if not is_answer(outcome):
+                    failures.append(f"{number}: {outcome}")
+            pointer.close()
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    load(LOAD_S / 2)  # buffers and pools grow to their size
+    before = resident_bytes()
+    counts.clear()
+    load(LOAD_S)
+    assert failures == []
+    assert len(counts) == CLIENTS and min(counts.values()) >= 0.4 * max(counts.values()), counts
+    assert resident_bytes() - before < 40e6
+    metrics = httpx.get(f"{server.url}/metrics", headers={"authorization": f"Bearer {TOKEN}"}).text
+    batches = int(metrics.split("roboref_batch_size_count ")[1].split()[0])
+    answered = float(metrics.split("roboref_batch_size_sum ")[1].split()[0])
+    assert answered / batches > 1.5  # concurrent questions are answered together
+
+
+class ServeProcess:
+    """`roboref serve` as a process of its own."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        command = [sys.executable, "-m", "roboref_node.cli", "serve", "--folder", str(folder), "--port", str(port)]
+        environment = {**os.environ, "ROBOREF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=1).raise_for_status()
+                return
+            except httpx.HTTPError:
+                time.sleep(0.02)
+        raise AssertionError(f"serve did not start: {self.process.stdout.read() if self.process.poll() is not None else 'no answer'}")
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, output
+
+
+@pytest.fixture
+def processes(random_nano) -> Iterator[list[ServeProcess]]:
+    started: list[ServeProcess] = []
+    yield started
+    for serve in started:
+        if serve.process.poll() is None:
+            serve.process.kill()
+            serve.process.communicate()
+
+
+@pytest.mark.usefixtures("token")
+def test_clients_of_a_killed_server_get_model_unavailable_and_recover_by_themselves(processes, random_nano, frames) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes.append(ServeProcess(random_nano, port))
+    processes[0].wait_until_ready()
+    outcomes: list[tuple[float, str]] = []
+    stop = threading.Event()
+
+    def robot() -> None:
+        settings = http(f"http://127.0.0.1:{port}", connect_timeout_s=1.0, retries=1, retry_wait_s=0.05)
+        pointer = RoboReferServerPointer(RoboReferServerSettings(settings, DepthSource.SENSOR))
+        while not stop.is_set():
+            outcome = said(pointer, frames[0], TASKS[0])
+            outcomes.append((time.monotonic(), outcome))
+            time.sleep(0.1)
+        pointer.close()
+
+    robots = [threading.Thread(target=robot) for _ in range(4)]
+    for thread in robots:
+        thread.start()
+    time.sleep(1.0)
+    killed = time.monotonic()
+    processes[0].end(signal.SIGKILL)
+    time.sleep(0.5)
+    processes.append(ServeProcess(random_nano, port))
+    processes[1].wait_until_ready()
+    back = time.monotonic()
+    time.sleep(2.0)
+    stop.set()
+    for thread in robots:
+        thread.join()
+    good = outcomes[0][1]
+    assert is_answer(good)
+    assert {outcome for at, outcome in outcomes if at < killed} == {good}
+    assert {outcome for at, outcome in outcomes if killed + 0.5 < at < back - 0.5} == {"MODEL_UNAVAILABLE"}
+    assert min(at for at, outcome in outcomes if at > killed + 0.5 and outcome == good) - back < 2.0
+    assert {outcome for at, outcome in outcomes if at > back + 1.0} == {good}
+    code, output = processes[1].end(signal.SIGTERM)
+    assert code == 0
+    assert f"serving nano on http://127.0.0.1:{port} " in output and output.rstrip().endswith("stopped")
+    assert TOKEN not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--model", "no_such_model"], "no_such_model"),
+        (["--model", "gemini"], "local"),
+        (["--host", "0.0.0.0", "--no-token"], "token"),
+        (["--folder", "/nonexistent"], "/nonexistent"),
+    ],
+)
+def test_what_cannot_be_served_is_one_sentence_and_an_exit_status(arguments: list[str], word: str) -> None:
+    command = [sys.executable, "-m", "roboref_node.cli", "serve", "--port", "0", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert word in done.stderr and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
