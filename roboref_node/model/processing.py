@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,13 @@ class RoboReferProcessor:
         colours, depths = _as_list(rgb), _as_list(depth_image)
         if depths and not config.use_depth:
             raise ValueError("this model takes no depth image")
-        rgb_tiles, rgb_sizes = self._tiles(colours, config.tile_size)
-        depth_tiles, depth_sizes = self._tiles(depths, int(config.depth.image_size))  # type: ignore[arg-type]
+        jobs = ((colours, config.tile_size), (depths, int(config.depth.image_size)))  # type: ignore[arg-type]
+        if config.tiling == "resize":
+            cut = [self._tiles(*job) for job in jobs]
+        else:  # PIL resizes without holding the interpreter's lock
+            with ThreadPoolExecutor(max_workers=2) as pool:
+                cut = list(pool.map(lambda job: self._tiles(*job), jobs))
+        (rgb_tiles, rgb_sizes), (depth_tiles, depth_sizes) = cut
         content = conversation.user_content(
             text, [len(t) for t in rgb_tiles], [len(t) for t in depth_tiles], config, rgb_newline=self.rgb_newline
         )
@@ -152,11 +158,11 @@ class RoboReferProcessor:
         """8-bit tiles of all images -> float32 [N, 3, S, S] on the device."""
         if not tiles:
             return None
-        pixels = torch.from_numpy(np.concatenate(tiles)).to(self.device).permute(0, 3, 1, 2).int()  # [N, 3, S, S]
-        table = table.to(self.device)
-        if bool((table == table[0]).all()):
-            return table[0][pixels]
-        return torch.stack([table[channel][pixels[:, channel]] for channel in range(3)], dim=1)
+        pixels = np.concatenate(tiles)  # [N, S, S, 3]
+        if self.device.type == "cpu":
+            return torch.from_numpy(np.stack([table[channel].numpy()[pixels[..., channel]] for channel in range(3)], axis=1))
+        on_device, table = torch.from_numpy(pixels).to(self.device).int(), table.to(self.device)
+        return torch.stack([table[channel][on_device[..., channel]] for channel in range(3)], dim=1)
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:

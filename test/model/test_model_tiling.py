@@ -78,3 +78,12 @@ def test_metric_depth_is_not_taken_for_a_picture(image):
 def test_a_picture_of_the_wrong_shape_is_refused():
     with pytest.raises(ValueError, match=r"\(4, 4, 4\)"):
         as_rgb(np.zeros((4, 4, 4), np.uint8))
+
+
+def test_a_grey_picture_makes_the_tiles_of_its_three_equal_channels():
+    """Depth images take a shortcut through one channel."""
+    grey = np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8)
+    stretched = np.asarray(Image.fromarray(np.repeat(grey[..., None], 3, axis=2)).resize((84, 56), Image.Resampling.BICUBIC))
+    tiles = dynamic_tiles(np.repeat(grey[..., None], 3, axis=2), 28, 6, 6)
+    assert tiles.shape == (7, 28, 28, 3)
+    assert np.array_equal(tiles[4], stretched[28:, 28:56])

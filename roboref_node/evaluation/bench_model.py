@@ -1,0 +1,269 @@
+"""``roboref bench model``: where the time of an answer goes, against the plain ``generate`` path and against the machine's floor."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+SHAPES = ("nano", "2b", "8b")
+QUESTION = "Please point to the red cup left of the blue box. Answer as a list of tuples [(x1, y1)], coordinates between 0 and 1."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--shape", choices=SHAPES, action="append", help="default: nano, and 2b with random weights when there is an NVIDIA GPU"
+    )
+    parser.add_argument("--image", action="append", metavar="WxH", help="default: 640x480 and 848x480")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1; default: cpu for nano, cuda for the others")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: float32 on a CPU, bfloat16 on a GPU")
+    parser.add_argument("--tokens", type=int, default=16, help="length of the answer (default 16)")
+    parser.add_argument("--repeats", type=int, default=20, help="timed answers per row (default 20)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU (default 1)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure every shape and image size.
+
+    Returns:
+        The row of the largest shape at the first image size, and all rows under ``rows``.
+    """
+    import torch
+
+    torch.set_num_threads(args.threads)
+    cuda = torch.cuda.is_available()
+    shapes = args.shape or (["nano", "2b"] if cuda else ["nano"])
+    rows = []
+    for shape in shapes:
+        device = torch.device(args.device or ("cpu" if shape == "nano" or not cuda else "cuda"))
+        bench = ModelBench(shape, device, args.dtype)
+        for image in args.image or ["640x480", "848x480"]:
+            width, height = (int(side) for side in image.split("x"))
+            rows.append(bench.row(width, height, args.tokens, args.repeats))
+            _print(rows[-1])
+        del bench
+    first = next(row for row in rows if row["shape"] == max(shapes, key=SHAPES.index))
+    return {**first, "rows": rows}
+
+
+class ModelBench:
+    """One model on one device.
+
+    Args:
+        shape: One of `SHAPES`; the nano with its shipped weights where they are installed, the others with random ones.
+        device: Where.
+        dtype: Name of the precision or None for the device's usual one.
+    """
+
+    def __init__(self, shape: str, device: Any, dtype: str | None) -> None:
+        import torch
+
+        from roboref_node.model import Generator
+        from roboref_node.model.memory import check_fits, estimate_memory
+
+        self.shape, self.device = shape, device
+        self.dtype = getattr(torch, dtype) if dtype else (torch.bfloat16 if device.type == "cuda" else torch.float32)
+        torch.manual_seed(0)
+        config, tokenizer, weights = _nano() if shape == "nano" else _published(shape)
+        from roboref_node.model import RoboReferModel, RoboReferProcessor
+
+        if weights is None:
+            with torch.device("meta"):
+                parameters = sum(p.numel() for p in RoboReferModel(config).parameters())
+            check_fits(estimate_memory(config, parameters, self.dtype), device, shape)
+            with torch.device(device):
+                model = RoboReferModel(config)
+            torch.nn.Module.to(model, device, self.dtype)
+        else:
+            model = RoboReferModel.from_pretrained(weights, dtype=self.dtype)
+            torch.nn.Module.to(model, device)
+        self.model = model
+        self.model.train(False)
+        self.processor = RoboReferProcessor(config, tokenizer, device=device)
+        self.generator = Generator(self.model, self.processor)
+        self.rate, self.bandwidth = _machine(device, self.dtype)
+
+    def row(self, width: int, height: int, tokens: int, repeats: int) -> dict[str, Any]:
+        """Times of one image size, in milliseconds; p50 and p95 from pictures to text, preprocessing included."""
+        import numpy as np
+        import torch
+
+        rng = np.random.default_rng(0)
+        rgb, depth = (rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(2))
+        depth_image = depth if self.model.config.use_depth else None
+
+        def fast() -> Any:
+            return self.generator.generate(self.processor(rgb, depth_image, QUESTION), max_new_tokens=tokens, stop_ids=(-1,))
+
+        def plain() -> list[int]:
+            return self._plain(self.processor(rgb, depth_image, QUESTION), tokens)
+
+        same = list(fast().token_ids) == plain()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        (answers, totals), (_, plain_totals) = _alternate((fast, plain), repeats, self.device)
+        stage = {name: statistics.median(a.timings_ms[name] for a in answers) for name in ("vision", "prefill", "decode")}
+        inputs = self.processor(rgb, depth_image, QUESTION)
+        p50, plain_p50 = statistics.median(totals), statistics.median(plain_totals)
+        return {
+            "device": self._device_name(),
+            "shape": self.shape,
+            "image": f"{width}x{height}",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "prompt_tokens": self.processor.sequence_length(inputs),
+            "answer_tokens": tokens,
+            "p50_ms": round(p50, 2),
+            "p95_ms": round(sorted(totals)[min(len(totals) - 1, round(0.95 * (len(totals) - 1)))], 2),
+            "preprocess_ms": round(max(0.0, p50 - sum(stage.values())), 2),
+            "vision_ms": round(stage["vision"], 2),
+            "prefill_ms": round(stage["prefill"], 2),
+            "per_token_ms": round(stage["decode"] / max(1, tokens - 1), 3),
+            "floor_ms": round(self._floor(inputs, tokens), 2),
+            "plain_p50_ms": round(plain_p50, 2),
+            "speedup": round(plain_p50 / p50, 3),
+            "memory_gb": round(self._memory(), 3),
+            "same_tokens_as_plain": same,
+            "measured_tflops": round(self.rate / 1e12, 3),
+            "measured_gb_per_s": round(self.bandwidth / 1e9, 1),
+        }
+
+    def _plain(self, inputs: Any, tokens: int) -> list[int]:
+        """The same weights through transformers' ``generate`` with its defaults."""
+        import torch
+
+        with torch.inference_mode():
+            embeds = self._embeds(inputs)
+            mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=self.device)
+            llm: Any = self.model.llm
+            ids = llm.generate(
+                inputs_embeds=embeds, attention_mask=mask, max_new_tokens=tokens, do_sample=False, eos_token_id=None, pad_token_id=0
+            )
+        return [int(token) for token in ids[0]]
+
+    def _embeds(self, inputs: Any) -> Any:
+        model = self.model
+        rgb = model.encode_rgb(inputs.rgb_tiles.to(self.dtype), inputs.rgb_block_sizes)
+        depth = None if inputs.depth_tiles is None else model.encode_depth(inputs.depth_tiles.to(self.dtype), inputs.depth_block_sizes)
+        return model.embed(inputs.input_ids, rgb, depth)
+
+    def _floor(self, inputs: Any, tokens: int) -> float:
+        """Milliseconds that the operations of vision and prefill and the bytes of the answer's passes take at the machine's own rates."""
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            embeds = self._embeds(inputs)
+            self.model.llm(inputs_embeds=embeds, logits_to_keep=1)
+        text, size = self.model.config.text, self.dtype.itemsize
+        read_once = sum(p.numel() for p in self.model.llm.parameters())
+        if not text.tie_word_embeddings:
+            read_once -= text.vocab_size * text.hidden_size  # the embedding table is only looked up
+        head = text.hidden_size // text.num_attention_heads
+        cache = 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * embeds.shape[1]
+        seconds = counter.get_total_flops() / self.rate + (tokens - 1) * (read_once + cache) * size / self.bandwidth
+        return float(seconds * 1e3)
+
+    def _memory(self) -> float:
+        """Peak GB on a GPU, resident GB of the process on a CPU."""
+        import psutil
+        import torch
+
+        if self.device.type == "cuda":
+            return float(torch.cuda.max_memory_allocated(self.device)) / 1e9
+        return float(psutil.Process().memory_info().rss) / 1e9
+
+    def _device_name(self) -> str:
+        import torch
+
+        if self.device.type == "cuda":
+            return str(torch.cuda.get_device_name(self.device))
+        return f"cpu, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+
+
+def _nano() -> tuple[Any, Any, Any]:
+    """The shipped nano, or, where no weights are installed, its preset with random ones."""
+    from importlib import resources
+
+    from roboref_node.model import RoboReferConfig
+    from roboref_node.model.conversation import attach_tokenizer
+    from roboref_node.model.processing import load_tokenizer
+
+    folder = resources.files("roboref_node.model").joinpath("weights", "nano")
+    if folder.joinpath("model.safetensors").is_file():
+        return RoboReferConfig.from_pretrained(str(folder)), load_tokenizer(str(folder)), str(folder)
+    tokenizer = _byte_tokenizer()
+    config = RoboReferConfig.nano(len(tokenizer))
+    attach_tokenizer(config, tokenizer)
+    return config, tokenizer, None
+
+
+def _published(shape: str) -> tuple[Any, Any, Any]:
+    """A published shape; time depends on the number of tokens, not on which, so a byte tokenizer does."""
+    from roboref_node.model import RoboReferConfig
+    from roboref_node.model.conversation import attach_tokenizer
+
+    config = RoboReferConfig.roborefer_2b() if shape == "2b" else RoboReferConfig.roborefer_8b()
+    tokenizer = _byte_tokenizer()
+    attach_tokenizer(config, tokenizer)
+    return config, tokenizer, None
+
+
+def _byte_tokenizer() -> Any:
+    """One token per byte, and the special tokens of the published models."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|im_start|>", "<|im_end|>", "<image>", "<depth>"]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    wrapper: Any = PreTrainedTokenizerFast
+    fast = wrapper(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>")
+    turns = "{% for message in messages %}<|im_start|>{{ message['content'] }}<|im_end|>{% endfor %}"
+    fast.chat_template = turns + "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+    return fast
+
+
+def _alternate(functions: Sequence[Callable[[], Any]], repeats: int, device: Any) -> list[tuple[list[Any], list[float]]]:
+    """Results and milliseconds of each function, called in turn so that a busy moment hits all; the first round does not count."""
+    import torch
+
+    found: list[tuple[list[Any], list[float]]] = [([], []) for _ in functions]
+    for turn in range(repeats + 1):
+        for function, (results, times) in zip(functions, found, strict=True):
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            started = time.perf_counter()
+            result = function()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn:
+                results.append(result)
+                times.append((time.perf_counter() - started) * 1e3)
+    return found
+
+
+def _machine(device: Any, dtype: Any) -> tuple[float, float]:
+    """What this device really does: operations per second of a large product, bytes per second of a large sum."""
+    import torch
+
+    side = 8192 if device.type == "cuda" else 768
+    a, b = torch.randn(side, side, device=device, dtype=dtype), torch.randn(side, side, device=device, dtype=dtype)
+    ((_, products),) = _alternate([lambda: a @ b], 10, device)
+    large = torch.ones((1 << 30) if device.type == "cuda" else (1 << 26), device=device, dtype=torch.float32)
+    ((_, sums),) = _alternate([large.sum], 5, device)
+    return 2 * side**3 / min(products) * 1e3, large.numel() * 4 / min(sums) * 1e3
+
+
+def _print(row: dict[str, Any]) -> None:
+    print(
+        f"{row['shape']} {row['image']} on {row['device']} ({row['dtype']}, {row['prompt_tokens']} + {row['answer_tokens']} tokens): "
+        f"p50 {row['p50_ms']} ms, p95 {row['p95_ms']} ms; preprocessing {row['preprocess_ms']}, vision {row['vision_ms']}, "
+        f"prefill {row['prefill_ms']}, per token {row['per_token_ms']}; floor {row['floor_ms']}; "
+        f"plain generate {row['plain_p50_ms']} ({row['speedup']}x); {row['memory_gb']} GB",
+        flush=True,
+    )

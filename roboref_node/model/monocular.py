@@ -1,0 +1,77 @@
+"""Relative depth from colour alone, for cameras without depth and because the published models were fed such maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoModelForDepthEstimation
+
+from roboref_node.status import Refused, Status
+
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+
+class MonocularDepth:
+    """A Depth-Anything model (relative, inverse depth) from a local folder.
+
+    Args:
+        folder: Hugging Face folder of a depth estimation model.
+        device: Where to run; None takes the GPU when there is one.
+        input_size: Shorter side of the network's input in pixels; RoboRefer's server uses 518.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE when the folder holds no such model.
+    """
+
+    def __init__(self, folder: str | Path, *, device: str | None = None, input_size: int = 518) -> None:
+        path = Path(folder)
+        if not (path / "config.json").is_file():
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{path / 'config.json'} is missing; expected a Depth-Anything model for transformers.")
+        try:
+            config = AutoConfig.from_pretrained(path)
+            model: Any = AutoModelForDepthEstimation.from_pretrained(path)
+        except (OSError, ValueError) as error:
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{path} holds no depth estimation model: {error}.") from error
+        if getattr(config, "depth_estimation_type", "relative") != "relative":
+            raise Refused(
+                Status.MODEL_UNAVAILABLE,
+                f"{path}: depth_estimation_type is {config.depth_estimation_type!r}, expected 'relative' (inverse depth).",
+            )
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._model = model.to(self.device).eval()
+        self._multiple = int(getattr(config, "patch_size", None) or 14)
+        self._input_size = input_size
+
+    @torch.inference_mode()
+    def inverse_depth(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Relative inverse depth, larger = nearer, without unit.
+
+        Args:
+            rgb: uint8 (H, W, 3).
+
+        Returns:
+            float32 (H, W).
+        """
+        height, width = rgb.shape[:2]
+        scale = self._input_size / min(height, width)
+        size = [max(self._input_size, round(side * scale / self._multiple) * self._multiple) for side in (width, height)]
+        resized = cv2.resize(rgb.astype(np.float32) / 255.0, size, interpolation=cv2.INTER_CUBIC)
+        pixels = torch.from_numpy(((resized - _MEAN) / _STD).transpose(2, 0, 1)[None].astype(np.float32)).to(self.device)
+        predicted = self._model(pixels).predicted_depth[:, None].float()
+        full = torch.nn.functional.interpolate(predicted, (height, width), mode="bilinear", align_corners=True)
+        return full[0, 0].cpu().numpy()
+
+    def relative_depth_image(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The 8-bit map that the model sees: min-max of `inverse_depth`, near bright, uint8 (H, W, 3); all 0 without contrast."""
+        inverse = self.inverse_depth(rgb)
+        low, high = float(inverse.min()), float(inverse.max())
+        image = np.zeros((*inverse.shape, 3), dtype=np.uint8)
+        if high - low > 1e-9:
+            image[:] = ((inverse - low) / (high - low) * 255.0).astype(np.uint8)[..., None]
+        return image
