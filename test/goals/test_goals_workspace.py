@@ -33,6 +33,7 @@ def status_of(workspace: Workspace, goal: object, transforms: dict[str, Transfor
 
 
 @given(point=st.tuples(coordinate, coordinate, coordinate))
+@settings(deadline=None)
 def test_only_points_inside_pass(point: tuple[float, float, float]) -> None:
     inside = all(low <= x <= high for low, x, high in zip(BOX.min_m, point, BOX.max_m, strict=True))
     expected = Status.OK if inside else Status.OUT_OF_WORKSPACE
@@ -69,7 +70,7 @@ def test_no_keep_in_zone_is_an_error() -> None:
 
 
 @given(seed=st.integers(0, 2**31), point=st.tuples(st.floats(0.2, 0.9), st.floats(-0.5, 0.5), st.floats(0.0, 0.6)))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_zones_in_other_frames_move_with_them(seed: int, point: tuple[float, float, float]) -> None:
     rng = np.random.default_rng(seed)
     common_from_base = Transform(Rotation.random(rng=rng).as_quat(), rng.normal(size=3))
@@ -109,7 +110,7 @@ def test_the_ur5_cell_holds_its_table_and_nothing_behind_or_below() -> None:
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_points_in_polygon_agrees_with_a_star_shape(seed: int) -> None:
     """A star-shaped polygon around the origin has a radius for every direction: an independent rule."""
     rng = np.random.default_rng(seed)
