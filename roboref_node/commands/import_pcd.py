@@ -1,0 +1,248 @@
+"""``roboref import-pcd``: an organised point cloud becomes image files, and a bag that the refer node or ``replay`` can run on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roboref_node.geometry.camera import CameraModel
+from roboref_node.geometry.transform import Transform
+from roboref_node.status import Refused, Status
+
+if TYPE_CHECKING:
+    from rosbags.rosbag2 import Writer
+
+COLOR_TOPIC, DEPTH_TOPIC = "/camera/color", "/camera/depth"
+START_NS = 1_700_000_000_000_000_000
+WORKING_DISTANCE_M = 0.55
+"""Where the middle of the scene is put in front of the robot's base: the pose of the camera is not in the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """An organised cloud as images.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        depth_m: float32 (H, W), NaN = unknown.
+        labels: uint32 (H, W), or None when the file carries none.
+        camera: Intrinsics.
+    """
+
+    rgb: NDArray[np.uint8]
+    depth_m: NDArray[np.float32]
+    labels: NDArray[np.uint32] | None
+    camera: CameraModel
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("pcd", type=Path, help="organised PCD file with colour")
+    parser.add_argument("out", type=Path, help="folder for rgb.png, depth.png (16-bit, millimetres), camera.yaml and labels.png")
+    parser.add_argument("--width", type=int, default=640, help="columns, when the file says it has one row (default 640)")
+    parser.add_argument("--focal", type=float, default=525.0, help="focal length in pixels (default 525, a Kinect)")
+    parser.add_argument("--center", default="", metavar="CX,CY", help="principal point (default: the middle of the image)")
+    parser.add_argument("--npy", action="store_true", help="write depth.npy in metres instead of depth.png")
+    parser.add_argument("--bag", action="store_true", help="also write out/bag: images, camera infos and /tf_static, mcap")
+    parser.add_argument("--frames", type=int, default=30, help="frames in the bag (default 30)")
+    parser.add_argument("--rate", type=float, default=15.0, help="frames per second in the bag (default 15)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert; 0 = written, 2 = the file or an argument is wrong."""
+    try:
+        if args.frames < 1 or not args.rate > 0:
+            raise Refused(Status.BAD_REQUEST, f"--frames {args.frames} and --rate {args.rate} must be positive")
+        cloud = read_cloud(args.pcd, width=args.width, focal=args.focal, center=args.center)
+        write_images(cloud, args.out, npy=args.npy)
+        if args.bag:
+            write_bag(cloud, args.out / "bag", frames=args.frames, rate_hz=args.rate)
+    except Refused as refused:
+        print(refused.sentence, file=sys.stderr)
+        return 2
+    print(f"{args.out}: {cloud.camera.width}x{cloud.camera.height}, {np.isfinite(cloud.depth_m).mean():.0%} of the pixels have depth")
+    return 0
+
+
+def read_cloud(path: Path, *, width: int = 640, focal: float = 525.0, center: str = "") -> Cloud:
+    """Read an organised PCD and check that its points lie on the rays of the camera.
+
+    Raises:
+        Refused: BAD_REQUEST when the file cannot be read, is not organised, or does not fit the camera.
+    """
+    import open3d
+
+    if not path.is_file():
+        raise Refused(Status.BAD_REQUEST, f"{path} does not exist")
+    with path.open("rb") as file:
+        header = dict(line.decode("ascii", "replace").split(maxsplit=1) for line in file.read(4096).split(b"\n")[1:11] if b" " in line)
+    # Without the unknown points the order of rows and columns is lost.
+    cloud = open3d.t.io.read_point_cloud(path, remove_nan_points=False)
+    if "positions" not in cloud.point or "colors" not in cloud.point:
+        raise Refused(Status.BAD_REQUEST, f"{path} is not a PCD file with x y z and rgb")
+    rows = int(header.get("HEIGHT", "1"))
+    columns = int(header.get("WIDTH", "0")) if rows > 1 else width
+    points = cloud.point["positions"].numpy()
+    if columns < 2 or len(points) % columns:
+        raise Refused(Status.BAD_REQUEST, f"{path} has {len(points)} points, not a multiple of {columns}: the cloud is not organised")
+    xyz = points.reshape(-1, columns, 3)
+    height = len(xyz)
+    try:
+        cx, cy = (float(c) for c in center.split(",")) if center else ((columns - 1) / 2, (height - 1) / 2)
+    except ValueError:
+        raise Refused(Status.BAD_REQUEST, f"--center {center!r} is not CX,CY") from None
+    camera = CameraModel(focal, focal, cx, cy, columns, height)
+    depth = np.where(xyz[..., 2] > 0, xyz[..., 2], np.nan).astype(np.float32)
+    rows_v, columns_u = np.nonzero(np.isfinite(depth))
+    error = np.abs(camera.project(xyz[rows_v, columns_u]) - np.column_stack([columns_u, rows_v]))
+    if len(error) == 0 or float(np.quantile(error, 0.99)) > 1.0:
+        worst = float("nan") if len(error) == 0 else float(np.quantile(error, 0.99))
+        raise Refused(
+            Status.BAD_REQUEST, f"the points miss their pixels by {worst:.1f} px: wrong --focal, --center or --width", error_px=worst
+        )
+    labels = cloud.point["label"].numpy().reshape(height, columns).astype(np.uint32) if "label" in cloud.point else None
+    colours = cloud.point["colors"].numpy()
+    if colours.dtype != np.uint8:
+        colours = np.rint(colours * 255).astype(np.uint8)
+    return Cloud(np.ascontiguousarray(colours.reshape(height, columns, 3)), depth, labels, camera)
+
+
+def write_images(cloud: Cloud, folder: Path, *, npy: bool = False) -> None:
+    """Write the files that ``roboref refer`` reads."""
+    import cv2
+
+    from roboref_node.geometry.camera_file import save_camera
+
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / "rgb.png"), cloud.rgb[..., ::-1])
+    if npy:
+        np.save(folder / "depth.npy", cloud.depth_m)
+    else:
+        cv2.imwrite(str(folder / "depth.png"), _millimetres(cloud.depth_m))
+    if cloud.labels is not None:
+        cv2.imwrite(str(folder / "labels.png"), np.minimum(cloud.labels, 65535).astype(np.uint16))
+    save_camera(cloud.camera, folder / "camera.yaml")
+
+
+def base_from_optical(cloud: Cloud) -> Transform:
+    """A pose of the camera over a level table: z up from the largest plane, the middle of the scene in front of the base."""
+    from roboref_node.geometry.planes import fit_plane_ransac
+
+    v, u = np.nonzero(np.isfinite(cloud.depth_m[::6, ::6]))
+    points = cloud.camera.unproject(np.column_stack([u * 6, v * 6]), cloud.depth_m[v * 6, u * 6])
+    plane, on = fit_plane_ransac(points, 0.01, np.random.default_rng(0), iterations=128)
+    up = plane.facing(np.zeros(3)).normal
+    ahead = np.array([0.0, 0.0, 1.0]) - up[2] * up
+    if np.linalg.norm(ahead) < 0.1:
+        ahead = np.array([0.0, -1.0, 0.0]) + up[1] * up  # Looking straight down: ahead is up in the picture.
+    ahead /= np.linalg.norm(ahead)
+    rotation = np.stack([ahead, np.cross(up, ahead), up])
+    middle = np.median(points[on], axis=0)
+    return Transform.from_rotation(rotation, np.array([WORKING_DISTANCE_M, 0.0, 0.0]) - rotation @ middle)
+
+
+def write_bag(cloud: Cloud, folder: Path, *, frames: int, rate_hz: float) -> None:
+    """Write the cloud as a still RGB-D camera: rosbag2, mcap.
+
+    Raises:
+        Refused: BAD_REQUEST when the folder exists already.
+    """
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    if folder.exists():
+        raise Refused(Status.BAD_REQUEST, f"{folder} exists already; remove it or choose another folder")
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        _write_messages(writer, cloud, frames, rate_hz)
+
+
+def _write_messages(writer: Writer, cloud: Cloud, frames: int, rate_hz: float) -> None:
+    from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = dict(store.types)
+    forever = QosTime(9223372036, 854775807)
+    latched = Qos(
+        QosHistory.KEEP_LAST,
+        1,
+        QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL,
+        forever,
+        forever,
+        QosLiveliness.AUTOMATIC,
+        forever,
+        False,
+    )
+    make_time, make_header = types["builtin_interfaces/msg/Time"], types["std_msgs/msg/Header"]
+
+    def header(stamp_ns: int, frame_id: str) -> Any:
+        return make_header(stamp=make_time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame_id)
+
+    def image(stamp_ns: int, encoding: str, pixels: NDArray[Any]) -> Any:
+        return types["sensor_msgs/msg/Image"](
+            header=header(stamp_ns, OPTICAL_FRAME),
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            encoding=encoding,
+            is_bigendian=0,
+            step=pixels.strides[0],
+            data=np.frombuffer(pixels.tobytes(), dtype=np.uint8),
+        )
+
+    camera = cloud.camera
+
+    def info(stamp_ns: int) -> Any:
+        return types["sensor_msgs/msg/CameraInfo"](
+            header=header(stamp_ns, OPTICAL_FRAME),
+            height=camera.height,
+            width=camera.width,
+            distortion_model="plumb_bob",
+            d=np.zeros(5),
+            k=camera.matrix.reshape(-1),
+            r=np.eye(3).reshape(-1),
+            p=np.column_stack([camera.matrix, np.zeros(3)]).reshape(-1),
+            binning_x=0,
+            binning_y=0,
+            roi=types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+        )
+
+    pose = base_from_optical(cloud)
+    x, y, z, w = pose.quaternion_xyzw
+    transform = types["geometry_msgs/msg/TransformStamped"](
+        header=header(START_NS, "base_link"),
+        child_frame_id=OPTICAL_FRAME,
+        transform=types["geometry_msgs/msg/Transform"](
+            translation=types["geometry_msgs/msg/Vector3"](*(float(t) for t in pose.translation_m)),
+            rotation=types["geometry_msgs/msg/Quaternion"](float(x), float(y), float(z), float(w)),
+        ),
+    )
+    tf = types["tf2_msgs/msg/TFMessage"](transforms=[transform])
+    connection = writer.add_connection("/tf_static", "tf2_msgs/msg/TFMessage", typestore=store, offered_qos_profiles=[latched])
+    writer.write(connection, START_NS, store.serialize_cdr(tf, "tf2_msgs/msg/TFMessage"))
+    topics = {
+        f"{COLOR_TOPIC}/image_raw": "sensor_msgs/msg/Image",
+        f"{COLOR_TOPIC}/camera_info": "sensor_msgs/msg/CameraInfo",
+        f"{DEPTH_TOPIC}/image_raw": "sensor_msgs/msg/Image",
+        f"{DEPTH_TOPIC}/camera_info": "sensor_msgs/msg/CameraInfo",
+    }
+    connections = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in topics.items()}
+    depth = _millimetres(cloud.depth_m)
+    for index in range(frames):
+        stamp = START_NS + round((index + 1) * 1e9 / rate_hz)
+        messages = (image(stamp, "rgb8", cloud.rgb), info(stamp), image(stamp, "16UC1", depth), info(stamp))
+        for (topic, kind), message in zip(topics.items(), messages, strict=True):
+            writer.write(connections[topic], stamp, store.serialize_cdr(message, kind))
+
+
+OPTICAL_FRAME = "camera_color_optical_frame"
+
+
+def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
+    millimetres = np.nan_to_num(np.rint(depth_m * 1000.0), nan=0.0)
+    return np.where(millimetres < 65535, millimetres, 0).astype(np.uint16)
