@@ -1,40 +1,28 @@
 """Draws `SceneSpec`s with MuJoCo: colour, exact metric depth and instance ids from one compiled model.
 
-The model holds a fixed number of object slots. A new scene only rewrites fields (poses, shapes, colours, lights, camera), which
-is 20 times faster than a new model or GL context per scene.
+The model holds a fixed number of object slots. A new scene only rewrites fields (poses, shapes, colours, lights, camera): a new
+model or GL context per scene costs a quarter of a second.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.sim.appearance import PLAIN, Appearance, Surface, textures
-from roboref_node.sim.arm import ARM_GROUP, GRIPPER_MAX_OPENING_M, JOINT_NAMES, add_ur5
+from roboref_node.sim.arm import ARM_GROUP, GRIPPER_MAX_OPENING_M, JOINT_NAMES
 from roboref_node.sim.meshes import PRIMITIVES, catalogue
 from roboref_node.sim.scene import SceneSpec
-
-if "mujoco" not in sys.modules:
-    # MuJoCo reads this once, at import.
-    os.environ.setdefault("MUJOCO_GL", "egl")
-import mujoco
+from roboref_node.sim.stage import FAR_M, LIGHTS, NEAR_M, build_model
 
 _HIDDEN_GROUP = 5
-_LIGHTS = 2
-_FLOOR_Z_M = -0.75
-_ROOM_HALF_M = 2.4
-_ROOM_CENTER = (0.5, 0.0)
-_TEXTURE_TILE_M = 0.45
-_EXTENT_M = 1.0
-_NEAR_M, _FAR_M = 0.05, 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +70,7 @@ class SceneRenderer:
     ) -> None:
         self.width, self.height, self.max_objects, self.shadows = width, height, max_objects, shadows
         self._has_arm = arm
-        self.model = _build_model(width, height, arm, max_objects, shadow_px, samples)
+        self.model = build_model(width, height, arm, max_objects, shadow_px, samples)
         self.data = mujoco.MjData(self.model)
         self._name_ids()
         self._context = mujoco.GLContext(width, height)
@@ -231,7 +219,7 @@ class SceneRenderer:
         model.vis.headlight.ambient[:] = look.ambient
         model.vis.headlight.diffuse[:] = look.headlight
         model.light_active[:] = 0
-        for i, light in enumerate(look.lights[:_LIGHTS]):
+        for i, light in enumerate(look.lights[:LIGHTS]):
             spot = light.spot_position_m is not None
             model.light_active[i] = 1
             model.light_type[i] = mujoco.mjtLightType.mjLIGHT_SPOT if spot else mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
@@ -279,7 +267,7 @@ class SceneRenderer:
         buffer = np.empty((self.height, self.width), np.float32)
         mujoco.mjr_readPixels(code, buffer, self._rect, self._mjr)
         # Reverse-z buffer b of an OpenGL frustum: z = near far / (near + b (far - near)).
-        depth = np.divide(_NEAR_M * _FAR_M, _NEAR_M + buffer[::-1].astype(np.float64) * (_FAR_M - _NEAR_M))
+        depth = np.divide(NEAR_M * FAR_M, NEAR_M + buffer[::-1].astype(np.float64) * (FAR_M - NEAR_M))
         depth[buffer[::-1] <= 0.0] = np.nan
         object_of_code = np.full(self._scene.ngeom + 1, -1, np.int16)
         for geom in self._scene.geoms[: self._scene.ngeom]:
@@ -300,63 +288,3 @@ def _primitive(shape: str, extent_m: NDArray[np.float64]) -> tuple[int, NDArray[
 def _mesh_half_size(model: Any, mesh: int) -> NDArray[np.float64]:
     start, count = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
     return np.asarray(np.abs(model.mesh_vert[start : start + count]).max(axis=0), dtype=np.float64)
-
-
-def _build_model(width: int, height: int, arm: bool, max_objects: int, shadow_px: int, samples: int) -> Any:
-    spec = mujoco.MjSpec()
-    spec.stat.extent, spec.stat.center = _EXTENT_M, (0.5, 0.0, 0.0)
-    spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
-    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = shadow_px, samples
-    spec.visual.map.znear, spec.visual.map.zfar = _NEAR_M / _EXTENT_M, _FAR_M / _EXTENT_M
-    spec.visual.map.shadowclip, spec.visual.map.shadowscale = 1.1, 0.9
-    _add_materials(spec, max_objects)
-    for variant in catalogue():
-        if variant.mesh is not None:
-            spec.add_mesh(
-                name=f"variant/{variant.index}", uservert=variant.mesh.vertices_m.ravel(), userface=variant.mesh.faces.ravel(),
-                inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
-            )  # fmt: skip
-    world = spec.worldbody
-    box = mujoco.mjtGeom.mjGEOM_BOX
-    # Off-centre on purpose: MuJoCo ignores a later geom_pos where the compiled one coincides with its body's frame.
-    for name in (*(f"slot/{i}" for i in range(max_objects)), "table", "shelf"):
-        material = name if name.startswith("slot") else PLAIN
-        world.add_geom(
-            name=name,
-            type=box,
-            size=[0.1, 0.1, 0.1],
-            pos=[0.3, 0.2, 0.1],
-            quat=[0.9, 0.1, 0.2, 0.3],
-            material=material,
-            contype=0,
-            conaffinity=0,
-        )
-    cx, cy = _ROOM_CENTER
-    half, top = _ROOM_HALF_M, 1.6
-    world.add_geom(name="floor", type=box, size=[half, half, 0.05], pos=[cx, cy, _FLOOR_Z_M - 0.05], material=PLAIN)
-    for i, (dx, dy) in enumerate(((1, 0), (-1, 0), (0, 1), (0, -1))):
-        size = [0.05 if dx else half, 0.05 if dy else half, (top - _FLOOR_Z_M) / 2]
-        world.add_geom(name=f"wall/{i}", type=box, size=size, pos=[cx + dx * half, cy + dy * half, (top + _FLOOR_Z_M) / 2], material=PLAIN)
-    for i in range(_LIGHTS):
-        world.add_light(name=f"light/{i}", pos=[0, 0, 2], dir=[0, 0, -1], cutoff=60, exponent=4)
-    world.add_camera(name="camera", pos=[1, 0, 1], sensor_size=[width, height], focal_pixel=[width, width], resolution=[width, height])
-    if arm:
-        add_ur5(spec, mujoco)
-    model = spec.compile()
-    model.geom_sameframe[:] = 0
-    return model
-
-
-def _add_materials(spec: Any, max_objects: int) -> None:
-    for i in range(max_objects):
-        spec.add_material(name=f"slot/{i}", specular=0.25, shininess=0.3)
-    spec.add_material(name=PLAIN, specular=0.1, shininess=0.1)
-    spec.add_material(name="arm", rgba=[0.62, 0.64, 0.67, 1], specular=0.4, shininess=0.5)
-    spec.add_material(name="arm_joint", rgba=[0.30, 0.42, 0.55, 1], specular=0.3, shininess=0.4)
-    spec.add_material(name="gripper", rgba=[0.20, 0.20, 0.22, 1], specular=0.3, shininess=0.4)
-    spec.add_material(name="gripper_finger", rgba=[0.35, 0.35, 0.37, 1], specular=0.3, shininess=0.4)
-    for name, image in textures().items():
-        texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=image.shape[1], height=image.shape[0], nchannel=3)
-        texture.data = image.tobytes()
-        material = spec.add_material(name=name, specular=0.1, shininess=0.1, texuniform=True, texrepeat=[1 / _TEXTURE_TILE_M] * 2)
-        material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
