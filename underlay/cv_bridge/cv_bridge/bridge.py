@@ -61,11 +61,10 @@ class CvBridge:
         needed = step * (height - 1) + width * pixel if height else 0
         if len(data) < needed:
             raise CvBridgeError(f"Image is wrongly formed: it has {len(data)} bytes, {height} rows of step {step} need {needed}")
-        shape, strides = (height, width, encoding.channels), (step, pixel, dtype.itemsize)
-        if encoding.channels == 1:
-            shape, strides = shape[:2], strides[:2]
+        channels = () if encoding.channels == 1 else (encoding.channels,)
+        shape, strides = (height, width, *channels), (step, pixel, dtype.itemsize)[: 2 + len(channels)]
         buffer = np.asarray(data, dtype=np.uint8) if isinstance(data, list) else data
-        image = np.ndarray(shape, dtype, buffer if height * width else None, strides=strides if height * width else None)
+        image = np.ndarray(shape, dtype, buffer, strides=strides) if height * width else np.empty(shape, dtype)
         image = np.ascontiguousarray(image).astype(encoding.dtype, copy=False)
         if desired_encoding == "passthrough":
             return image
@@ -94,7 +93,8 @@ class CvBridge:
         big = cvim.dtype.byteorder == ">" or (cvim.dtype.byteorder == "=" and sys.byteorder == "big")
         message.is_bigendian = int(big)
         message.step = cvim.dtype.itemsize * (cvim.size // cvim.shape[0] if cvim.shape[0] else 0)
-        message.data.frombytes(cvim.tobytes())
+        # One copy, straight from the array: `tobytes` first, or assigning bytes to the field, copies two or three times.
+        message.data.frombytes(np.ascontiguousarray(cvim).reshape(-1).view(np.uint8))
         return message
 
     def cv2_to_compressed_imgmsg(self, cvim: NDArray[Any], dst_format: str = "jpg") -> CompressedImage:
@@ -113,7 +113,7 @@ class CvBridge:
         if not written:
             raise CvBridgeError(f"an image of {cvim.dtype.name} {cvim.shape} cannot be written as {dst_format}")
         message = CompressedImage(format=dst_format)
-        message.data.frombytes(data.tobytes())
+        message.data.frombytes(data)
         return message
 
     def compressed_imgmsg_to_cv2(self, cmprs_img_msg: CompressedImage, desired_encoding: str = "passthrough") -> NDArray[Any]:

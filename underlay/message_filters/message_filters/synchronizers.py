@@ -49,9 +49,9 @@ class TimeSynchronizer(SimpleFilter):
         stamp = msg.header.stamp
         with self.lock:
             self._store(msg, stamp.sec * 1_000_000_000 + stamp.nanosec, my_queue)
-            common = my_queue.keys()
+            common = set(my_queue)
             for queue in self.queues:
-                common = common & queue.keys()
+                common &= queue.keys()
             for stamp_ns in sorted(common):
                 self._put_out([stamp_ns] * len(self.queues))
 

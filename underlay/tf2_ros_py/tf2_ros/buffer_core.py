@@ -22,7 +22,6 @@ from .time_cache import Placement, StaticCache, TimeCache
 
 DEFAULT_CACHE_S = 10.0
 MAX_GRAPH_DEPTH = 1000
-_QUATERNION_TOLERANCE = 1e-2  # of the squared norm
 _OLD_DATA_LOG_PERIOD_S = 2.0
 
 Vector = tuple[float, float, float]
@@ -117,7 +116,11 @@ class BufferCore:
                 self._check_known(frame, "get_latest_common_time")
             if target_frame == source_frame:
                 return Time(nanoseconds=self._newest_ns(target_frame))
-            return Time(nanoseconds=self._latest_common_ns(target_frame, source_frame))
+            try:
+                return Time(nanoseconds=self._latest_common_ns(target_frame, source_frame))
+            except TransformException as error:
+                # The genuine method raises nothing more particular; whoever catches more would miss it there.
+                raise TransformException(str(error)) from None
 
     def all_frames_as_string(self) -> str:
         """One line per frame that has a parent."""
@@ -153,7 +156,7 @@ class BufferCore:
         x, y, z, qx, qy, qz, qw = t.x, t.y, t.z, q.x, q.y, q.z, q.w
         parent, child = header.frame_id.removeprefix("/"), message.child_frame_id.removeprefix("/")
         square = qx * qx + qy * qy + qz * qz + qw * qw
-        if not parent or not child or parent == child or math.isnan(x + y + z) or not abs(square - 1.0) < _QUATERNION_TOLERANCE:
+        if not parent or not child or parent == child or math.isnan(x + y + z) or not 0.0 < square < math.inf:
             _log_invalid(parent, child, (x, y, z), (qx, qy, qz, qw), authority)
             return
         norm = math.sqrt(square)
@@ -356,7 +359,7 @@ def _log_invalid(parent: str, child: str, translation: Vector, rotation: Quatern
         logger.error(
             f'TF_NAN_INPUT: Ignoring transform for child_frame_id "{child}" from authority "{authority}": {translation} {rotation}'
         )
-    elif abs(sum(value * value for value in rotation) - 1.0) >= _QUATERNION_TOLERANCE:
+    elif not 0.0 < sum(value * value for value in rotation) < math.inf:
         logger.error(
             f'TF_DENORMALIZED_QUATERNION: Ignoring transform for child_frame_id "{child}" from authority "{authority}" '
             f"because of an invalid quaternion in the transform {rotation}"
