@@ -237,7 +237,7 @@ class FrameStore:
             reason = "use_sim_time is on and no /clock has arrived"
         elif age_s < 0 or time.monotonic() - stream.arrived_s < _ALIVE_S:
             reason = (
-                f"it has just arrived, and max_frame_age_s is {max_age_s:g}; either it travels too slowly, or camera and node have different "
+                f"it has just arrived, and max_frame_age_s is {max_age_s:g}; it travels too slowly, or camera and node have different "
                 "clocks: synchronise the hosts, or set use_sim_time for simulations and bags"
             )
         else:

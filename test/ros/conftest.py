@@ -57,6 +57,10 @@ class Process:
         wait_until(lambda: words in self.log or not self.alive, lambda: f"{words!r} in the output of {self.name}:\n{self.log}")
         assert words in self.log, f"{self.name} ended before {words!r}:\n{self.log}"
 
+    def wait(self, timeout_s):
+        """Exit status of a process that ends by itself."""
+        return self._popen.wait(timeout_s)
+
     def end(self, number=signal.SIGINT, timeout_s=15.0):
         """Send a signal once and return the exit status."""
         if self.alive:
