@@ -422,13 +422,16 @@ class TestWaiting:
             thread.join()
         assert reads and not failures
 
+    @ours_only
     def test_lookup_in_a_chain_of_five_is_fast(self):
         buffer = Buffer()
         for step in range(2000):
             for index in range(5):
                 buffer.set_transform(stamped(f"link{index}", f"link{index + 1}", 1 + step / 200, (step, 0, 0), yaw=step / 1000), "test")
         moment = at(4.3217)
-        best_s = min(timeit.repeat(lambda: buffer.lookup_transform("link0", "link5", moment), number=50, repeat=40)) / 50
+        # CPU time of this thread, best of many: other processes must not decide.
+        runs = timeit.repeat(lambda: buffer.lookup_transform("link0", "link5", moment), timer=time.thread_time, number=50, repeat=40)
+        best_s = min(runs) / 50
         assert best_s < 1e-4
 
 

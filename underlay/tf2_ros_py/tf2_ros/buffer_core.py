@@ -18,17 +18,15 @@ from .exceptions import (
     LookupException,
     TransformException,
 )
+from .rigid import NO_MOTION, Quaternion, Vector, compose, invert
 from .time_cache import Placement, StaticCache, TimeCache
 
 DEFAULT_CACHE_S = 10.0
 MAX_GRAPH_DEPTH = 1000
 _OLD_DATA_LOG_PERIOD_S = 2.0
 
-Vector = tuple[float, float, float]
-Quaternion = tuple[float, float, float, float]
 # target_from_source and the time that it holds at.
 Found = tuple[Vector, Quaternion, int]
-_NO_MOTION: tuple[Vector, Quaternion] = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
 class BufferCore:
@@ -83,7 +81,7 @@ class BufferCore:
                 self._check_known(frame, f"lookupTransform argument {argument}")
             fixed_from_source = self._lookup(fixed_frame, source_frame, time_ns(source_time), "lookupTransform")
             target_from_fixed = self._lookup(target_frame, fixed_frame, time_ns(target_time), "lookupTransform")
-        translation, rotation = _compose(target_from_fixed[:2], fixed_from_source[:2])
+        translation, rotation = compose(target_from_fixed[:2], fixed_from_source[:2])
         return _message(target_frame, source_frame, (translation, rotation, target_from_fixed[2]))
 
     def can_transform_core(self, target_frame: str, source_frame: str, time: Time) -> tuple[bool, str]:
@@ -187,7 +185,7 @@ class BufferCore:
     def _lookup(self, target: str, source: str, stamp_ns: int, where: str) -> Found:
         """`target_from_source`; the caller holds the lock."""
         if target == source:
-            return (*_NO_MOTION, stamp_ns or self._newest_ns(target))
+            return (*NO_MOTION, stamp_ns or self._newest_ns(target))
         frames = self._frames
         if target not in frames or source not in frames:
             self._check_known(target, f"{where} argument target_frame")
@@ -196,7 +194,7 @@ class BufferCore:
             stamp_ns = self._latest_common_ns(target, source)
 
         # From the source up, until the target or the end of what is known.
-        top_from_source, gap = _NO_MOTION, None
+        top_from_source, gap = NO_MOTION, None
         frame, depth = source, 0
         while (cache := frames[frame]) is not None:
             try:
@@ -207,7 +205,7 @@ class BufferCore:
             if placement is None:
                 gap = ExtrapolationException(f"No data is in the buffer for frame [{frame}]")
                 break
-            top_from_source = _compose(placement[1:], top_from_source)
+            top_from_source = compose(placement[1:], top_from_source)
             frame = placement.parent
             if frame == target:
                 return (*top_from_source, stamp_ns)
@@ -216,7 +214,7 @@ class BufferCore:
         top = frame
 
         # From the target up, to the same frame.
-        top_from_target = _NO_MOTION
+        top_from_target = NO_MOTION
         frame, depth = target, 0
         while frame != top and (cache := frames[frame]) is not None:
             try:
@@ -225,15 +223,15 @@ class BufferCore:
                     raise ExtrapolationException(f"No data is in the buffer for frame [{frame}]")
             except ExtrapolationException as error:
                 raise _along(error, target, source) from None
-            top_from_target = _compose(placement[1:], top_from_target)
+            top_from_target = compose(placement[1:], top_from_target)
             frame = placement.parent
             if frame == source:
-                return (*_invert(top_from_target), stamp_ns)
+                return (*invert(top_from_target), stamp_ns)
             depth += 1
             self._check_depth(depth)
         if frame != top:
             raise _disconnected(target, source) if gap is None else _along(gap, target, source)
-        return (*_compose(_invert(top_from_target), top_from_source), stamp_ns)
+        return (*compose(invert(top_from_target), top_from_source), stamp_ns)
 
     def _latest_common_ns(self, target: str, source: str) -> int:
         """The newest time at which all frames between two have data, 0 when they are all static; the caller holds the lock."""
@@ -298,29 +296,6 @@ def time_ns(time: Any) -> int:
 
 # A Duration has the same two forms.
 duration_ns = time_ns
-
-
-def _compose(a_from_b: tuple[Vector, Quaternion], b_from_c: tuple[Vector, Quaternion]) -> tuple[Vector, Quaternion]:
-    (ax, ay, az), (x, y, z, w) = a_from_b
-    (bx, by, bz), (u, v, s, r) = b_from_c
-    # q * p * q^-1 of a unit quaternion: p + 2 w (q x p) + 2 q x (q x p)
-    cx, cy, cz = 2.0 * (y * bz - z * by), 2.0 * (z * bx - x * bz), 2.0 * (x * by - y * bx)
-    return (
-        (ax + bx + w * cx + y * cz - z * cy, ay + by + w * cy + z * cx - x * cz, az + bz + w * cz + x * cy - y * cx),
-        (
-            w * u + x * r + y * s - z * v,
-            w * v - x * s + y * r + z * u,
-            w * s + x * v - y * u + z * r,
-            w * r - x * u - y * v - z * s,
-        ),
-    )
-
-
-def _invert(a_from_b: tuple[Vector, Quaternion]) -> tuple[Vector, Quaternion]:
-    (px, py, pz), (x, y, z, w) = a_from_b
-    inverse = (-x, -y, -z, w)
-    translation, _ = _compose(((0.0, 0.0, 0.0), inverse), ((-px, -py, -pz), _NO_MOTION[1]))
-    return translation, inverse
 
 
 def _message(target: str, source: str, found: Found) -> TransformStamped:
