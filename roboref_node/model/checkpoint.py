@@ -120,7 +120,8 @@ def config_parts(config: RoboReferConfig) -> tuple[str, ...]:
 
 
 def _tokenizer(folder: Path) -> Any:
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    old_files = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
+    for name in ("tokenizer_config.json",) if old_files else ("tokenizer.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
             raise Refused(Status.MODEL_UNAVAILABLE, f"{folder / name} is missing; expected the model's tokenizer there.")
     try:

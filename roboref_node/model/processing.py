@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from roboref_node.model import conversation, tiling
 from roboref_node.model.config import RoboReferConfig
@@ -166,8 +167,21 @@ class RoboReferProcessor:
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a folder, from its tokenizer.json as it stands, so that ids do not depend on the transformers version."""
-    return PreTrainedTokenizerFast.from_pretrained(str(folder), padding_side="right")  # type: ignore[no-any-return]
+    """The tokenizer of a folder, so that ids do not depend on the transformers version.
+
+    From its tokenizer.json as it stands; from vocab.json and merges.txt, as older Qwen2 tokenizers were saved, where that is missing.
+
+    Raises:
+        ValueError: A special token has not the id that the folder records for it.
+    """
+    path = Path(folder)
+    kind: Any = PreTrainedTokenizerFast if (path / "tokenizer.json").is_file() else Qwen2Tokenizer
+    tokenizer: PreTrainedTokenizerFast = kind.from_pretrained(str(path), padding_side="right")
+    recorded = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8")).get("added_tokens_decoder", {})
+    for number, token in recorded.items():
+        if tokenizer.convert_tokens_to_ids(token["content"]) != int(number):
+            raise ValueError(f"token {token['content']!r} has id {tokenizer.convert_tokens_to_ids(token['content'])}, recorded is {number}")
+    return tokenizer
 
 
 def _lookup_table(rescale: float, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -254,6 +254,24 @@ def test_a_marker_that_the_tokenizer_lacks_is_named(tmp_path):
         load_model(folder)
 
 
+def test_tokenizers_saved_as_vocabulary_and_merges_give_the_same_ids(tmp_path):
+    folder = write_tiny_checkpoint(tmp_path / "checkpoint", "2b")
+    expected = load_model(folder)[1](*pictures(), "It's 12.5 %\n\n\n  of b\u00fc").input_ids
+    llm = folder / "llm"
+    file = llm / "tokenizer.json"
+    stored = json.loads(file.read_text())
+    (llm / "vocab.json").write_text(json.dumps(stored["model"]["vocab"]))
+    (llm / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in stored["model"]["merges"]))
+    added = {str(t["id"]): {key: value for key, value in t.items() if key != "id"} for t in stored["added_tokens"]}
+    edit(llm / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer", added_tokens_decoder=added)
+    file.unlink()
+    assert torch.equal(load_model(folder)[1](*pictures(), "It's 12.5 %\n\n\n  of b\u00fc").input_ids, expected)
+    added["265"]["content"] = "<other>"
+    edit(llm / "tokenizer_config.json", added_tokens_decoder=added | {"266": {"content": "<image>", "special": True}})
+    with pytest.raises(Refused, match="no readable tokenizer"):
+        load_model(folder)
+
+
 def test_a_shard_that_the_index_lists_must_be_there(tmp_path):
     folder = write_tiny_checkpoint(tmp_path / "checkpoint", "2b", sharded=True)
     (folder / "llm" / "model-00002-of-00002.safetensors").unlink()
