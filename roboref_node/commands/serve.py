@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the model and serve until SIGINT or SIGTERM."""
+    from roboref_node.pointing.local_settings import LocalModelSettings, check_weights
     from roboref_node.pointing.registry import build_settings, read_model_file
     from roboref_node.serving.question import ImageLimits
     from roboref_node.serving.server import ModelServer, ServeSettings, serve_until
@@ -62,10 +63,12 @@ def run(args: argparse.Namespace) -> int:
         name, raw = read_model_file(args.model, overrides)
         if raw.pop("backend", None) != "local":
             raise Refused(Status.BAD_REQUEST, f"model {name} is not local: only models with `backend: local` can be served.")
-        from roboref_node.pointing.local_model import LocalModel, LocalModelSettings
+        model_settings = build_settings(LocalModelSettings, raw, name)
+        check_weights(model_settings.path, model_settings.fetch)
+        from roboref_node.pointing.local_model import LocalModel  # brings torch
         from roboref_node.serving.model_backend import ModelBackend
 
-        backend = ModelBackend(LocalModel(build_settings(LocalModelSettings, raw, name)))
+        backend = ModelBackend(LocalModel(model_settings))
         server = ModelServer(settings, backend.answer_batch)
     except Refused as refusal:
         print(f"roboref serve: {refusal.sentence}", file=sys.stderr)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from roboref_node.frame import Frame
 from roboref_node.model import FramePrefix, ModelInputs
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.local_model import LocalModel, LocalModelSettings
+from roboref_node.pointing.local_model import LocalModel
+from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.parser import parse_points
 from roboref_node.pointing.pointer import PixelPoint, PointAnswer
 from roboref_node.pointing.prompt import build_prompt, referring_phrase

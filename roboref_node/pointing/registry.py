@@ -37,10 +37,13 @@ def load_pointer(name_or_yaml_path: str | Path = DEFAULT_MODEL, **overrides: Any
     backend = raw.pop("backend", None)
     # Each back-end is imported only when it is used: clients of a server need no torch.
     if backend == "local":
-        from roboref_node.pointing.local import LocalPointer
-        from roboref_node.pointing.local_model import LocalModelSettings
+        from roboref_node.pointing.local_settings import LocalModelSettings, check_weights
 
-        return LocalPointer(build_settings(LocalModelSettings, raw, name), name)
+        settings = build_settings(LocalModelSettings, raw, name)
+        check_weights(settings.path, settings.fetch)
+        from roboref_node.pointing.local import LocalPointer
+
+        return LocalPointer(settings, name)
     if backend == "transformers":
         from roboref_node.pointing.transformers_model import TransformersPointer, TransformersSettings
 

@@ -62,6 +62,8 @@ def read_tuples(text: str) -> list[Row]:
     Raises:
         AnswerSyntaxError: No list, more than one list, a list that is cut off, or a group of numbers that is not a pair.
     """
+    if "{" in text:  # pairs inside JSON belong to a dialect with keys, and perhaps with the row first
+        raise AnswerSyntaxError("a list of tuples is expected, and the answer looks like JSON")
     rows: list[Row] = []
     empty_lists = 0
     first = last = 0

@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCri
 
 from roboref_node.frame import Frame
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.local_model import check_weights
+from roboref_node.pointing.local_settings import check_weights
 from roboref_node.pointing.parser import parse_points
 from roboref_node.pointing.pointer import PixelPoint, PointAnswer
 from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS, build_prompt

@@ -14,7 +14,7 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.model import RoboReferConfig, RoboReferModel
 from roboref_node.model.conversation import attach_tokenizer
 from roboref_node.pointing.local import LocalPointer
-from roboref_node.pointing.local_model import LocalModelSettings
+from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.registry import load_pointer
 from roboref_node.pointing.weights_hash import weights_sha256
 from roboref_node.status import Refused, Status

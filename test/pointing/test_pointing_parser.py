@@ -110,6 +110,8 @@ UNPARSEABLE = [
     (Dialect.ROBOREFER, "[(0.5, 0.25, 0.1)]"),
     (Dialect.ROBOREFER, "[(0.1, 0.1, 0.2, 0.2)]"),
     (Dialect.ROBOREFER, "[(0.5, nan)]"),
+    (Dialect.ROBOREFER, '[{"point_2d": [0.5, 0.25]}]'),
+    (Dialect.PIXELS, '[{"point": [120, 320]}]'),  # would silently swap row and column
     (Dialect.ROBOREFER, "[(inf, 0.5)]"),
     (Dialect.ROBOREFER, "[(1e-1, 0.5)]"),
     (Dialect.ROBOREFER, "[(0x1, 0.5)]"),

@@ -7,7 +7,7 @@ import pytest
 
 from roboref_node.config import config_directories, load_yaml
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.local_model import LocalModelSettings
+from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.openai_server import OpenAIPointer
 from roboref_node.pointing.registry import available_models, build_settings, load_pointer, read_model_file
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer

@@ -23,7 +23,8 @@ from roboref_node.geometry.camera import CameraModel
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.http import HttpSettings
 from roboref_node.pointing.local import LocalPointer
-from roboref_node.pointing.local_model import LocalModel, LocalModelSettings
+from roboref_node.pointing.local_model import LocalModel
+from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.openai_server import OpenAIPointer, OpenAISettings
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer, RoboReferServerSettings
 from roboref_node.serving.model_backend import ModelBackend

@@ -1,0 +1,137 @@
+"""The transformers back-end with a real LLaVA of a few thousand parameters, taught within seconds to say one thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+from roboref_node.pointing.dialect import Dialect
+from roboref_node.pointing.registry import load_pointer
+from roboref_node.pointing.transformers_model import TransformersPointer, TransformersSettings
+from roboref_node.status import Refused, Status
+from roboref_node.task import Task, TaskKind
+
+CUP = Task(TaskKind.PICK, "the red cup", "take the red cup")
+LESSON = '[{"point_2d": [500, 250], "label": "cup"}]'
+TEMPLATE = (
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}<ask>"
+)
+
+
+def build(folder: Path) -> None:
+    """A LLaVA whose tokens are characters, trained until it answers every question with the lesson."""
+    special = ["<pad>", "<end>", "<unk>", "<image>", "<ask>"]
+    vocabulary = {token: i for i, token in enumerate([*special, *sorted({chr(c) for c in range(32, 127)})])}
+    characters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    characters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    characters.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=characters,
+        pad_token="<pad>",
+        eos_token="<end>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>", "<ask>"],
+        clean_up_tokenization_spaces=False,
+    )
+    images = CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+    processor = LlavaProcessor(
+        images, tokenizer, patch_size=14, vision_feature_select_strategy="default", chat_template=TEMPLATE, num_additional_image_tokens=1
+    )
+    processor.save_pretrained(folder)
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    text = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2
+    )
+    torch.manual_seed(0)
+    model = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text, image_token_id=vocabulary["<image>"]))
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    ids = torch.tensor([[vocabulary["<ask>"], *tokenizer(LESSON)["input_ids"], tokenizer.eos_token_id]])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for step in range(150):
+        prefix = torch.randint(5, len(vocabulary), (1, 1 + 7 * (step % 30)))  # whatever is asked, of whatever length
+        batch = torch.cat([prefix, ids], dim=1)
+        labels = batch.clone()
+        labels[:, : prefix.shape[1] + 1] = -100
+        model(input_ids=batch, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("tiny_llava")
+    build(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def pointer(folder: Path, dialect: Dialect = Dialect.QWEN3_VL, **changes) -> TransformersPointer:
+    return TransformersPointer(TransformersSettings(str(folder), dialect, device="cpu", format_suffix=False, **changes))
+
+
+def test_a_model_folder_answers_in_its_declared_dialect(folder, frame) -> None:
+    answer = pointer(folder).point(frame, CUP)
+    assert answer.text == LESSON
+    assert (answer.points[0].u_px, answer.points[0].v_px) == pytest.approx((31.5, 11.5))
+    assert 0.0 < answer.points[0].score <= 1.0
+    assert len(answer.provenance["weights_sha256"]) == 64 and answer.provenance["dialect"] == "qwen3_vl"
+
+
+def test_the_same_text_in_another_dialect_is_refused_and_not_guessed(folder, frame) -> None:
+    for dialect in (Dialect.GEMINI, Dialect.ROBOREFER, Dialect.MOLMO):
+        with pytest.raises(Refused) as refusal:
+            pointer(folder, dialect).point(frame, CUP)
+        assert refusal.value.status is Status.UNPARSEABLE
+    with pytest.raises(Refused) as refusal:
+        pointer(folder, Dialect.QWEN25_VL).point(frame, CUP)  # absolute pixels: 500 is outside of 64
+    assert refusal.value.status is Status.OUT_OF_IMAGE
+
+
+def test_an_answer_cut_off_by_the_limit_names_the_setting(folder, frame) -> None:
+    with pytest.raises(Refused) as refusal:
+        pointer(folder, max_new_tokens=9).point(frame, CUP)
+    assert refusal.value.status is Status.UNPARSEABLE and "`max_new_tokens`" in refusal.value.sentence
+
+
+def test_cancelling_ends_the_generation(folder, frame) -> None:
+    polls = []
+    with pytest.raises(Refused) as refusal:
+        pointer(folder).point(frame, CUP, canceled=lambda: len(polls) >= 3 or bool(polls.append(1)))
+    assert refusal.value.status is Status.CANCELED
+
+
+def test_a_model_file_leads_here(folder, frame, tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"backend: transformers\nfolder: {folder}\ndialect: qwen3_vl\ndevice: cpu\nformat_suffix: false\n")
+    assert load_pointer(file).point(frame, CUP).text == LESSON
+
+
+def test_folders_that_hold_no_model(tmp_path, folder) -> None:
+    with pytest.raises(Refused) as refusal:
+        pointer(tmp_path)
+    assert refusal.value.status is Status.MODEL_UNAVAILABLE and "no weights" in refusal.value.sentence
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(Refused) as refusal:
+        pointer(tmp_path)
+    assert refusal.value.status is Status.MODEL_UNAVAILABLE and str(tmp_path) in refusal.value.sentence
