@@ -73,7 +73,7 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     frame = load_frame(args.rgb, args.depth, args.camera, depth_camera=args.depth_camera, color_from_depth=args.color_from_depth)
     pointer = None
     if pixel is None:
-        from roboref_node.pointing import load_pointer
+        from roboref_node.pointing.registry import load_pointer
 
         pointer = load_pointer(args.model)
     if args.camera_pose is not None:

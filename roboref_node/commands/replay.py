@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     from roboref_node.goals.profile import load_profile
     from roboref_node.pipeline import Pipeline
-    from roboref_node.pointing import load_pointer
+    from roboref_node.pointing.registry import load_pointer
     from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
     from roboref_node.ros.rgbd import DepthTrust
 

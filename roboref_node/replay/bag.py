@@ -29,9 +29,9 @@ class BagTopics:
     """Where things are in a bag; the defaults are those of the RealSense driver and of the simulated cell."""
 
     color: str = "/camera/color/image_raw"
-    depth: str = "/camera/depth/image_raw"
+    depth: str = "/camera/aligned_depth_to_color/image_raw"
     color_info: str = "/camera/color/camera_info"
-    depth_info: str = "/camera/depth/camera_info"
+    depth_info: str = "/camera/aligned_depth_to_color/camera_info"
 
 
 class RgbdBag:

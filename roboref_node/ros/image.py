@@ -38,7 +38,7 @@ def decode_color(message: ImageMessage) -> NDArray[np.uint8]:
     Raises:
         Refused: BAD_REQUEST naming the encoding that is not a colour encoding, or the number that does not fit.
     """
-    if isinstance(message, CompressedImage):
+    if hasattr(message, "format"):
         return _decode_compressed_color(message)
     if message.encoding not in _TO_RGB:
         raise Refused(
@@ -86,7 +86,7 @@ def decode_depth_image(message: ImageMessage) -> NDArray[np.float32]:
     Raises:
         Refused: BAD_REQUEST naming the encoding, step or length that does not fit.
     """
-    if isinstance(message, CompressedImage):
+    if hasattr(message, "format"):
         return decode_compressed_depth(bytes(message.data), message.format)
     return decode_depth(
         message.data,

@@ -120,7 +120,7 @@ def _same_camera(a: CameraModel, b: CameraModel) -> bool:
 
 
 def _check_raw_size(message: ImageMessage, camera: CameraModel, what: str) -> None:
-    if isinstance(message, Image):
+    if not hasattr(message, "format"):
         check_size(camera, width=int(message.width), height=int(message.height), what=what)
 
 
@@ -133,6 +133,6 @@ def _checked_color(message: ImageMessage, camera: CameraModel) -> NDArray[np.uin
 def _checked_depth(message: ImageMessage, camera: CameraModel, trust: DepthTrust) -> NDArray[np.float32]:
     depth_m = decode_depth_image(message)
     check_size(camera, width=depth_m.shape[1], height=depth_m.shape[0], what="depth")
-    encoding = message.encoding if isinstance(message, Image) else message.format
+    encoding = message.format if hasattr(message, "format") else message.encoding
     check_depth_plausible(depth_m, trust.near_m, trust.far_m, encoding)
     return depth_m

@@ -1,0 +1,81 @@
+"""``roboref record``: the simulated cell, or the topics of a running robot, into a rosbag2 that ``roboref replay`` reads."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from roboref_node.status import Refused, Status
+
+_DEPTH = ("aligned_depth_to_color/image_raw", "aligned_depth_to_color/camera_info")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("bag", type=Path, help="folder of the new bag")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long to record once every topic is there (default 5)")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="start the simulated cell with this seed and record it; default: a running robot"
+    )
+    parser.add_argument("--camera", default="/camera", help="namespace of the camera (default /camera)")
+    parser.add_argument("--topics", nargs="*", default=None, help="topics instead of the camera's, TF and clock")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for the topics")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record; 0 = every topic has messages, 2 = could not record."""
+    if args.seed is not None:
+        os.environ["ROS_DOMAIN_ID"] = os.environ.get("ROBOREF_DEMO_DOMAIN_ID", str(random.SystemRandom().randint(101, 200)))
+        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    try:
+        counts = _record(args)
+    except Refused as refusal:
+        print(refusal.sentence, file=sys.stderr)
+        return 2
+    for topic, count in counts.items():
+        print(f"{count:6d} {topic}")
+    print(f"written: {args.bag}")
+    return 0
+
+
+def _record(args: argparse.Namespace) -> dict[str, int]:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+
+    from roboref_node.demo.processes import NodeProcess
+    from roboref_node.ros.recorder import Recorder
+
+    needed = [f"{args.camera}/{name}" for name in ("color/image_raw", *_DEPTH[:1], "color/camera_info", *_DEPTH[1:])]
+    needed = args.topics if args.topics is not None else [*needed, "/tf_static"]
+    optional = [] if args.topics is not None else ["/tf", "/clock", "/joint_states"]
+    with ExitStack() as stack:
+        sim = None
+        if args.seed is not None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roboref_record_")))
+            sim = stack.enter_context(NodeProcess("roboref_node.nodes.sim", ["--ros-args", "-p", f"seed:={args.seed}"], folder / "sim.log"))
+        rclpy.init()
+        stack.callback(rclpy.try_shutdown)
+        node = rclpy.create_node("roboref_record")
+        stack.callback(node.destroy_node)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        recorder = Recorder(node, args.bag, [*needed, *optional])
+        stack.callback(recorder.close)
+        deadline = time.monotonic() + args.timeout
+        while missing := [t for t in needed if recorder.counts.get(t, 0) == 0]:
+            recorder.look()
+            executor.spin_once(timeout_sec=0.02)
+            if sim is not None and not sim.alive:
+                raise Refused(Status.NO_CAMERA, f"the simulated cell ended:\n{sim.last_words()}")
+            if time.monotonic() > deadline:
+                raise Refused(Status.NO_CAMERA, f"nothing arrived on {', '.join(missing)} within {args.timeout:g} s (--timeout)")
+        end = time.monotonic() + args.seconds
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.02)
+        return dict(recorder.counts)
