@@ -63,11 +63,12 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     profile = load_profile(args.robot)
     pointer = load_pointer(args.model) if any(q.pixel is None for q in questions) else None
     loaded = time.perf_counter()
-    bag = RgbdBag(
-        args.bag, BagTopics(**{k: v for k, v in named.items() if v}), DepthTrust(0.1, 10.0, aligned=False, rectified=args.rectified)
-    )
+    topics = BagTopics(**{k: v for k, v in named.items() if v})
+    trust = DepthTrust(0.1, 10.0, aligned=False, rectified=args.rectified)
     pipeline = Pipeline(pointer, profile)
-    answers = [answer for question in questions for answer in _answer(pipeline, bag, question, args.overlays)]
+    with RgbdBag(args.bag, topics, trust) as bag:
+        answers = [answer for question in questions for answer in _answer(pipeline, bag, question, args.overlays)]
+        duration_s = bag.duration_s
     elapsed_s = time.perf_counter() - loaded
     model_s = sum(a["timings_ms"].get("model", 0.0) for a in answers) / 1e3
     differences: list[str] = []
@@ -77,11 +78,11 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
         differences = compare(answers, _read_golden(args.golden))
     return {
         "status": "OK" if not differences else "DIFFERENT",
-        "bag_s": round(bag.duration_s, 3),
+        "bag_s": round(duration_s, 3),
         "load_s": round(loaded - started, 3),
         "wall_s": round(elapsed_s, 3),
         "model_s": round(model_s, 3),
-        "realtime_factor": round(bag.duration_s / max(1e-6, elapsed_s - model_s), 2),
+        "realtime_factor": round(duration_s / max(1e-6, elapsed_s - model_s), 2),
         "differences": differences,
         "answers": answers,
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from rosbags.highlevel import AnyReader, AnyReaderError
@@ -37,7 +38,8 @@ class BagTopics:
 class RgbdBag:
     """Random access to the frames of a bag.
 
-    One pass over the bag notes stamps and keeps TF and calibrations; images stay on disk until a frame is asked for.
+    One pass over the bag notes stamps and keeps TF and calibrations; images stay on disk until a frame is asked for. The bag
+    stays open until `close`, because opening it costs as much as reading seconds of it.
 
     Args:
         path: Folder of the bag, or its single mcap file.
@@ -58,8 +60,20 @@ class RgbdBag:
         self._color: list[tuple[int, int]] = []
         self._depth: list[tuple[int, int]] = []
         self._infos: dict[str, Any] = {}
-        with self._open() as reader:
-            self._index(reader)
+        with self._reading():
+            self._reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._reader.open()
+            self._index(self._reader)
+
+    def close(self) -> None:
+        """Close the bag."""
+        self._reader.close()
+
+    def __enter__(self) -> RgbdBag:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     @property
     def stamps_ns(self) -> list[int]:
@@ -93,18 +107,17 @@ class RgbdBag:
                 f"the nearest depth image is {abs(depth[0] - color[0]) / 1e6:.1f} ms away from the colour image "
                 f"(slop {self._slop_ns / 1e6:g} ms)",
             )
-        with self._open() as reader:
-            pair = RgbdPair(self._read(reader, self.topics.color, color[1]), self._read(reader, self.topics.depth, depth[1]))
+        with self._reading():
+            pair = RgbdPair(self._read(self.topics.color, color[1]), self._read(self.topics.depth, depth[1]))
         info = self._infos.get(self.topics.color_info)
         if info is None:
             raise Refused(Status.NO_CAMERA, f"{self.path} has no message on {self.topics.color_info}")
         return build_frame(pair, info, self._infos.get(self.topics.depth_info), self.trust, self.transforms.lookup)
 
     @contextmanager
-    def _open(self) -> Iterator[AnyReader]:
+    def _reading(self) -> Iterator[None]:
         try:
-            with AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-                yield reader
+            yield
         except (AnyReaderError, ReaderError, OSError, struct.error, ValueError, KeyError) as error:
             raise Refused(Status.BAD_REQUEST, f"{self.path} is no readable rosbag2: {error}") from None
 
@@ -141,10 +154,10 @@ class RgbdBag:
                 continue  # tf2 drops transforms that are not finite or not a rotation as well
             self.transforms.add(item.header.frame_id, item.child_frame_id, stamp, transform, static=static)
 
-    def _read(self, reader: AnyReader, topic: str, recorded_ns: int) -> Any:
-        connections = [c for c in reader.connections if c.topic == topic]
-        for connection, _, raw in reader.messages(connections=connections, start=recorded_ns, stop=recorded_ns + 1):
-            return reader.deserialize(raw, connection.msgtype)
+    def _read(self, topic: str, recorded_ns: int) -> Any:
+        connections = [c for c in self._reader.connections if c.topic == topic]
+        for connection, _, raw in self._reader.messages(connections=connections, start=recorded_ns, stop=recorded_ns + 1):
+            return self._reader.deserialize(raw, connection.msgtype)
         raise Refused(Status.BAD_REQUEST, f"{self.path} lost a message on {topic}: it changed while it was read")
 
 
