@@ -1,17 +1,18 @@
-"""A simulated UR5 cell and the refer node: ros2 launch roboref demo.launch.py seed:=7
+"""A simulated UR5 cell and the refer node: ros2 launch roboref demo.launch.py seed:=7.
 
 Ask it something:
   ros2 topic pub -w 1 --once /refer/instruction std_msgs/msg/String "{data: pick up the red cup and put it behind the bowl}"
   ros2 action send_goal --feedback /refer/refer roboref/action/Refer "{instruction: point at the leftmost box}"
 """
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 ARGUMENTS = {
     "seed": ("0", "Scene: objects, camera and light."),

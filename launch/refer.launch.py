@@ -3,13 +3,14 @@
 `ros2 launch roboref refer.launch.py --show-args` prints the arguments below.
 """
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 ARGUMENTS = {
     "robot": ("ur5", "Robot profile: ur5, g1, or the path of a ROS parameter file with a profile."),

@@ -1,15 +1,16 @@
-"""A recorded bag and the refer node: ros2 launch roboref replay.launch.py bag:=PATH robot:=ur5
+"""A recorded bag and the refer node: ros2 launch roboref replay.launch.py bag:=PATH robot:=ur5.
 
 The bag starts once the refer node has subscribed. `ros2 bag play --clock` instead of the replay node works as well.
 """
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 TOPICS = {
     "color_topic": ("/camera/color/image_raw", "Colour image in the bag."),

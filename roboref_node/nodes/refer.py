@@ -26,6 +26,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
+from roboref_node.drawing import draw_overlay
 from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Pipeline
@@ -37,7 +38,6 @@ from roboref_node.ros.image import color_message
 from roboref_node.ros.markers import markers
 from roboref_node.ros.messages import cloud_message, refusal_message
 from roboref_node.ros.occupancy import map_from_message
-from roboref_node.ros.overlay import draw_overlay
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
 from roboref_node.ros.profile import ProfileParameters
@@ -85,9 +85,13 @@ class ReferNode(LifecycleNode):
         while self._goals and time.monotonic() < deadline:  # results leave through the executor, which still spins
             time.sleep(0.01)
         if stopped and self._receiver is not None:
-            self._receiver.close()
+            self._close_receiver(self._receiver)
             self._receiver = None
         return stopped
+
+    def _close_receiver(self, receiver: CameraReceiver) -> None:
+        receiver.close()
+        self.get_logger().info(f"camera closed after {receiver.frames.count} pairs of colour and depth")
 
     # ---- lifecycle -----------------------------------------------------------------------------------------------------------
 
@@ -132,7 +136,7 @@ class ReferNode(LifecycleNode):
             self.get_logger().error(f"the model did not stop within {_STOP_S:g} s")
             return TransitionCallbackReturn.ERROR
         if self._receiver is not None:
-            self._receiver.close()
+            self._close_receiver(self._receiver)
         self._receiver = self._queue = self._answerer = None
         gc.collect()
         return super().on_deactivate(state)
@@ -152,7 +156,7 @@ class ReferNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured."""
         if self._receiver is not None:
-            self._receiver.close()
+            self._close_receiver(self._receiver)
         self._receiver = self._queue = self._answerer = None
         return self.on_cleanup(state)
 

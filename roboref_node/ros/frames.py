@@ -102,6 +102,8 @@ class FrameStore:
         self._qos = images(reliable=topics.reliable)
         self._pairs: deque[RgbdPair] = deque(maxlen=keep)
         self._changed = threading.Condition()
+        self.count = 0
+        """Pairs received so far."""
         self._color = _Stream(topics.color)
         self._depth = _Stream(topics.depth)
         self._start_pairing()
@@ -214,6 +216,7 @@ class FrameStore:
     def _on_pair(self, color: ImageMessage, depth: ImageMessage) -> None:
         with self._changed:
             self._pairs.append(RgbdPair(color, depth))
+            self.count += 1
             self._changed.notify_all()
 
     def _refusal(self, pair: RgbdPair | None, max_age_s: float, now_ns: int) -> Refused:

@@ -110,6 +110,7 @@ def cloud_message(points_m: np.ndarray[Any, np.dtype[Any]], *, frame_id: str, st
 def _message(status: Status, sentence: str) -> ReferralMessage:
     message = ReferralMessage(status=status.code, status_text=status.value, sentence=sentence)
     message.pixel_u = message.pixel_v = message.score = message.gripper_width_m = math.nan
+    message.position.x = message.position.y = message.position.z = math.nan
     message.covariance = np.array([-1.0] + [0.0] * 8)
     return message
 

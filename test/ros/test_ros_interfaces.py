@@ -72,7 +72,12 @@ def test_no_status_but_ok_carries_a_goal(status):
 def test_a_refused_sentence_says_so_in_every_field():
     message = refusal_message("", Refused(Status.BAD_REQUEST, "empty", width=float("inf")))
     assert (message.status, message.status_text, message.sentence) == (Status.BAD_REQUEST.code, "BAD_REQUEST", "empty")
-    assert math.isnan(message.pixel_u) and message.covariance[0] == -1 and json.loads(message.provenance_json)["details"] == {"width": None}
+    assert (
+        math.isnan(message.pixel_u)
+        and math.isnan(message.position.z)
+        and message.covariance[0] == -1
+        and json.loads(message.provenance_json)["details"] == {"width": None}
+    )
 
 
 def test_another_target_frame_moves_everything_rigidly():
