@@ -73,7 +73,7 @@ class ModelBench:
         if weights is None:
             with torch.device("meta"):
                 parameters = sum(p.numel() for p in RoboReferModel(config).parameters())
-            check_fits(estimate_memory(config, parameters, self.dtype), device, shape)
+            check_fits(estimate_memory(config, parameters * self.dtype.itemsize, self.dtype), device, shape)
             with torch.device(device):
                 model = RoboReferModel(config)
             torch.nn.Module.to(model, device, self.dtype)

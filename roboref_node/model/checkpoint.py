@@ -16,6 +16,7 @@ from roboref_node.model.conversation import attach_tokenizer
 from roboref_node.model.memory import check_fits, estimate_memory
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import RoboReferProcessor, load_tokenizer
+from roboref_node.model.quantization import BITS, LAYERS, check_quantization, quantize_language_model
 from roboref_node.model.upstream import PARTS, is_unused, our_name, read_config, root_of
 from roboref_node.status import Refused, Status
 
@@ -29,6 +30,7 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     tile_budget: int | None = None,
     rgb_newline: bool = False,
+    quantize: str | None = None,
     check_memory: bool = True,
 ) -> tuple[RoboReferModel, RoboReferProcessor]:
     """A model in evaluation mode and its processor.
@@ -40,6 +42,7 @@ def load_model(
         dtype: Precision; None takes bfloat16 on a GPU and float32 on the CPU.
         tile_budget: See `RoboReferProcessor`.
         rgb_newline: See `RoboReferProcessor`.
+        quantize: ``int8`` or ``int4`` weights of the language model, with torchao.
         check_memory: Refuse beforehand what does not fit.
 
     Raises:
@@ -47,11 +50,14 @@ def load_model(
     """
     place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = _precision(dtype, place)
+    check_quantization(quantize, precision, place)
     path = Path(folder)
     config, tokenizer, weights = _open(path)
     if check_memory:
-        check_fits(estimate_memory(config, tensor_files.count_elements(weights), precision), place, str(path))
+        check_fits(estimate_memory(config, _weight_bytes(weights, precision, quantize), precision), place, str(path))
     model = _fill(config, weights, precision)
+    if quantize is not None:
+        quantize_language_model(model, quantize, place)
     torch.nn.Module.to(model, place)
     model.train(False)
     processor = RoboReferProcessor(config, tokenizer, tile_budget=tile_budget, rgb_newline=rgb_newline, device=place)
@@ -83,6 +89,13 @@ def convert(source: str | Path, destination: str | Path) -> RoboReferConfig:
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     return config
+
+
+def _weight_bytes(weights: dict[str, tensor_files.Location], dtype: torch.dtype, quantize: str | None) -> int:
+    """Size in memory, the language model's layers in their quantized precision."""
+    layers = tensor_files.count_elements({name: location for name, location in weights.items() if name.startswith(LAYERS)})
+    rest = tensor_files.count_elements(weights) - layers
+    return rest * dtype.itemsize + layers * (BITS[quantize] if quantize else 8 * dtype.itemsize) // 8
 
 
 def _precision(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:

@@ -51,13 +51,13 @@ def most_tiles(config: RoboReferConfig) -> int:
     return config.max_tiles + sum((scale // scales[0]) ** 2 for scale in scales[:-1])
 
 
-def estimate_memory(config: RoboReferConfig, parameters: int, dtype: torch.dtype) -> MemoryEstimate:
+def estimate_memory(config: RoboReferConfig, weight_bytes: int, dtype: torch.dtype) -> MemoryEstimate:
     """Memory for one RGB-D question with the largest grid.
 
     Args:
         config: The model.
-        parameters: Number of parameters.
-        dtype: Precision of weights and cache.
+        weight_bytes: Size of the weights as they will lie in memory.
+        dtype: Precision of cache and activations.
     """
     size = dtype.itemsize
     text, vision = config.text, config.vision
@@ -70,7 +70,7 @@ def estimate_memory(config: RoboReferConfig, parameters: int, dtype: torch.dtype
     # Largest live tensors: the MLP of a tower layer over all tiles of one image, or that of a language layer; and one row of logits.
     tower = tower_tokens * (2 * vision.intermediate_size + 6 * vision.hidden_size) * size
     language = tokens * (3 * text.intermediate_size + 6 * text.hidden_size) * size + 4 * text.vocab_size
-    return MemoryEstimate(parameters * size, cache, max(tower, language), tokens)
+    return MemoryEstimate(weight_bytes, cache, max(tower, language), tokens)
 
 
 def available_memory(device: torch.device) -> int:
@@ -90,8 +90,8 @@ def check_fits(estimate: MemoryEstimate, device: torch.device, name: str) -> Non
     if estimate.total > free:
         raise Refused(
             Status.MODEL_UNAVAILABLE,
-            f"{name} needs {estimate} on {device}, and {free / GIGABYTE:.2f} GB are free; choose a smaller model, a smaller `tile_budget`, "
-            f"`dtype: bfloat16` or another `device`.",
+            f"{name} needs {estimate} on {device}, and {free / GIGABYTE:.2f} GB are free; choose a smaller model, `dtype` bfloat16, "
+            f"`quantize` int8 or another `device`.",
             needed_bytes=estimate.total,
             free_bytes=free,
         )

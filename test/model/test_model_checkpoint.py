@@ -307,3 +307,32 @@ def test_depth_may_share_the_colour_tower_or_be_absent(tmp_path):
         assert (model.depth_projector is None) == (name == "none")
         rgb, depth = pictures()
         logits(model, processor(rgb, depth if name == "shared" else None, "Point to it."))
+
+
+@pytest.mark.parametrize(
+    ("quantize", "status", "sentence"),
+    [
+        ("int3", Status.BAD_REQUEST, "quantize is 'int3', expected one of int8, int4"),
+        ("int8", Status.MODEL_UNAVAILABLE, "needs the package torchao"),
+    ],
+)
+def test_quantization_that_cannot_work_is_refused(folder, quantize, status, sentence, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Refused, match=sentence) as caught:
+        load_model(folder, quantize=quantize)
+    assert caught.value.status is status
+
+
+def test_four_bits_need_a_gpu(folder, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    with pytest.raises(Refused, match="int4 needs an NVIDIA GPU and bfloat16, not cpu and torch.float32"):
+        load_model(folder, quantize="int4", device="cpu")
+
+
+def test_eight_bit_weights_answer_nearly_alike(folder):
+    pytest.importorskip("torchao", reason="optional package for quantized weights")
+    exact, processor = load_model(folder)
+    rough, _ = load_model(folder, quantize="int8")
+    inputs = processor(*pictures(), "Point to it.")
+    difference = float((logits(exact, inputs) - logits(rough, inputs)).abs().max())
+    assert 0 < difference < 0.5
