@@ -6,7 +6,6 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,7 @@ from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.status import Refused, Status
 
-if TYPE_CHECKING:
-    from rosbags.rosbag2 import Writer
-
-COLOR_TOPIC, DEPTH_TOPIC = "/camera/color", "/camera/depth"
+OPTICAL_FRAME = "camera_color_optical_frame"
 START_NS = 1_700_000_000_000_000_000
 WORKING_DISTANCE_M = 0.55
 """Where the middle of the scene is put in front of the robot's base: the pose of the camera is not in the file."""
@@ -148,99 +144,19 @@ def base_from_optical(cloud: Cloud) -> Transform:
 
 
 def write_bag(cloud: Cloud, folder: Path, *, frames: int, rate_hz: float) -> None:
-    """Write the cloud as a still RGB-D camera: rosbag2, mcap.
+    """Write the cloud as a still RGB-D camera: rosbag2, mcap, on the topics that the refer node listens to.
 
     Raises:
         Refused: BAD_REQUEST when the folder exists already.
     """
-    from rosbags.rosbag2 import StoragePlugin, Writer
+    from roboref_node.frame import Frame
+    from roboref_node.replay.writing import RgbdBagWriter
 
-    if folder.exists():
-        raise Refused(Status.BAD_REQUEST, f"{folder} exists already; remove it or choose another folder")
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        _write_messages(writer, cloud, frames, rate_hz)
-
-
-def _write_messages(writer: Writer, cloud: Cloud, frames: int, rate_hz: float) -> None:
-    from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-    from rosbags.typesys import Stores, get_typestore
-
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types: dict[str, Any] = dict(store.types)
-    forever = QosTime(9223372036, 854775807)
-    latched = Qos(
-        QosHistory.KEEP_LAST,
-        1,
-        QosReliability.RELIABLE,
-        QosDurability.TRANSIENT_LOCAL,
-        forever,
-        forever,
-        QosLiveliness.AUTOMATIC,
-        forever,
-        False,
-    )
-    make_time, make_header = types["builtin_interfaces/msg/Time"], types["std_msgs/msg/Header"]
-
-    def header(stamp_ns: int, frame_id: str) -> Any:
-        return make_header(stamp=make_time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame_id)
-
-    def image(stamp_ns: int, encoding: str, pixels: NDArray[Any]) -> Any:
-        return types["sensor_msgs/msg/Image"](
-            header=header(stamp_ns, OPTICAL_FRAME),
-            height=pixels.shape[0],
-            width=pixels.shape[1],
-            encoding=encoding,
-            is_bigendian=0,
-            step=pixels.strides[0],
-            data=np.frombuffer(pixels.tobytes(), dtype=np.uint8),
-        )
-
-    camera = cloud.camera
-
-    def info(stamp_ns: int) -> Any:
-        return types["sensor_msgs/msg/CameraInfo"](
-            header=header(stamp_ns, OPTICAL_FRAME),
-            height=camera.height,
-            width=camera.width,
-            distortion_model="plumb_bob",
-            d=np.zeros(5),
-            k=camera.matrix.reshape(-1),
-            r=np.eye(3).reshape(-1),
-            p=np.column_stack([camera.matrix, np.zeros(3)]).reshape(-1),
-            binning_x=0,
-            binning_y=0,
-            roi=types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
-        )
-
-    pose = base_from_optical(cloud)
-    x, y, z, w = pose.quaternion_xyzw
-    transform = types["geometry_msgs/msg/TransformStamped"](
-        header=header(START_NS, "base_link"),
-        child_frame_id=OPTICAL_FRAME,
-        transform=types["geometry_msgs/msg/Transform"](
-            translation=types["geometry_msgs/msg/Vector3"](*(float(t) for t in pose.translation_m)),
-            rotation=types["geometry_msgs/msg/Quaternion"](float(x), float(y), float(z), float(w)),
-        ),
-    )
-    tf = types["tf2_msgs/msg/TFMessage"](transforms=[transform])
-    connection = writer.add_connection("/tf_static", "tf2_msgs/msg/TFMessage", typestore=store, offered_qos_profiles=[latched])
-    writer.write(connection, START_NS, store.serialize_cdr(tf, "tf2_msgs/msg/TFMessage"))
-    topics = {
-        f"{COLOR_TOPIC}/image_raw": "sensor_msgs/msg/Image",
-        f"{COLOR_TOPIC}/camera_info": "sensor_msgs/msg/CameraInfo",
-        f"{DEPTH_TOPIC}/image_raw": "sensor_msgs/msg/Image",
-        f"{DEPTH_TOPIC}/camera_info": "sensor_msgs/msg/CameraInfo",
-    }
-    connections = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in topics.items()}
-    depth = _millimetres(cloud.depth_m)
-    for index in range(frames):
-        stamp = START_NS + round((index + 1) * 1e9 / rate_hz)
-        messages = (image(stamp, "rgb8", cloud.rgb), info(stamp), image(stamp, "16UC1", depth), info(stamp))
-        for (topic, kind), message in zip(topics.items(), messages, strict=True):
-            writer.write(connections[topic], stamp, store.serialize_cdr(message, kind))
-
-
-OPTICAL_FRAME = "camera_color_optical_frame"
+    with RgbdBagWriter(folder) as writer:
+        writer.add_transform("base_link", OPTICAL_FRAME, START_NS, base_from_optical(cloud), static=True)
+        for index in range(frames):
+            stamp_ns = START_NS + round((index + 1) * 1e9 / rate_hz)
+            writer.add_frame(Frame(cloud.rgb, cloud.depth_m, cloud.camera, stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
 
 
 def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
