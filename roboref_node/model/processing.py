@@ -91,7 +91,7 @@ class RoboReferProcessor:
         if depths and not config.use_depth:
             raise ValueError("this model takes no depth image")
         jobs = ((colours, config.tile_size), (depths, int(config.depth.image_size)))  # type: ignore[arg-type]
-        if config.tiling == "resize":
+        if config.tiling == "resize" or self.device.type != "cpu":
             cut = [self._tiles(*job) for job in jobs]
         else:  # PIL resizes without holding the interpreter's lock
             with ThreadPoolExecutor(max_workers=2) as pool:
@@ -143,27 +143,28 @@ class RoboReferProcessor:
         config = RoboReferConfig.from_pretrained(folder)
         return cls(config, load_tokenizer(folder), **options)
 
-    def _tiles(self, images: Sequence[Any], size: int) -> tuple[list[tiling.Tiles], BlockSizes | None]:
-        """Tiles of every image, and the block sizes for ``dynamic_s2``."""
-        config = self.config
+    def _tiles(self, images: Sequence[Any], size: int) -> tuple[list[Tensor], BlockSizes | None]:
+        """Tiles of every image, uint8 [N, S, S, 3] on the device, and the block sizes for ``dynamic_s2``."""
+        config, device = self.config, self.device
         most = config.max_tiles if self.tile_budget is None else self.tile_budget
         if config.tiling == "resize":
-            return [tiling.stretched_tile(image, size) for image in images], None
+            return [tiling.stretched_tile(image, size, device) for image in images], None
         if config.tiling == "dynamic":
             fewest = min(config.min_tiles, most)
-            return [tiling.dynamic_tiles(image, size, fewest, most) for image in images], None
-        cut = [tiling.dynamic_s2_tiles(image, list(config.s2_scales or ()), most) for image in images]
+            return [tiling.dynamic_tiles(image, size, fewest, most, device=device) for image in images], None
+        cut = [tiling.dynamic_s2_tiles(image, list(config.s2_scales or ()), most, device=device) for image in images]
         return [tiles for tiles, _ in cut], tuple(block for _, block in cut) or None
 
-    def _normalise(self, tiles: Sequence[tiling.Tiles], table: Tensor) -> Tensor | None:
-        """8-bit tiles of all images -> float32 [N, 3, S, S] on the device."""
+    def _normalise(self, tiles: Sequence[Tensor], table: Tensor) -> Tensor | None:
+        """8-bit tiles of all images -> float32 [N, 3, S, S]."""
         if not tiles:
             return None
-        pixels = np.concatenate(tiles)  # [N, S, S, 3]
-        if self.device.type == "cpu":
-            return torch.from_numpy(np.stack([table[channel].numpy()[pixels[..., channel]] for channel in range(3)], axis=1))
-        on_device, table = torch.from_numpy(pixels).to(self.device).int(), table.to(self.device)
-        return torch.stack([table[channel][on_device[..., channel]] for channel in range(3)], dim=1)
+        pixels = torch.cat(list(tiles))  # [N, S, S, 3]
+        if self.device.type == "cpu":  # NumPy looks up several times faster than torch
+            values, tables = pixels.numpy(), table.numpy()
+            return torch.from_numpy(np.stack([tables[channel][values[..., channel]] for channel in range(3)], axis=1))
+        indices, table = pixels.int(), table.to(self.device)
+        return torch.stack([table[channel][indices[..., channel]] for channel in range(3)], dim=1)
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:

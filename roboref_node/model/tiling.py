@@ -7,11 +7,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-Tiles = NDArray[np.uint8]
-"""uint8 [N, S, S, 3], RGB."""
+from roboref_node.model.resampling import bicubic
 
 
 def as_rgb(image: Any) -> NDArray[np.uint8]:
@@ -66,24 +67,44 @@ def choose_grid(width: int, height: int, min_tiles: int, max_tiles: int, tile: i
     return best
 
 
-def stretched_tile(image: Any, tile: int) -> Tiles:
+def stretched_tile(image: Any, tile: int, device: torch.device | str = "cpu") -> Tensor:
     """``resize``: the whole image as one tile, area-averaged; [1, S, S, 3]."""
-    return np.asarray(cv2.resize(as_rgb(image), (tile, tile), interpolation=cv2.INTER_AREA), dtype=np.uint8)[None]
+    return torch.from_numpy(cv2.resize(as_rgb(image), (tile, tile), interpolation=cv2.INTER_AREA))[None].to(device)
 
 
-def dynamic_tiles(image: Any, tile: int, min_tiles: int, max_tiles: int) -> Tiles:
-    """``dynamic``: a grid in row-major order, then, unless the grid is a single tile, a thumbnail of the whole image; [N, S, S, 3]."""
-    picture = _picture(image)
-    columns, rows = choose_grid(*picture.size, min_tiles, max_tiles, tile)
-    tiles = _cut(picture, columns, rows, tile)
-    return tiles if len(tiles) == 1 else np.concatenate([tiles, _cut(picture, 1, 1, tile)])
+def dynamic_tiles(
+    image: Any, tile: int, min_tiles: int, max_tiles: int, *, device: torch.device | str = "cpu", pillow: bool | None = None
+) -> Tensor:
+    """``dynamic``: a grid in row-major order, then, unless the grid is a single tile, a thumbnail of the whole image; [N, S, S, 3].
+
+    Args:
+        image: See `as_rgb`.
+        tile: Side of a tile, pixels.
+        min_tiles: See `choose_grid`.
+        max_tiles: See `choose_grid`.
+        device: Where the tiles are wanted.
+        pillow: Resize with Pillow rather than on the device; the values are the same. None: on a CPU.
+    """
+    picture = _Picture(image, torch.device(device), pillow)
+    columns, rows = choose_grid(picture.width, picture.height, min_tiles, max_tiles, tile)
+    tiles = picture.cut(columns, rows, tile)
+    return tiles if len(tiles) == 1 else torch.cat([tiles, picture.cut(1, 1, tile)])
 
 
-def dynamic_s2_tiles(image: Any, scales: Sequence[int], max_tiles: int) -> tuple[Tiles, tuple[int, int]]:
+def dynamic_s2_tiles(
+    image: Any, scales: Sequence[int], max_tiles: int, *, device: torch.device | str = "cpu", pillow: bool | None = None
+) -> tuple[Tensor, tuple[int, int]]:
     """``dynamic_s2``: square grids of all scales but the last, then a grid by aspect ratio with at least as many tiles as the last scale.
 
+    Args:
+        image: See `as_rgb`.
+        scales: Sides of the scales in pixels, ascending; the first is the side S of a tile.
+        max_tiles: Most tiles of the last grid.
+        device: See `dynamic_tiles`.
+        pillow: See `dynamic_tiles`.
+
     Returns:
-        Tiles [N, S, S, 3] with S the first scale, and the (rows, columns) of the last grid.
+        Tiles [N, S, S, 3] and the (rows, columns) of the last grid.
 
     Raises:
         ValueError: `max_tiles` is less than the last scale needs.
@@ -92,22 +113,34 @@ def dynamic_s2_tiles(image: Any, scales: Sequence[int], max_tiles: int) -> tuple
     fewest = (scales[-1] // tile) ** 2
     if max_tiles < fewest:
         raise ValueError(f"a tile budget of {max_tiles} is less than the {fewest} tiles that the scales {list(scales)} need")
-    picture = _picture(image)
-    columns, rows = choose_grid(*picture.size, fewest, max_tiles, tile)
-    squares = [_cut(picture, scale // tile, scale // tile, tile) for scale in scales[:-1]]
-    return np.concatenate([*squares, _cut(picture, columns, rows, tile)]), (rows, columns)
+    picture = _Picture(image, torch.device(device), pillow)
+    columns, rows = choose_grid(picture.width, picture.height, fewest, max_tiles, tile)
+    squares = [picture.cut(scale // tile, scale // tile, tile) for scale in scales[:-1]]
+    return torch.cat([*squares, picture.cut(columns, rows, tile)]), (rows, columns)
 
 
-def _picture(image: Any) -> Image.Image:
-    """As PIL image; with a single channel where all three are equal, as in depth images: the same values in half the time."""
-    pixels = as_rgb(image)
-    grey = pixels[..., 0]
-    is_grey = np.array_equal(grey, pixels[..., 1]) and np.array_equal(grey, pixels[..., 2])
-    return Image.fromarray(np.ascontiguousarray(grey) if is_grey else pixels)
+class _Picture:
+    """A picture to stretch and cut. Where all three channels are equal, as in depth images, one does: the same values in half the time."""
 
+    def __init__(self, image: Any, device: torch.device, pillow: bool | None) -> None:
+        pixels = as_rgb(image)
+        self.height, self.width = pixels.shape[:2]
+        grey = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2])
+        pixels = np.ascontiguousarray(pixels[..., :1]) if grey else pixels
+        self._device = device
+        self._picture = Image.fromarray(pixels[..., 0] if grey else pixels)
+        by_pillow = device.type == "cpu" if pillow is None else pillow
+        self._pixels = None if by_pillow else torch.from_numpy(np.array(pixels)).to(device)
 
-def _cut(picture: Image.Image, columns: int, rows: int, tile: int) -> Tiles:
-    """Stretch to the grid (bicubic) and cut it row by row; [rows*columns, S, S, 3]."""
-    pixels = np.asarray(picture.resize((columns * tile, rows * tile), Image.Resampling.BICUBIC))
-    tiles = pixels.reshape(rows, tile, columns, tile, -1).transpose(0, 2, 1, 3, 4).reshape(rows * columns, tile, tile, -1)
-    return np.broadcast_to(tiles, (*tiles.shape[:3], 3))
+    def cut(self, columns: int, rows: int, tile: int) -> Tensor:
+        """Stretch to the grid (bicubic) and cut it row by row; uint8 [rows*columns, S, S, 3]."""
+        if self._pixels is None:
+            # One axis after the other: Pillow 13 does the vertical one first where that is cheaper, and the rounding in between then gives
+            # other values than the Pillow 11 that the models were trained with (up to 17 of 255 on noise).
+            wide = self._picture.resize((columns * tile, self.height), Image.Resampling.BICUBIC)
+            stretched = np.array(wide.resize((columns * tile, rows * tile), Image.Resampling.BICUBIC))
+            pixels = torch.from_numpy(stretched.reshape(*stretched.shape[:2], -1)).to(self._device)
+        else:
+            pixels = bicubic(self._pixels, columns * tile, rows * tile)
+        tiles = pixels.reshape(rows, tile, columns, tile, -1).transpose(1, 2).reshape(rows * columns, tile, tile, -1)
+        return tiles.expand(-1, -1, -1, 3)
