@@ -1,0 +1,188 @@
+"""The pipeline on simulated frames with the pixel given: a goal that passed every check, or a status and a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roboref_node.frame import Frame
+from roboref_node.geometry.transform import Transform
+from roboref_node.goals.profile import load_profile
+from roboref_node.pipeline import Pipeline, PipelineSettings, held_object
+from roboref_node.pointing.pointer import PixelPoint, PointAnswer
+from roboref_node.sim.cell import SimulatedCell
+from roboref_node.status import Refused, Status
+from roboref_node.synth.freespace import free_table, region_answer
+from roboref_node.synth.view import SceneView
+from roboref_node.task import Task, TaskKind, parse_instruction
+
+
+@pytest.fixture(scope="module")
+def cell() -> Any:
+    with SimulatedCell(3) as cell:
+        yield cell
+
+
+@pytest.fixture(scope="module")
+def frame(cell: SimulatedCell) -> Frame:
+    rendered = cell.render()
+    return Frame(rendered.rgb, rendered.depth_m, cell.camera, stamp_ns=7)
+
+
+@pytest.fixture(scope="module")
+def view(cell: SimulatedCell) -> SceneView:
+    rendered, truth = cell.render(), cell.truth()
+    return SceneView(replace(rendered, depth_m=truth.depth_m, instance=truth.instance))
+
+
+class FixedPointer:
+    """A pointer that gives what the test tells it to; the interface is the real one."""
+
+    name = "fixed"
+
+    def __init__(self, *points: PixelPoint, refusal: Refused | None = None) -> None:
+        self.points, self.refusal = points, refusal
+
+    def point(self, frame: Frame, task: Task, *, canceled: Any = None) -> PointAnswer:
+        if self.refusal is not None:
+            raise self.refusal
+        return PointAnswer(self.points, "fixed", provenance={"model": "fixed"})
+
+
+def task(kind: TaskKind) -> Task:
+    return Task(kind, "the thing", "take the thing")
+
+
+def free_spot(view: SceneView) -> tuple[float, float]:
+    """A pixel of free table within easy reach."""
+    near = np.hypot(view.points_m[..., 0], view.points_m[..., 1]) < 0.6
+    return region_answer(free_table(view) & near)
+
+
+def graspable(view: SceneView) -> tuple[float, float]:
+    item = next(o for o in view.present if o.shape in ("bottle", "cup", "box", "cylinder", "cone", "ball") and min(o.extent_m[:2]) < 0.07)
+    return item.inner_uv
+
+
+def test_a_pick_gives_a_goal_near_the_point(cell: SimulatedCell, frame: Frame, view: SceneView) -> None:
+    pixel = graspable(view)
+    referral = Pipeline(None, load_profile("ur5")).refer(frame, task(TaskKind.PICK), {"base_link": cell.base_from_optical}, pixel=pixel)
+    assert referral.status is Status.OK, referral.sentence
+    assert referral.goal is not None and referral.approach is not None and referral.grasps
+    truth = cell.surface_point(*pixel)
+    assert np.linalg.norm(np.asarray(referral.position_m) - truth) < 0.006
+    assert np.linalg.norm(referral.goal.translation_m - truth) < 0.15
+    assert 0 < referral.gripper_width_m <= 0.085
+    assert referral.stamp_ns == 7
+    assert referral.timings_ms["total"] > 0
+    held = held_object(referral)
+    assert held is not None and np.all(np.asarray(held.size_m) > 0)
+
+
+def test_a_place_gives_a_goal_over_the_table(cell: SimulatedCell, frame: Frame, view: SceneView) -> None:
+    pixel = free_spot(view)
+    referral = Pipeline(None, load_profile("ur5")).refer(frame, task(TaskKind.PLACE), {"base_link": cell.base_from_optical}, pixel=pixel)
+    assert referral.status is Status.OK, referral.sentence
+    assert referral.goal is not None
+    assert np.linalg.norm(referral.goal.translation_m[:2] - cell.surface_point(*pixel)[:2]) < 0.01
+    assert 0 < referral.goal.translation_m[2] < 0.2
+
+
+def test_the_goal_moves_with_the_base(cell: SimulatedCell, frame: Frame, view: SceneView) -> None:
+    """Turning the base by 0.3 rad about z turns position and covariance, and nothing else."""
+    pixel = graspable(view)
+    pipeline = Pipeline(None, load_profile("ur5"))
+    turned_from_base = Transform([0.0, 0.0, np.sin(0.15), np.cos(0.15)], [0.0, 0.0, 0.0])
+    here = pipeline.refer(frame, task(TaskKind.POINT), {"base_link": cell.base_from_optical}, pixel=pixel)
+    there = pipeline.refer(frame, task(TaskKind.POINT), {"base_link": turned_from_base @ cell.base_from_optical}, pixel=pixel)
+    assert here.ok and there.ok
+    np.testing.assert_allclose(turned_from_base.apply(np.asarray(here.position_m)), np.asarray(there.position_m), atol=1e-9)
+    mine = turned_from_base.rotate_covariance(np.reshape(here.position_covariance_m2, (3, 3)))
+    np.testing.assert_allclose(mine, np.reshape(there.position_covariance_m2, (3, 3)), atol=1e-12)
+
+
+def test_every_refusal_is_a_referral(cell: SimulatedCell, frame: Frame, view: SceneView) -> None:
+    transforms = {"base_link": cell.base_from_optical}
+    profile = load_profile("ur5")
+    pixel = graspable(view)
+    empty = replace(frame, depth_source=np.full((480, 640), np.nan, dtype=np.float32))
+    broken = replace(frame, depth_source=np.zeros((10, 10), dtype=np.float32))
+
+    def explode() -> Any:
+        raise RuntimeError("planted")
+
+    cases = [
+        (Pipeline(None, profile).refer(frame, task(TaskKind.PICK), transforms), Status.MODEL_UNAVAILABLE),
+        (Pipeline(None, profile).refer(frame, task(TaskKind.PICK), {}, pixel=pixel), Status.TF_UNAVAILABLE),
+        (Pipeline(None, profile).refer(frame, task(TaskKind.PICK), transforms, pixel=(900.0, 20.0)), Status.OUT_OF_IMAGE),
+        (Pipeline(None, profile).refer(frame, task(TaskKind.PICK), transforms, pixel=(float("nan"), 20.0)), Status.OUT_OF_IMAGE),
+        (Pipeline(None, profile).refer(empty, task(TaskKind.PICK), transforms, pixel=pixel), Status.NO_DEPTH),
+        (Pipeline(None, profile).refer(broken, task(TaskKind.PICK), transforms, pixel=pixel), Status.BAD_REQUEST),
+        (
+            Pipeline(None, profile).refer(replace(frame, depth_source=explode), task(TaskKind.PICK), transforms, pixel=pixel),
+            Status.INTERNAL,
+        ),
+        (
+            Pipeline(FixedPointer(refusal=Refused(Status.NOT_FOUND, "no such thing")), profile).refer(frame, task(TaskKind.PICK), transforms),
+            Status.NOT_FOUND,
+        ),
+        (Pipeline(None, profile).refer(frame, task(TaskKind.NAVIGATE), transforms, pixel=pixel), Status.BAD_REQUEST),
+        (Pipeline(None, profile).refer(frame, task(TaskKind.POINT), transforms, pixel=pixel, canceled=lambda: True), Status.CANCELED),
+    ]
+    for referral, expected in cases:
+        assert referral.status is expected, (expected, referral.status, referral.sentence)
+        assert referral.sentence
+        assert referral.goal is None and referral.approach is None and not referral.grasps
+        referral.to_dict()
+
+
+def test_points_far_apart_are_ambiguous(cell: SimulatedCell, frame: Frame, view: SceneView) -> None:
+    first, second = view.present[0], max(view.present[1:], key=lambda o: float(np.linalg.norm(o.centre_m - view.present[0].centre_m)))
+    pointer = FixedPointer(PixelPoint(*first.inner_uv), PixelPoint(*second.inner_uv))
+    referral = Pipeline(pointer, load_profile("ur5")).refer(frame, task(TaskKind.POINT), {"base_link": cell.base_from_optical})
+    assert referral.status is Status.AMBIGUOUS
+    assert "ambiguous_m" in referral.sentence
+
+
+def test_a_models_point_on_an_edge_moves_and_says_so(cell: SimulatedCell, frame: Frame, view: SceneView) -> None:
+    """A given pixel on a silhouette is refused; a model's moves to the surface next to it, and the referral tells."""
+    mask = view.rendered.instance == view.present[0].index
+    transforms = {"base_link": cell.base_from_optical}
+    moved = 0
+    for v in range(0, 480, 3):
+        columns = np.flatnonzero(mask[v])
+        if not columns.size:
+            continue
+        pixel = (float(columns[0]), float(v))
+        given = Pipeline(None, load_profile("ur5")).refer(frame, task(TaskKind.POINT), transforms, pixel=pixel)
+        if given.status is not Status.DEPTH_EDGE:
+            continue
+        pointed = Pipeline(FixedPointer(PixelPoint(*pixel)), load_profile("ur5")).refer(frame, task(TaskKind.POINT), transforms)
+        if pointed.pixel is not None and "snapped_from_px" in pointed.details:
+            moved += 1
+            assert np.hypot(pointed.pixel.u_px - pixel[0], pointed.pixel.v_px - pixel[1]) <= PipelineSettings().snap_px
+    assert moved > 0
+
+
+def test_a_sentence_of_two_tasks_carries_the_held_object(cell: SimulatedCell, frame: Frame, view: SceneView) -> None:
+    class Sequence(FixedPointer):
+        def point(self, frame: Frame, task: Task, *, canceled: Any = None) -> PointAnswer:
+            uv = graspable(view) if task.kind is TaskKind.PICK else free_spot(view)
+            return PointAnswer((PixelPoint(*uv),), "fixed")
+
+    tasks = parse_instruction("pick up the thing and put it behind the bowl")
+    pipeline = Pipeline(Sequence(), load_profile("ur5"))
+    alone = pipeline.refer(frame, tasks[1], {"base_link": cell.base_from_optical})
+    pick, place = pipeline.refer_all(frame, tasks, {"base_link": cell.base_from_optical})
+    assert pick.ok and place.ok and alone.ok
+    assert pick.segment is not None and pick.segment.box is not None
+    assert place.goal is not None and alone.goal is not None
+    assert abs(place.goal.translation_m[2] - alone.goal.translation_m[2]) > 1e-4
+
+
+def test_settings_are_validated() -> None:
+    with pytest.raises(Refused, match="snap_px"):
+        PipelineSettings(snap_px=-1.0)
