@@ -71,19 +71,19 @@ def ros_dependencies() -> set[str]:
 
 
 def test_every_import_is_declared() -> None:
-    distributions, packages = required("offline", "train"), ros_dependencies()
+    distributions, packages = required("offline", "train", "quantize"), ros_dependencies()
     undeclared = {
         name: str(path)
         for name, path in foreign_imports().items()
         if name not in packages and DISTRIBUTIONS.get(name, name.replace("_", "-")) not in distributions | {"open3d"}
     }
-    assert not undeclared, "imported, but neither in package.xml nor in requirements/offline.txt, train.txt"
+    assert not undeclared, "imported, but neither in package.xml nor in requirements/offline.txt, train.txt, quantize.txt"
 
 
 def test_every_python_requirement_reaches_a_ros_distribution() -> None:
     documentation = (ROOT / "docs/installation.md").read_text()
     packages = ros_dependencies()
-    for name in required("offline", "train"):
+    for name in required("offline", "train", "quantize"):
         if name in ROSDEP_KEYS:
             assert ROSDEP_KEYS[name] in packages
         else:
@@ -279,8 +279,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         str(copy),
     ]
     subprocess.run(command, check=True, capture_output=True, text=True)
-    (file,) = out.glob("roboref-*.whl")
-    yield zipfile.ZipFile(file).namelist()
+    (built,) = out.glob("roboref-*.whl")
+    yield zipfile.ZipFile(built).namelist()
     shutil.rmtree(out)
     shutil.rmtree(copy)
 
