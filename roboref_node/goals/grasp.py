@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from roboref_node.geometry.transform import Transform
-from roboref_node.goals.grasp_candidates import MIN_GRIP_M, Candidates, Target, candidates
+from roboref_node.goals.grasp_candidates import MIN_GRIP_M, Candidates, candidates
 from roboref_node.goals.hand import HandPoses, clearance, grip, hits_object, lowest_point
+from roboref_node.goals.observed import Target, in_plane, observe
 from roboref_node.goals.profile import Gripper, RobotProfile
 from roboref_node.goals.reach import Reachability, ReachSphere, approach_axis
 from roboref_node.status import Refused, Status
@@ -26,12 +27,6 @@ COARSE_POINTS = 400
 FINE_POINTS = 2500
 FINE_POSES = 24
 SCENE_POINTS = 1000
-MOST_POINTS = 5000
-CELL_M = 0.008
-LAYER_M = 0.015
-"""Spacing of the points that stand for the inside of an object: less than a finger's width."""
-HIDDEN_DROP_M = 0.006
-"""How far below the top the farthest visible points of an object lie when its far side is hidden by its own curvature."""
 FREE_SPACE_M = 0.04
 """Clearance beyond which more is no better."""
 SAME_POINT_M = 0.004
@@ -102,13 +97,13 @@ def plan_grasps(
             f"{1e3 * (settings.support_clearance_m + MIN_GRIP_M):.1f} mm (profile.grasp.support_clearance_m)",
             height_m=target.top_m,
         )
-    radial = _in_plane(target.centre_m - np.asarray(profile.reach.shoulder_m), target.up, target.narrow)
+    radial = in_plane(target.centre_m - np.asarray(profile.reach.shoulder_m), target.up, target.narrow)
     around = _surroundings(
         scene_cloud_base, target, settings.support_clearance_m, settings.pregrasp_distance_m + hand.finger_depth_m + 0.15
     )
     # Everything is tried on a few points first; the best are measured again on many.
-    coarse = _evaluate(candidates(target, hand, settings, radial), target, _thin(target, COARSE_POINTS), around, profile, steepest=np.inf)
-    fine_cloud = _thin(target, FINE_POINTS)
+    coarse = _evaluate(candidates(target, hand, settings, radial), target, target.thinned(COARSE_POINTS), around, profile, steepest=np.inf)
+    fine_cloud = target.thinned(FINE_POINTS)
     refusal: Refused | None = None
     for start in range(0, len(coarse.score), FINE_POSES):
         batch = coarse.poses[np.arange(start, min(start + FINE_POSES, len(coarse.score)))]
@@ -146,14 +141,16 @@ def _evaluate(
     assert hand is not None
     held = grip(hand, found.poses, cloud, found.window_m)
     exists = np.isfinite(held.low_m) & (held.width_m > 0.0)
-    fits = exists & (held.width_m <= hand.max_object_m)
+    # The edge of the object lies beyond its outermost point, by half their spacing on average.
+    widths = held.width_m + target.spacing_m
+    fits = exists & (widths <= hand.max_object_m)
     index = np.flatnonzero(fits & (held.slope <= steepest))
     if len(index) == 0:
-        raise _too_wide(held.width_m[exists], held.slope[fits], profile)
+        raise _too_wide(widths[exists], held.slope[fits], profile)
     # The gripper closes on the middle of what it holds.
-    found = _shifted(found[index], 0.5 * (held.low_m + held.high_m)[index])
+    found = _shifted(found[index], 0.5 * (held.low_m[index] + held.high_m[index]))
     # On the few points of the coarse pass the slope says nothing.
-    width, slope, depth = held.width_m[index], held.slope[index] if np.isfinite(steepest) else np.zeros(len(index)), held.depth_m[index]
+    width, slope, depth = widths[index], held.slope[index] if np.isfinite(steepest) else np.zeros(len(index)), held.depth_m[index]
     opening = np.minimum(hand.max_opening_m, width + 2.0 * (hand.opening_margin_m + hand.clearance_m))
 
     travel, floor = settings.pregrasp_distance_m, settings.support_clearance_m
@@ -173,13 +170,17 @@ def _evaluate(
     if np.all(margin < 0.0):
         best = found.poses[np.array([int(np.argmax(margin))])]
         raise _unreachable(_transform(best.axes[0], best.origins_m[0]), sphere, travel, len(margin))
-    extent = max(float(np.ptp((target.cloud_m - target.centre_m) @ target.narrow)), 1e-3)
+    # Off the middle an object hangs askew. Along the approach and along the vertical the grip may be anywhere.
+    aside = found.poses.origins_m - target.centre_m
+    for axis in (approach, np.broadcast_to(target.up, approach.shape)):
+        aside = aside - np.einsum("ij,ij->i", aside, axis)[:, None] * axis
+    half_extent = max(0.5 * float(np.ptp((target.cloud_m - target.centre_m) @ target.narrow)), 1e-3)
     terms = {
         "opening": 1.0 - width / hand.max_opening_m,
         "clearance": gap / FREE_SPACE_M,
         "reach": np.clip(2.0 * margin, 0.0, 1.0),
         "upright": 0.5 - 0.5 * approach[:, 2],
-        "centred": 1.0 / (1.0 + found.off_centre_m / extent),
+        "centred": np.clip(1.0 - np.linalg.norm(aside, axis=1) / half_extent, 0.0, 1.0),
         "flat": 1.0 / (1.0 + slope),
         "seen": found.seen,
         "deep": np.clip(depth / hand.finger_depth_m, 0.0, 1.0),
@@ -222,118 +223,6 @@ def _ranked(
     return tuple(ranked)
 
 
-def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Transform) -> Target:
-    """The object in the base frame, with what a grasp needs to know about it.
-
-    Without a support plane the robot's up direction and the lowest visible point stand in for it, so that the fingers never go
-    deeper than what was seen. The hidden back of a rounded object is added, see `_completed`.
-
-    Raises:
-        Refused: NO_DEPTH when the segment has no points.
-    """
-    cloud = base_from_optical.apply(np.asarray(segment.cloud_m)[:: max(1, len(segment.cloud_m) // MOST_POINTS)])
-    if len(cloud) < 5:
-        raise Refused(Status.NO_DEPTH, f"the object has {len(cloud)} points with depth, a grasp needs 5", points=len(cloud))
-    if segment.support is not None:
-        up = base_from_optical.rotate(segment.support.normal)
-        origin = base_from_optical.apply(-segment.support.offset_m * np.asarray(segment.support.normal))
-        support = float(up @ origin)
-    else:
-        up = np.array([0.0, 0.0, 1.0])
-        support = float(min(np.percentile(cloud[:, 2], 1.0), base_from_optical.apply(surface.position_m)[2]))
-    view = _in_plane(cloud.mean(axis=0) - base_from_optical.translation_m, up, None)
-    whole = _completed(cloud, up, view)
-    if segment.box is not None and whole is cloud:
-        axes = base_from_optical.rotate(np.asarray(segment.box.rotation).T)[:2]
-        narrow = _in_plane(axes[int(np.argmin(np.asarray(segment.box.size_m)[:2]))], up, axes[0])
-        centre = base_from_optical.apply(segment.box.center_m)
-    else:
-        narrow, centre = _calipers(whole, up)
-    centre = centre - (centre @ up - support) * up
-    heights = whole @ up - support
-    return Target(
-        whole, _inside(whole, heights, up, narrow), heights, up, support, narrow, centre, float(np.percentile(heights, 99.0)), view
-    )
-
-
-def _completed(cloud: FloatArray, up: FloatArray, view: FloatArray) -> FloatArray:
-    """The cloud, with its half-turn about the vertical through its top where the camera cannot have seen its far side.
-
-    A ball or a bottle hides its far side behind its own curvature: the farthest visible points then lie clearly below the top. The
-    far edge of a box, a plate or a cup is seen from above and lies at the top; nothing is added to those.
-    """
-    if not np.any(view):
-        return cloud
-    heights, along, across = cloud @ up, cloud @ view, cloud @ np.cross(up, view)
-    top = float(np.percentile(heights, 99.0))
-    low, high = float(across.min()), float(across.max())
-    middle = 0.5 * (low + high)
-    central = np.abs(across - middle) < 0.25 * (high - low)
-    if np.count_nonzero(central) < 10:
-        return cloud
-    far = float(np.percentile(along[central], 99.0))
-    drop = top - float(np.median(heights[central & (along >= far)]))
-    summit = heights > top - 0.004
-    if drop < HIDDEN_DROP_M or np.count_nonzero(summit) < 3:
-        return cloud
-    axis = float(np.mean(along[summit])) * view + middle * np.cross(up, view)
-    flat = cloud - heights[:, None] * up
-    return np.concatenate([cloud, 2.0 * axis - flat + heights[:, None] * up])
-
-
-def _inside(cloud: FloatArray, heights: FloatArray, up: FloatArray, first: FloatArray) -> FloatArray:
-    """Points straight below the highest point of every cell of the support plane.
-
-    The camera sees a shell. A finger that misses the front and the top of a box would still run into the box.
-    """
-    second = np.cross(up, first)
-    x, y = np.floor(cloud @ first / CELL_M).astype(np.int64), np.floor(cloud @ second / CELL_M).astype(np.int64)
-    key = (x - x.min()) * (int(np.ptp(y)) + 1) + (y - y.min())
-    order = np.lexsort((-heights, key))
-    tops = order[np.flatnonzero(np.diff(key[order], prepend=-1))]
-    below = heights[tops][:, None] - np.arange(0.5, max(1.0, float(heights.max()) / LAYER_M))[None, :] * LAYER_M
-    column, layer = np.nonzero(below > 0.0)
-    drop = heights[tops][column] - below[column, layer]
-    return np.asarray(cloud[tops[column]] - drop[:, None] * up, dtype=np.float64)
-
-
-def _calipers(cloud: FloatArray, up: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Direction in the plane across `up` with the smallest extent of the cloud, and the middle of the cloud in that plane."""
-    cloud = cloud[:: max(1, len(cloud) // 1000)]
-    first = np.cross(up, np.eye(3)[int(np.argmin(np.abs(up)))])
-    first /= np.linalg.norm(first)
-    angle = np.arange(36) * (np.pi / 36)
-    for step in (np.pi / 360, 0.0):  # All directions by 5 degrees, then around the best one by half a degree.
-        directions = np.cos(angle)[:, None] * first + np.sin(angle)[:, None] * np.cross(up, first)
-        extent = cloud @ directions.T
-        low, high = extent.min(axis=0), extent.max(axis=0)
-        k = int(np.argmin(high - low))
-        angle = angle[k] + np.arange(-10, 11) * step
-    narrow, across = directions[k], np.cross(up, directions[k])
-    other = cloud @ across
-    centre = 0.5 * (low[k] + high[k]) * narrow + 0.5 * (other.min() + other.max()) * across
-    return narrow, centre
-
-
-def _in_plane(vector: FloatArray, up: FloatArray, fallback: FloatArray | None) -> FloatArray:
-    """Unit vector of the part of `vector` across `up`; the fallback's, or zero, when there is none."""
-    flat = vector - (vector @ up) * up
-    length = float(np.linalg.norm(flat))
-    if length > 1e-6:
-        return np.asarray(flat / length, dtype=np.float64)
-    return np.zeros(3) if fallback is None else _in_plane(fallback, up, None)
-
-
-def _thin(target: Target, count: int) -> FloatArray:
-    """About `count` points of the surface, evenly over their order, the extreme ones, which set the widths, and the inside."""
-    cloud = target.cloud_m
-    if len(cloud) > count:
-        along = cloud @ target.direction(np.linspace(0.0, np.pi, 12, endpoint=False)).T
-        keep = np.concatenate([np.arange(0, len(cloud), -(-len(cloud) // count)), along.argmin(axis=0), along.argmax(axis=0)])
-        cloud = cloud[np.unique(keep)]
-    return np.concatenate([cloud, target.inside_m])
-
-
 def _surroundings(scene: FloatArray | None, target: Target, floor_m: float, radius_m: float) -> FloatArray:
     """Scene points near the object that are neither the object nor its support."""
     if scene is None or len(scene) == 0:
@@ -353,7 +242,7 @@ def _surroundings(scene: FloatArray | None, target: Target, floor_m: float, radi
 
 def _shifted(found: Candidates, middle_m: FloatArray) -> Candidates:
     poses = HandPoses(found.poses.origins_m + found.poses.axes[:, :, 0] * middle_m[:, None], found.poses.axes)
-    return Candidates(poses, found.window_m, found.kind, found.off_centre_m, found.seen)
+    return Candidates(poses, found.window_m, found.kind, found.seen)
 
 
 def _transform(axes: FloatArray, origin: FloatArray) -> Transform:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roboref_node.goals.hand import HandPoses
+from roboref_node.goals.observed import Target
 from roboref_node.goals.profile import GraspSettings, Gripper
 
 FloatArray = NDArray[np.float64]
@@ -20,37 +21,6 @@ SIDE_BEARINGS_RAD = np.radians([0.0, -20.0, 20.0, -40.0, 40.0, -60.0, 60.0])
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """An object as the planner sees it, in the base frame.
-
-    Args:
-        cloud_m: Its surface, shape (N, 3).
-        inside_m: Points below its surface, down to the support: hidden from the camera, and taken for a part of it, shape (K, 3).
-        heights_m: Their heights over the support, shape (N,).
-        up: Unit normal of the support, shape (3,).
-        support_m: Height of the support along `up` in the base frame.
-        narrow: Unit vector in the support plane along the object's smallest extent, shape (3,).
-        centre_m: Middle of the object in the support plane, at the support's height, shape (3,).
-        top_m: Height of the object over the support.
-        view: Unit vector in the support plane from the camera to the object, shape (3,); zero when it looks straight down.
-    """
-
-    cloud_m: FloatArray
-    inside_m: FloatArray
-    heights_m: FloatArray
-    up: FloatArray
-    support_m: float
-    narrow: FloatArray
-    centre_m: FloatArray
-    top_m: float
-    view: FloatArray
-
-    def direction(self, angle_rad: FloatArray) -> FloatArray:
-        """Unit vectors in the support plane, turned from `narrow` about `up`, shape (N, 3)."""
-        return np.cos(angle_rad)[:, None] * self.narrow + np.sin(angle_rad)[:, None] * np.cross(self.up, self.narrow)
-
-
-@dataclass(frozen=True, eq=False)
 class Candidates:
     """Unchecked poses.
 
@@ -58,19 +28,17 @@ class Candidates:
         poses: In the base frame.
         window_m: See `roboref_node.goals.hand.grip`, shape (N,).
         kind: "top" or "side" per pose.
-        off_centre_m: Distance of the grip from the object's middle in the support plane, shape (N,).
         seen: How much of the two contacts the camera saw, 0 to 1, shape (N,).
     """
 
     poses: HandPoses
     window_m: FloatArray
     kind: tuple[str, ...]
-    off_centre_m: FloatArray
     seen: FloatArray
 
     def __getitem__(self, index: NDArray[np.intp]) -> Candidates:
         kinds = tuple(self.kind[i] for i in index)
-        return Candidates(self.poses[index], self.window_m[index], kinds, self.off_centre_m[index], self.seen[index])
+        return Candidates(self.poses[index], self.window_m[index], kinds, self.seen[index])
 
 
 def candidates(target: Target, hand: Gripper, settings: GraspSettings, radial: FloatArray) -> Candidates:
@@ -90,7 +58,6 @@ def candidates(target: Target, hand: Gripper, settings: GraspSettings, radial: F
         HandPoses(np.concatenate([part.poses.origins_m for part in kept]), np.concatenate([part.poses.axes for part in kept])),
         np.concatenate([part.window_m for part in kept]),
         tuple(kind for part in kept for kind in part.kind),
-        np.concatenate([part.off_centre_m for part in kept]),
         np.concatenate([part.seen for part in kept]),
     )
 
@@ -122,7 +89,7 @@ def _from_above(target: Target, hand: Gripper, settings: GraspSettings) -> Candi
     count = len(i)
     approach = np.broadcast_to(-target.up, (count, 3))
     seen = 1.0 - np.abs(closing[i] @ target.view)
-    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), np.full(count, np.inf), ("top",) * count, np.abs(shift), seen)
+    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), np.full(count, np.inf), ("top",) * count, seen)
 
 
 def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candidates | None:
@@ -153,7 +120,7 @@ def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candi
     # Of the near wall the camera sees the outside only; of the far one the inside, where the fingers could hit something.
     seen = 0.5 + 0.5 * (closing[i] @ target.view)
     window = np.full(len(i), min(hand.max_opening_m, 2.0 * (0.7 * rim_radius)))
-    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), window, ("top",) * len(i), wall[i], seen)
+    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), window, ("top",) * len(i), seen)
 
 
 def _from_the_side(target: Target, hand: Gripper, settings: GraspSettings, radial: FloatArray) -> Candidates | None:
@@ -171,5 +138,4 @@ def _from_the_side(target: Target, hand: Gripper, settings: GraspSettings, radia
     origins = target.centre_m + approach[i] * (front + depth)[i][:, None] + heights[j][:, None] * target.up
     closing = np.cross(target.up, approach[i])
     seen = 1.0 - np.abs(closing @ target.view)
-    off_centre = np.abs(front + depth)[i]
-    return Candidates(HandPoses(origins, axes_of(closing, approach[i])), np.full(len(i), np.inf), ("side",) * len(i), off_centre, seen)
+    return Candidates(HandPoses(origins, axes_of(closing, approach[i])), np.full(len(i), np.inf), ("side",) * len(i), seen)

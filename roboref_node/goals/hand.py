@@ -88,14 +88,17 @@ def grip(hand: Gripper, poses: HandPoses, object_m: FloatArray, window_m: FloatA
     depth = -np.where(between, z, np.float32(0.0)).min(axis=1)
     # Contacts on the two halves of a finger: if they differ much, the finger meets a slanted face and the object turns.
     sides = _extremes(x, between & (y < 0.0)), _extremes(x, between & (y >= 0.0))
-    # On a slanted face one extreme lies in the middle of the finger and the other one at its edge.
-    slope = np.maximum(*(_step(*pair) / half for pair in zip(*sides, strict=True)))
+    # On a slanted face one extreme lies in the middle of the finger and the other one at its edge. A half that touches nothing is as
+    # bad: the object is held by the fingers' edge.
+    slope = np.maximum(*(_step(*pair, missing=half) / half for pair in zip(*sides, strict=True)))
     # Where the object grows towards the tips (a corner, a cone, a slanted wall) closing pushes it out. Shrinking is no proof of a
     # slant: of a face that the camera does not see there is only the upper edge.
     middle = (-0.5 * depth)[:, None]
     tip, rest = _extremes(x, between & (z >= middle)), _extremes(x, between & (z < middle))
-    growth = np.maximum(np.maximum(rest[0] - tip[0], tip[1] - rest[1]), 0.0)
-    slope = np.maximum(slope, np.where(np.isfinite(growth), growth, 0.0) / np.maximum(0.5 * depth, 1e-3))
+    both = np.isfinite(tip[0]) & np.isfinite(rest[0])
+    ends = [np.where(both, extreme, 0.0) for extreme in (*tip, *rest)]
+    growth = np.maximum(np.maximum(ends[2] - ends[0], ends[1] - ends[3]), 0.0)
+    slope = np.maximum(slope, growth / np.maximum(0.5 * depth, 1e-3))
     return Grip(low.astype(np.float64), high.astype(np.float64), slope.astype(np.float64), depth.astype(np.float64))
 
 
@@ -153,10 +156,11 @@ def _extremes(x: SingleArray, chosen: BoolArray) -> tuple[SingleArray, SingleArr
     return np.where(chosen, x, np.float32(np.inf)).min(axis=1), np.where(chosen, x, np.float32(-np.inf)).max(axis=1)
 
 
-def _step(first: SingleArray, second: SingleArray) -> FloatArray:
-    """Difference of two extremes, 0 where one of them does not exist."""
+def _step(first: SingleArray, second: SingleArray, *, missing: float) -> FloatArray:
+    """Difference of two extremes, `missing` where one of them does not exist."""
     both = np.isfinite(first) & np.isfinite(second)
-    return np.abs(np.where(both, first, 0.0).astype(np.float64) - np.where(both, second, 0.0))
+    difference = np.where(both, first, 0.0).astype(np.float64) - np.where(both, second, 0.0)
+    return np.where(both, np.abs(difference), missing)
 
 
 def _square(excess: SingleArray) -> SingleArray:

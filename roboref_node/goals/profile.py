@@ -105,7 +105,7 @@ class GraspSettings:
     )
     rim_depth_m: float = setting("How far below a rim the tips go.", default=0.02, unit="m", minimum=0.002, maximum=0.2)
     max_contact_slope: float = setting(
-        "Steepest slant of the object under a finger, as a coefficient of friction.", default=0.6, minimum=0.05, maximum=5.0
+        "Steepest slant of the object under a finger, as a coefficient of friction.", default=0.5, minimum=0.05, maximum=5.0
     )
     yaw_count: int = setting("Closing directions tried in half a turn.", default=12, minimum=2, maximum=180)
     max_candidates: int = setting("Length of the ranked list.", default=16, minimum=1, maximum=1000)

@@ -149,6 +149,21 @@ def test_a_wide_bowl_is_taken_at_its_rim() -> None:
     assert abs(closing @ (best.pose.translation_m[:2] - [0.5, 0.0])) / radius > 0.97
 
 
+@pytest.mark.parametrize("radius", [0.02, 0.03, 0.036])
+def test_a_ball_is_taken_at_its_full_width_although_its_rim_has_no_depth(radius: float) -> None:
+    points, normals = ball(radius)
+    seen = look((points, normals))
+    # At its rim a sensor sees nothing: keep what faces the camera within 55 degrees.
+    rays = seen.base_from_optical.translation_m - seen.cloud_base
+    outward = seen.cloud_base - [0.5, 0.0, radius]
+    kept = np.einsum("ij,ij->i", rays, outward) > np.cos(np.radians(55)) * radius * np.linalg.norm(rays, axis=1)
+    segment = dataclasses.replace(seen.segment, cloud_m=seen.segment.cloud_m[kept])
+    best = plan(dataclasses.replace(seen, segment=segment))[0]
+    assert np.linalg.norm(best.pose.translation_m[:2] - [0.5, 0.0]) < 0.005
+    assert best.object_width_m == pytest.approx(2 * radius, abs=0.006)
+    assert best.width_m > 2 * radius
+
+
 def test_a_solid_disc_of_the_same_size_is_too_wide() -> None:
     assert refused(look(cylinder(0.08, 0.07))).status is Status.TOO_WIDE
 
@@ -229,7 +244,7 @@ def test_planning_takes_milliseconds() -> None:
     scene = np.concatenate([table(count=20000), seen.cloud_base])
     times = []
     for _ in range(10):
-        start = time.perf_counter()
+        start = time.process_time()
         plan(seen, scene)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.05
+        times.append(time.process_time() - start)
+    assert min(times) < 0.04

@@ -1,0 +1,213 @@
+"""What one camera saw of an object, in the base frame, with what it cannot have seen filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from roboref_node.geometry.transform import Transform
+from roboref_node.status import Refused, Status
+
+if TYPE_CHECKING:
+    from roboref_node.geometry.lift import SurfacePoint
+    from roboref_node.geometry.segment import ObjectSegment
+
+FloatArray = NDArray[np.float64]
+
+MOST_POINTS = 5000
+BALL_RMS_M = 0.0025
+BALL_POINTS = 1500
+CELL_M = 0.008
+LAYER_M = 0.015
+"""Spacing of the points that stand for the inside of an object: less than a finger's width."""
+HIDDEN_DROP_M = 0.006
+"""How far below the top the farthest visible points of an object lie when its far side is hidden by its own curvature."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """An object as the planner sees it, in the base frame.
+
+    Args:
+        cloud_m: Its surface, shape (N, 3).
+        spacing_m: Distance of neighbouring points.
+        inside_m: Points below its surface, down to the support: hidden from the camera, and taken for a part of it, shape (K, 3).
+        heights_m: Their heights over the support, shape (N,).
+        up: Unit normal of the support, shape (3,).
+        support_m: Height of the support along `up` in the base frame.
+        narrow: Unit vector in the support plane along the object's smallest extent, shape (3,).
+        centre_m: Middle of the object in the support plane, at the support's height, shape (3,).
+        top_m: Height of the object over the support.
+        view: Unit vector in the support plane from the camera to the object, shape (3,); zero when it looks straight down.
+    """
+
+    cloud_m: FloatArray
+    spacing_m: float
+    inside_m: FloatArray
+    heights_m: FloatArray
+    up: FloatArray
+    support_m: float
+    narrow: FloatArray
+    centre_m: FloatArray
+    top_m: float
+    view: FloatArray
+
+    def direction(self, angle_rad: FloatArray) -> FloatArray:
+        """Unit vectors in the support plane, turned from `narrow` about `up`, shape (N, 3)."""
+        return np.cos(angle_rad)[:, None] * self.narrow + np.sin(angle_rad)[:, None] * np.cross(self.up, self.narrow)
+
+    def thinned(self, count: int) -> FloatArray:
+        """About `count` points of the surface, evenly over their order, the extreme ones, which set the widths, and the inside."""
+        cloud = self.cloud_m
+        if len(cloud) > count:
+            along = cloud @ self.direction(np.linspace(0.0, np.pi, 12, endpoint=False)).T
+            keep = np.concatenate([np.arange(0, len(cloud), -(-len(cloud) // count)), along.argmin(axis=0), along.argmax(axis=0)])
+            cloud = cloud[np.unique(keep)]
+        return np.concatenate([cloud, self.inside_m])
+
+
+def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Transform) -> Target:
+    """The object in the base frame, with what a grasp needs to know about it.
+
+    Without a support plane the robot's up direction and the lowest visible point stand in for it, so that the fingers never go
+    deeper than what was seen. The hidden back of a rounded object is added, see `_completed`.
+
+    Raises:
+        Refused: NO_DEPTH when the segment has no points.
+    """
+    cloud = base_from_optical.apply(np.asarray(segment.cloud_m)[:: max(1, len(segment.cloud_m) // MOST_POINTS)])
+    if len(cloud) < 5:
+        raise Refused(Status.NO_DEPTH, f"the object has {len(cloud)} points with depth, a grasp needs 5", points=len(cloud))
+    if segment.support is not None:
+        up = base_from_optical.rotate(segment.support.normal)
+        origin = base_from_optical.apply(-segment.support.offset_m * np.asarray(segment.support.normal))
+        support = float(up @ origin)
+    else:
+        up = np.array([0.0, 0.0, 1.0])
+        support = float(min(np.percentile(cloud[:, 2], 1.0), base_from_optical.apply(surface.position_m)[2]))
+    view = in_plane(cloud.mean(axis=0) - base_from_optical.translation_m, up, None)
+    ball = _ball(cloud, cloud @ up - support, up)
+    whole = ball if ball is not None else _completed(cloud, up, view)
+    if segment.box is not None and whole is cloud:
+        axes = base_from_optical.rotate(np.asarray(segment.box.rotation).T)[:2]
+        narrow = in_plane(axes[int(np.argmin(np.asarray(segment.box.size_m)[:2]))], up, axes[0])
+        centre = base_from_optical.apply(segment.box.center_m)
+    else:
+        narrow, centre = _calipers(whole, up)
+    centre = centre - (centre @ up - support) * up
+    heights = whole @ up - support
+    return Target(
+        whole,
+        _spacing(whole),
+        _inside(whole, heights, up, narrow),
+        heights,
+        up,
+        support,
+        narrow,
+        centre,
+        float(np.percentile(heights, 99.0)),
+        view,
+    )
+
+
+def _ball(cloud: FloatArray, heights: FloatArray, up: FloatArray) -> FloatArray | None:
+    """The whole surface of a ball when the cloud is a part of one, on or over the support, else None.
+
+    The rim of a ball is seen at a grazing angle and has no depth there: its visible part alone is far narrower than the ball.
+    """
+    middle = cloud.mean(axis=0)
+    p = cloud - middle
+    # |p - c|^2 = r^2 is linear in c and r^2 - c^2.
+    solution, _, rank, _ = np.linalg.lstsq(np.column_stack([2.0 * p, np.ones(len(p))]), np.einsum("ij,ij->i", p, p), rcond=None)
+    square = float(solution[3] + solution[:3] @ solution[:3])
+    if rank < 4 or square <= 0.0:
+        return None
+    centre, radius = solution[:3] + middle, float(np.sqrt(square))
+    rms = float(np.sqrt(np.mean((np.linalg.norm(cloud - centre, axis=1) - radius) ** 2)))
+    lift = float((centre - cloud[0]) @ up + heights[0])
+    if rms > min(BALL_RMS_M, 0.08 * radius) or lift < 0.8 * radius or float(np.ptp(heights)) < 0.6 * radius:
+        return None
+    step = np.arange(BALL_POINTS) + 0.5
+    height, turn = 1.0 - 2.0 * step / BALL_POINTS, step * np.pi * (3.0 - np.sqrt(5.0))
+    flat = np.sqrt(1.0 - height**2)
+    first = in_plane(np.eye(3)[int(np.argmin(np.abs(up)))], up, None)
+    sphere = (flat * np.cos(turn))[:, None] * first + (flat * np.sin(turn))[:, None] * np.cross(up, first) + height[:, None] * up
+    return np.asarray(centre + radius * sphere, dtype=np.float64)
+
+
+def _completed(cloud: FloatArray, up: FloatArray, view: FloatArray) -> FloatArray:
+    """The cloud, with its half-turn about the vertical through its top where the camera cannot have seen its far side.
+
+    A ball or a bottle hides its far side behind its own curvature: the farthest visible points then lie clearly below the top. The
+    far edge of a box, a plate or a cup is seen from above and lies at the top; nothing is added to those.
+    """
+    if not np.any(view):
+        return cloud
+    heights, along, across = cloud @ up, cloud @ view, cloud @ np.cross(up, view)
+    top = float(np.percentile(heights, 99.0))
+    low, high = float(across.min()), float(across.max())
+    middle = 0.5 * (low + high)
+    central = np.abs(across - middle) < 0.25 * (high - low)
+    if np.count_nonzero(central) < 10:
+        return cloud
+    far = float(np.percentile(along[central], 99.0))
+    drop = top - float(np.median(heights[central & (along >= far)]))
+    summit = heights > top - 0.004
+    if drop < HIDDEN_DROP_M or np.count_nonzero(summit) < 3:
+        return cloud
+    axis = float(np.mean(along[summit])) * view + middle * np.cross(up, view)
+    flat = cloud - heights[:, None] * up
+    return np.concatenate([cloud, 2.0 * axis - flat + heights[:, None] * up])
+
+
+def _spacing(cloud: FloatArray) -> float:
+    """Spacing of a cloud's points, in the wider of the two directions: distance of the fourth neighbour of the middle one of 200."""
+    distance, _ = cKDTree(cloud).query(cloud[:: max(1, len(cloud) // 200)], k=[5])
+    return float(np.median(distance[np.isfinite(distance)])) if len(cloud) > 5 else 0.0
+
+
+def _inside(cloud: FloatArray, heights: FloatArray, up: FloatArray, first: FloatArray) -> FloatArray:
+    """Points straight below the highest point of every cell of the support plane.
+
+    The camera sees a shell. A finger that misses the front and the top of a box would still run into the box.
+    """
+    second = np.cross(up, first)
+    x, y = np.floor(cloud @ first / CELL_M).astype(np.int64), np.floor(cloud @ second / CELL_M).astype(np.int64)
+    key = (x - x.min()) * (int(np.ptp(y)) + 1) + (y - y.min())
+    order = np.lexsort((-heights, key))
+    tops = order[np.flatnonzero(np.diff(key[order], prepend=-1))]
+    below = heights[tops][:, None] - np.arange(0.5, max(1.0, float(heights.max()) / LAYER_M))[None, :] * LAYER_M
+    column, layer = np.nonzero(below > 0.0)
+    drop = heights[tops][column] - below[column, layer]
+    return np.asarray(cloud[tops[column]] - drop[:, None] * up, dtype=np.float64)
+
+
+def _calipers(cloud: FloatArray, up: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Direction in the plane across `up` with the smallest extent of the cloud, and the middle of the cloud in that plane."""
+    cloud = cloud[:: max(1, len(cloud) // 1000)]
+    first = np.cross(up, np.eye(3)[int(np.argmin(np.abs(up)))])
+    first /= np.linalg.norm(first)
+    angle = np.arange(36) * (np.pi / 36)
+    for step in (np.pi / 360, 0.0):  # All directions by 5 degrees, then around the best one by half a degree.
+        directions = np.cos(angle)[:, None] * first + np.sin(angle)[:, None] * np.cross(up, first)
+        extent = cloud @ directions.T
+        low, high = extent.min(axis=0), extent.max(axis=0)
+        k = int(np.argmin(high - low))
+        angle = angle[k] + np.arange(-10, 11) * step
+    narrow, across = directions[k], np.cross(up, directions[k])
+    other = cloud @ across
+    centre = 0.5 * (low[k] + high[k]) * narrow + 0.5 * (other.min() + other.max()) * across
+    return narrow, centre
+
+
+def in_plane(vector: FloatArray, up: FloatArray, fallback: FloatArray | None) -> FloatArray:
+    """Unit vector of the part of `vector` across `up`; the fallback's, or zero, when there is none."""
+    flat = vector - (vector @ up) * up
+    length = float(np.linalg.norm(flat))
+    if length > 1e-6:
+        return np.asarray(flat / length, dtype=np.float64)
+    return np.zeros(3) if fallback is None else in_plane(fallback, up, None)
