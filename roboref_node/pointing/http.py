@@ -136,7 +136,8 @@ class HttpClient:
             loop.call_soon_threadsafe(loop.stop)
 
     def _run(self, exchange: Any, canceled: Callable[[], bool] | None) -> dict[str, Any]:
-        future = asyncio.run_coroutine_threadsafe(exchange, self._running_loop())
+        with self._lock:  # so that `close` either comes first or sees this exchange
+            future = asyncio.run_coroutine_threadsafe(exchange, self._running_loop())
         while True:
             try:
                 result: dict[str, Any] = future.result(None if canceled is None else _POLL_S)
@@ -149,11 +150,10 @@ class HttpClient:
                 raise self._canceled() from None
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_serve_loop, args=(self._loop,), name="roboref-http", daemon=True).start()
-            return self._loop
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=_serve_loop, args=(self._loop,), name="roboref-http", daemon=True).start()
+        return self._loop
 
     async def _exchange(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
         settings = self.settings
@@ -209,11 +209,23 @@ class HttpClient:
             timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
             self._client = httpx.AsyncClient(
                 timeout=timeout,
-                verify=ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
+                verify=self._trust(),
                 follow_redirects=False,  # a redirect would carry pictures and token to a place that nobody configured
                 trust_env=not settings.is_loopback,  # proxies apply to other machines only
             )
         return self._client
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        """Whom to believe; True = httpx's own list of authorities."""
+        ca_file = self.settings.ca_file
+        if self.settings.url.startswith("http:"):
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used, and an empty one trusts nobody; reading the list takes 50 ms
+        if not ca_file:
+            return True
+        try:
+            return ssl.create_default_context(cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise Refused(Status.BAD_REQUEST, f"The certificates in {ca_file} (`ca_file`) cannot be read: {error}.") from error
 
     async def _read(self, response: httpx.Response) -> bytes:
         limit = self.settings.max_response_bytes
@@ -259,8 +271,10 @@ class HttpClient:
 
 
 async def _shut_down(client: httpx.AsyncClient | None) -> None:
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+    under_way = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in under_way:
         task.cancel()
+    await asyncio.gather(*under_way, return_exceptions=True)  # so that their callers hear of it before the loop stops
     if client is not None:
         await client.aclose()
 

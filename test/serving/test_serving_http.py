@@ -86,7 +86,7 @@ class TestQuery:
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100_000)) + chunk(b"IEND", b"")
         started = time.monotonic()
         reply = client.post(f"{start().url}/query", json={**query, "image_url": [base64.b64encode(bomb).decode()]})
-        assert reply.status_code in (400, 413) and time.monotonic() - started < 1
+        assert reply.status_code in (400, 413) and time.monotonic() - started < 5
         assert reply.json()["error"]["message"]
 
     def test_jpeg_and_grey_pictures_are_pictures_too(self, start, client, query, encode) -> None:
@@ -220,7 +220,7 @@ class TestLimits:
                 while time.monotonic() - started < 5:
                     connection.sendall(b"x")
                     time.sleep(0.05)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 4
 
     def test_connections_are_bounded(self, start, client) -> None:
         server = start(max_connections=2)
@@ -289,7 +289,7 @@ class TestLifetime:
         assert slow.busy.wait(5)
         started = time.monotonic()
         server.stop()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 2.5
         thread.join()
         assert results["long"] != 200
 
@@ -303,7 +303,7 @@ class TestLifetime:
         server = start(slow, max_batch=1)
         first = self.post(server, query, "first", results)
         assert slow.busy.wait(5)
-        with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, timeout=0.2) as impatient, pytest.raises(httpx.ReadTimeout):
+        with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, timeout=0.4) as impatient, pytest.raises(httpx.ReadTimeout):
             impatient.post(f"{server.url}/query", json={**query, "text": "impatient"})
         last = self.post(server, query, "last", results)
         first.join()
