@@ -22,6 +22,9 @@ PATCH = 5
 OFF_CENTRE_PENALTY = 1.25
 """A patch around the pixel is preferred to one beside it unless the latter's variance is this much smaller."""
 
+MIXTURE_SIGMAS = 1.5
+"""Largest root mean square residual of a whole region, in noise standard deviations."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stencil:
@@ -239,6 +242,8 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     squares = (np.square(w - fitted) * region).sum(axis=1)
     rms = np.sqrt(squares / np.maximum(count, 1))
     noise2 = (20.0 * limits.sigma_w**2 + squares) / (20.0 + np.maximum(count - 6, 0))
+    # A region that no smooth surface fits within the noise is a mixture.
+    consistent &= rms <= MIXTURE_SIGMAS * sigma
     holes = win.hole_px > 0
     if holes.any():
         surrounded = ((region[holes].astype(np.float64) @ table.quadrant) > 0).all(axis=1)
@@ -259,11 +264,12 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
 def _is_ramp(win: Windows, a: FloatArray, b: FloatArray, c: FloatArray, tolerance: FloatArray, table: Stencil) -> BoolArray:
     """Whether the plane is a narrow slope between two flatter surfaces.
 
-    Three to five pixels uphill the readings fall short of it, downhill they rise above it. A smear between two surfaces
+    Three to six pixels uphill the readings fall short of it, downhill they rise above it. A smear between two surfaces
     looks so, and fits a plane perfectly.
     """
+    b, c = np.nan_to_num(b), np.nan_to_num(c)  # a window without readings has no slope
     length = np.maximum(np.sqrt(b * b + c * c), 1e-12)
-    reach = np.array([3.0, 4.0, 5.0])[: table.radius - 1]
+    reach = np.array([3.0, 4.0, 5.0, 6.0])[: table.radius - 2]
     u = np.rint((b / length)[:, None] * reach)
     v = np.rint((c / length)[:, None] * reach)
     step = (v * (2 * table.radius + 1) + u).astype(np.int64)
