@@ -49,6 +49,9 @@ from roboref_node.task import TaskKind
 _STOP_S = 5.0
 """How long a deactivation waits for the question being answered; a cancel takes effect at its next stage."""
 
+_EXIT_S = 2.0
+"""The same at the end of the process, which has to hurry (see `ros.process`)."""
+
 
 class ReferNode(LifecycleNode):
     """Lifecycle node ``refer``; all interfaces are documented in docs/ros.md."""
@@ -80,8 +83,8 @@ class ReferNode(LifecycleNode):
 
     def close(self) -> bool:
         """Answer what is waiting and stop the threads; False when the model is still busy."""
-        stopped = self._stop_answering("the node is shutting down")
-        deadline = time.monotonic() + 1.0
+        stopped = self._stop_answering("the node is shutting down", _EXIT_S)
+        deadline = time.monotonic() + 0.5
         while self._goals and time.monotonic() < deadline:  # results leave through the executor, which still spins
             time.sleep(0.01)
         if stopped and self._receiver is not None:
@@ -132,7 +135,7 @@ class ReferNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Answer what is waiting with CANCELED, unsubscribe and free the model."""
-        if not self._stop_answering("the node was deactivated"):
+        if not self._stop_answering("the node was deactivated", _STOP_S):
             self.get_logger().error(f"the model did not stop within {_STOP_S:g} s")
             return TransitionCallbackReturn.ERROR
         if self._receiver is not None:
@@ -195,9 +198,9 @@ class ReferNode(LifecycleNode):
             self._actions.destroy()
         self._publishers_of, self._entities, self._actions, self._map = {}, [], None, None
 
-    def _stop_answering(self, reason: str) -> bool:
+    def _stop_answering(self, reason: str, timeout_s: float) -> bool:
         self._inactive_because = Refused(Status.CANCELED, reason)
-        return self._queue is None or self._queue.stop(reason, _STOP_S)
+        return self._queue is None or self._queue.stop(reason, timeout_s)
 
     # ---- questions -----------------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,7 @@ class SimNode(Node):
         self.finished.set()
 
     def _publish_forever(self, cell: SimulatedCell, settings: SimSettings) -> None:
+        cell.render()  # the first image can take seconds: nobody should see a camera that has none yet
         camera_qos = qos.images(reliable=True)  # a reliable publisher serves best-effort subscribers too
         color, depth = self.create_publisher(Image, COLOR, camera_qos), self.create_publisher(Image, DEPTH, camera_qos)
         infos = [self.create_publisher(CameraInfo, name, camera_qos) for name in (COLOR_INFO, DEPTH_INFO)]

@@ -60,7 +60,7 @@ class ReferSettings:
     )
     frame_buffer: int = setting("Colour and depth pairs kept for questions about a stamp.", default=15, minimum=1, maximum=300)
     max_frame_age_s: float = setting("Oldest frame that may be used.", default=0.5, unit="s", minimum=0.01, maximum=3600.0)
-    frame_timeout_s: float = setting("How long a question waits for a fresh frame.", default=1.0, unit="s", minimum=0.0, maximum=60.0)
+    frame_timeout_s: float = setting("How long a question waits for a fresh frame.", default=2.0, unit="s", minimum=0.0, maximum=60.0)
     stamp_tolerance_s: float = setting(
         "Largest distance of a frame from a requested stamp.", default=0.05, unit="s", minimum=0.0, maximum=10.0
     )
