@@ -61,28 +61,25 @@ class ModelBench:
     def __init__(self, shape: str, device: Any, dtype: str | None) -> None:
         import torch
 
-        from roboref_node.model import Generator
+        from roboref_node.model import Generator, RoboReferModel, RoboReferProcessor, load_model
         from roboref_node.model.memory import check_fits, estimate_memory
 
         self.shape, self.device = shape, device
         self.dtype = getattr(torch, dtype) if dtype else (torch.bfloat16 if device.type == "cuda" else torch.float32)
         torch.manual_seed(0)
-        config, tokenizer, weights = _nano() if shape == "nano" else _published(shape)
-        from roboref_node.model import RoboReferModel, RoboReferProcessor
-
-        if weights is None:
+        shipped = _shipped_nano() if shape == "nano" else None
+        if shipped is not None:
+            self.model, self.processor = load_model(shipped, device=device, dtype=self.dtype)
+        else:
+            config, tokenizer = _preset(shape)
             with torch.device("meta"):
                 parameters = sum(p.numel() for p in RoboReferModel(config).parameters())
             check_fits(estimate_memory(config, parameters * self.dtype.itemsize, self.dtype), device, shape)
             with torch.device(device):
-                model = RoboReferModel(config)
-            torch.nn.Module.to(model, device, self.dtype)
-        else:
-            model = RoboReferModel.from_pretrained(weights, dtype=self.dtype)
-            torch.nn.Module.to(model, device)
-        self.model = model
-        self.model.train(False)
-        self.processor = RoboReferProcessor(config, tokenizer, device=device)
+                self.model = RoboReferModel(config)
+            torch.nn.Module.to(self.model, device, self.dtype)
+            self.model.train(False)
+            self.processor = RoboReferProcessor(config, tokenizer, device=device)
         self.generator = Generator(self.model, self.processor)
         self.rate, self.bandwidth = _machine(device, self.dtype)
 
@@ -183,32 +180,24 @@ class ModelBench:
         return f"cpu, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
 
 
-def _nano() -> tuple[Any, Any, Any]:
-    """The shipped nano, or, where no weights are installed, its preset with random ones."""
+def _shipped_nano() -> str | None:
+    """Folder of the nano's weights where they are installed."""
     from importlib import resources
 
-    from roboref_node.model import RoboReferConfig
-    from roboref_node.model.conversation import attach_tokenizer
-    from roboref_node.model.processing import load_tokenizer
-
     folder = resources.files("roboref_node.model").joinpath("weights", "nano")
-    if folder.joinpath("model.safetensors").is_file():
-        return RoboReferConfig.from_pretrained(str(folder)), load_tokenizer(str(folder)), str(folder)
-    tokenizer = _byte_tokenizer()
-    config = RoboReferConfig.nano(len(tokenizer))
-    attach_tokenizer(config, tokenizer)
-    return config, tokenizer, None
+    return str(folder) if folder.joinpath("model.safetensors").is_file() else None
 
 
-def _published(shape: str) -> tuple[Any, Any, Any]:
-    """A published shape; time depends on the number of tokens, not on which, so a byte tokenizer does."""
+def _preset(shape: str) -> tuple[Any, Any]:
+    """Configuration of a shape, for random weights; time depends on the number of tokens, not on which, so a byte tokenizer does."""
     from roboref_node.model import RoboReferConfig
     from roboref_node.model.conversation import attach_tokenizer
 
-    config = RoboReferConfig.roborefer_2b() if shape == "2b" else RoboReferConfig.roborefer_8b()
     tokenizer = _byte_tokenizer()
+    presets = {"2b": RoboReferConfig.roborefer_2b, "8b": RoboReferConfig.roborefer_8b}
+    config = RoboReferConfig.nano(len(tokenizer)) if shape == "nano" else presets[shape]()
     attach_tokenizer(config, tokenizer)
-    return config, tokenizer, None
+    return config, tokenizer
 
 
 def _byte_tokenizer() -> Any:
