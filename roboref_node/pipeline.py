@@ -70,7 +70,7 @@ class Context:
     Args:
         occupancy: Map for stand-off goals; None plans on the line robot-target.
         held: Size of the object in the hand, for places; None takes a small one.
-        goal_from_base: Robot base in the goal frame, for stand-off goals; None = the goal frame is the base frame.
+        goal_from_base: Robot base in the goal frame; stand-off goals need it.
     """
 
     occupancy: OccupancyMap | None = None
@@ -195,17 +195,21 @@ class Pipeline:
         for index, task in enumerate(tasks):
             stage = None if report is None else lambda name, index=index: report(name, index)  # type: ignore[misc]
             referral = self.refer(frame, task, transforms, pixel=pixel, context=context, canceled=canceled, report=stage)
-            context = replace(context, held=held_object(referral) or context.held)
+            context = replace(context, held=held_object(referral, transforms) or context.held)
             referrals.append(referral)
         return tuple(referrals)
 
 
-def held_object(referral: Referral) -> HeldObject | None:
-    """The object that a successful pick puts into the hand, for the place that follows it."""
-    if referral.task.kind is not TaskKind.PICK or not referral.ok or referral.segment is None or referral.segment.box is None:
+def held_object(referral: Referral, transforms: Mapping[str, Transform]) -> HeldObject | None:
+    """The object that a successful pick puts into the hand, for the place that follows it.
+
+    Args:
+        referral: Answer to a PICK.
+        transforms: The transforms it was answered with.
+    """
+    if not referral.grasps or referral.segment is None or referral.segment.box is None:
         return None
-    size_m = np.asarray(referral.segment.box.size_m, dtype=np.float64)
-    return HeldObject(size_m=size_m, grasp_height_m=0.5 * float(size_m[2]))
+    return HeldObject.of_grasp(referral.segment, referral.grasps[0], transforms[referral.goal_frame])
 
 
 class _Question:
@@ -375,7 +379,16 @@ class _Question:
         self.result = replace(self.result, goal=place.pose, approach=place.approach)
 
     def _plan_standoff(self) -> None:
-        base = self.context.goal_from_base or Transform.identity()
+        if self.profile.kind is not RobotKind.MOBILE:
+            raise Refused(
+                Status.BAD_REQUEST, f"robot '{self.profile.name}' is an arm; it can pick, place and 'point at' things, not go to them"
+            )
+        base = self.context.goal_from_base
+        if base is None:
+            raise Refused(
+                Status.TF_UNAVAILABLE,
+                f"the pose of {self.profile.base_frame} in {self.profile.goal_frame} is not known (profile.base_frame)",
+            )
         heading = base.rotate(np.array([1.0, 0.0, 0.0]))
         robot = (float(base.translation_m[0]), float(base.translation_m[1]), float(np.arctan2(heading[1], heading[0])))
         goal = plan_standoff(np.asarray(self.result.position_m), robot, self.profile, self.context.occupancy)

@@ -78,7 +78,7 @@ def test_a_pick_gives_a_goal_near_the_point(cell: SimulatedCell, frame: Frame, v
     assert 0 < referral.gripper_width_m <= 0.085
     assert referral.stamp_ns == 7
     assert referral.timings_ms["total"] > 0
-    held = held_object(referral)
+    held = held_object(referral, {"base_link": cell.base_from_optical})
     assert held is not None and np.all(np.asarray(held.size_m) > 0)
 
 

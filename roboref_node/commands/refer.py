@@ -63,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
+    from roboref_node.geometry.transform import Transform
     from roboref_node.goals.profile import load_profile
     from roboref_node.imagefiles import load_frame, load_pose
-    from roboref_node.pipeline import Pipeline
+    from roboref_node.pipeline import Context, Pipeline
 
     pixel = _pixel(args.pixel)
     tasks = _tasks(args, pixel)
@@ -84,7 +85,9 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
         profile = unlimited(profile, frame.camera.width)
         transforms = {_LEVEL: goal_from_optical}
     pipeline = Pipeline(pointer, profile)
-    referrals = pipeline.refer_all(frame, tasks, transforms, pixel=pixel)
+    # One frame says nothing of where a mobile robot stands; its base is taken to be the goal frame's origin.
+    context = Context(goal_from_base=Transform.identity())
+    referrals = pipeline.refer_all(frame, tasks, transforms, pixel=pixel, context=context)
     if args.explain is not None:
         import cv2
 
