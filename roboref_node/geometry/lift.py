@@ -122,15 +122,24 @@ def lift(frame: Frame, uv_px: tuple[float, float] | ArrayLike, settings: LiftSet
     return result
 
 
-def lift_many(frame: Frame, uvs_px: ArrayLike, settings: LiftSettings | None = None) -> list[SurfacePoint | Refused]:
-    """Lift many pixels at once, shape (N, 2); a pixel that `lift` would refuse yields the `Refused` in its place."""
+def lift_many(
+    frame: Frame, uvs_px: ArrayLike, settings: LiftSettings | None = None, *, search: bool = True
+) -> list[SurfacePoint | Refused]:
+    """Lift many pixels at once; a pixel that `lift` would refuse yields the `Refused` in its place.
+
+    Args:
+        frame: Colour and depth.
+        uvs_px: Pixels of the colour image, shape (N, 2).
+        settings: What counts as one surface.
+        search: Whether refusals look for the nearest acceptable pixel, about a millisecond each.
+    """
     settings = settings or _DEFAULT
     uv = np.asarray(uvs_px, dtype=np.float64).reshape(-1, 2)
     if not frame.is_registered:
         from roboref_node.geometry.registration import lift_unregistered
 
-        return [lift_unregistered(frame, pixel, settings) for pixel in uv]
-    return lift_depth(frame.depth_m, frame.camera, uv, settings)
+        return [lift_unregistered(frame, pixel, settings, search=search) for pixel in uv]
+    return lift_depth(frame.depth_m, frame.camera, uv, settings, search=search)
 
 
 _DEFAULT = LiftSettings()
@@ -283,13 +292,17 @@ def _nearest_accepted(depth_m: NDArray[np.float32], camera: CameraModel, pixel: 
     """The nearest pixel, of a star of 16 directions, that would be accepted."""
     radii = np.unique(np.geomspace(2, max(settings.search_radius_px, 2), 9).round())
     angles = np.arange(16) * (np.pi / 8)
-    star = pixel + (radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)).reshape(-1, 2)
-    star = np.rint(star)
-    star = star[camera.contains(star)]
-    if not len(star):
-        return None
-    results = lift_depth(depth_m, camera, star, settings, search=False)
-    return next(([float(c) for c in uv] for uv, result in zip(star, results, strict=True) if isinstance(result, SurfacePoint)), None)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    # Most alternatives are near: three rings at a time.
+    for i in range(0, len(radii), 3):
+        star = np.rint(pixel + (radii[i : i + 3, None, None] * directions).reshape(-1, 2))
+        star = star[camera.contains(star)]
+        if len(star):
+            results = lift_depth(depth_m, camera, star, settings, search=False)
+            for uv, result in zip(star, results, strict=True):
+                if isinstance(result, SurfacePoint):
+                    return [float(uv[0]), float(uv[1])]
+    return None
 
 
 def _refusal(

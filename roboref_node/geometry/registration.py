@@ -143,7 +143,7 @@ def reproject(
     return out.reshape(target.height, target.width)
 
 
-def lift_unregistered(frame: Frame, uv_px: ArrayLike, settings: LiftSettings) -> SurfacePoint | Refused:
+def lift_unregistered(frame: Frame, uv_px: ArrayLike, settings: LiftSettings, *, search: bool = True) -> SurfacePoint | Refused:
     """`lift` for a frame whose depth is not registered; the refusal is returned, not raised.
 
     The result's `region` is None: its pixels are those of the patch, not of the colour image.
@@ -155,6 +155,8 @@ def lift_unregistered(frame: Frame, uv_px: ArrayLike, settings: LiftSettings) ->
         result = lift_depth(patch.depth_m, patch.camera, patch.uv_px[None], scaled, search=False)[0]
         if isinstance(result, SurfacePoint):
             return replace(result, pixel_uv=uv, region=None, region_origin_uv=(0, 0))
+        if not search:
+            return result
         wide = registered_patch(frame, uv, settings.window_radius_px + settings.search_radius_px)
     except Refused as refused:
         return refused
@@ -181,7 +183,7 @@ def segment_unregistered(
     camera = frame.camera
     depth_camera = frame.depth_camera
     focal = camera.fx if depth_camera is None else min(camera.fx, DENSITY * depth_camera.fx)
-    half = int(min(320, np.ceil(focal * settings.max_extent_m / surface.position_m[2])))
+    half = int(min(200, np.ceil(focal * settings.support_extent_m / surface.position_m[2])))
     patch = registered_patch(frame, surface.pixel_uv, half)
     row, column = np.mgrid[0 : patch.camera.height, 0 : patch.camera.width]
     rays = patch.camera.rays(np.stack([column, row], axis=-1))
