@@ -192,13 +192,14 @@ class ServeProcess:
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=1).raise_for_status()
-                return
-            except httpx.HTTPError:
-                time.sleep(0.02)
+        deadline = time.monotonic() + 100
+        with httpx.Client(timeout=1, trust_env=False) as client:
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
+                    client.get(f"http://127.0.0.1:{self.port}/health").raise_for_status()
+                    return
+                except httpx.HTTPError:
+                    time.sleep(0.05)
         raise AssertionError(f"serve did not start: {self.process.stdout.read() if self.process.poll() is not None else 'no answer'}")
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
@@ -217,6 +218,7 @@ def processes(random_nano) -> Iterator[list[ServeProcess]]:
             serve.process.communicate()
 
 
+@pytest.mark.timeout(240)  # two processes import torch, which takes long on a busy machine
 @pytest.mark.usefixtures("token")
 def test_clients_of_a_killed_server_get_model_unavailable_and_recover_by_themselves(processes, random_nano, frames) -> None:
     with socket.socket() as probe:
