@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "record": Command("record", "record the simulated cell, or any camera, into a rosbag2", True),
     "replay": Command("replay", "the same pipeline on a rosbag, without a ROS graph, against a golden file"),
     "bench": Command("bench", "measure: pointing, lift, ingest, e2e, model"),
+    "eval": Command("eval", "score: refspatial (RefSpatial-Bench), refsim (the simulated bench)"),
     "train": Command("train", "render scenes and train the nano"),
     "convert": Command("convert", "turn a published RoboRefer checkpoint into one self-contained folder"),
     "serve": Command("serve", "the model over HTTP: RoboRefer's API and an OpenAI-compatible one"),
@@ -55,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     command = COMMANDS[top.command]
     if command.needs_ros and importlib.util.find_spec("rclpy") is None:
         print(
-            f"roboref {top.command} needs ROS 2 (rclpy is not importable): source your distribution's setup.bash, or `make setup` and `. ./env.sh`.\n"
+            f"roboref {top.command} needs ROS 2 (rclpy is not importable): source your distribution's setup.bash, "
+            "or `make setup` and `. ./env.sh`.\n"
             f"Without ROS these work: {', '.join(n for n, c in COMMANDS.items() if not c.needs_ros)}.",
             file=sys.stderr,
         )

@@ -193,7 +193,7 @@ class Pipeline:
         context = context or Context()
         referrals: list[Referral] = []
         for index, task in enumerate(tasks):
-            stage = None if report is None else lambda name, index=index: report(name, index)  # type: ignore[misc]
+            stage = None if report is None else lambda name, index=index: report(name, index)
             referral = self.refer(frame, task, transforms, pixel=pixel, context=context, canceled=canceled, report=stage)
             context = replace(context, held=held_object(referral, transforms) or context.held)
             referrals.append(referral)

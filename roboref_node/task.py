@@ -45,7 +45,8 @@ _MOVE = r"move|transfer"
 _GO = r"go over|go|walk over|walk|drive|navigate|move over|come"
 _POINT = r"point (?:to|at|out)|show me|show|find|locate|look (?:at|for)|where is|where are"
 _PLACE_WORD = (
-    r"(?:on top of|to the (?:left|right|front|back) of|on the (?:left|right)(?: side)? of|left of|right of|in front of|in between|in back of|"
+    r"(?:on top of|to the (?:left|right|front|back) of|on the (?:left|right)(?: side)? of|left of|right of|"
+    r"in front of|in between|in back of|"
     r"next to|close to|onto|into|inside|upon|between|behind|beside|near|under|below|on|in|at|over|above)"
 )
 _PRONOUN = r"it|them|that|this"

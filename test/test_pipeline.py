@@ -126,7 +126,7 @@ def test_every_refusal_is_a_referral(cell: SimulatedCell, frame: Frame, view: Sc
             Status.INTERNAL,
         ),
         (
-            Pipeline(FixedPointer(refusal=Refused(Status.NOT_FOUND, "no such thing")), profile).refer(frame, task(TaskKind.PICK), transforms),
+            Pipeline(FixedPointer(refusal=Refused(Status.NOT_FOUND, "none")), profile).refer(frame, task(TaskKind.PICK), transforms),
             Status.NOT_FOUND,
         ),
         (Pipeline(None, profile).refer(frame, task(TaskKind.NAVIGATE), transforms, pixel=pixel), Status.BAD_REQUEST),

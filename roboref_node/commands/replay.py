@@ -56,7 +56,7 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     from roboref_node.pipeline import Pipeline
     from roboref_node.pointing.registry import load_pointer
     from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
-    from roboref_node.ros.rgbd import DepthTrust
+    from roboref_node.rgbd import DepthTrust
 
     questions = load_questions(args.questions)
     named = {"color": args.color_topic, "depth": args.depth_topic, "color_info": args.color_info_topic, "depth_info": args.depth_info_topic}

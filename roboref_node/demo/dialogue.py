@@ -18,7 +18,7 @@ from roboref.msg import Referral as ReferralMessage
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from roboref_node.ros.image import decode_color
+from roboref_node.rgbd import decode_color
 from roboref_node.status import Refused, Status
 
 

@@ -6,6 +6,7 @@ import argparse
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,9 +57,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def draw(count: int, per_scene: int, appearance: str, start: int = 0) -> list[Asked]:
     """Questions on rendered scenes of reserved seeds; every other scene holds an object of a reserved pair."""
-    from roboref_node.sim.noise import add_depth_noise
-
     from roboref_node.frame import Frame
+    from roboref_node.sim.noise import add_depth_noise
     from roboref_node.sim.render import SceneRenderer
     from roboref_node.sim.scene import SceneSettings, sample_scene
     from roboref_node.synth.language import UNKNOWN_NOUNS
@@ -81,7 +81,7 @@ def draw(count: int, per_scene: int, appearance: str, start: int = 0) -> list[As
         view = SceneView(rendered)
         depth = add_depth_noise(rendered.depth_m, np.random.default_rng([seed, 8]))
         frame = Frame(rendered.rgb.copy(), depth, spec.camera, stamp_ns=number)
-        asker = Asker(view, rng, canonical=False, unknown_word=lambda rng=rng: UNKNOWN_NOUNS[int(rng.integers(len(UNKNOWN_NOUNS)))])
+        asker = Asker(view, rng, canonical=False, unknown_word=partial(_draw_word, UNKNOWN_NOUNS, rng))
         found = 0
         for attempt in range(6 * per_scene):
             question = asker.ask(kinds[(number * per_scene + attempt) % len(kinds)])
@@ -94,6 +94,10 @@ def draw(count: int, per_scene: int, appearance: str, start: int = 0) -> list[As
             )
             asked.append(Asked(question, frame, unseen))
     return asked[:count]
+
+
+def _draw_word(words: tuple[str, ...], rng: np.random.Generator) -> str:
+    return words[int(rng.integers(len(words)))]
 
 
 def measure(pointer: Pointer, asked: list[Asked]) -> tuple[list[bool], list[float]]:
@@ -151,6 +155,7 @@ def print_table(result: dict[str, Any]) -> None:
     Console().print(table)
     if result["unseen_pairs"] is not None:
         print(
-            f"colour-object pairs never seen in training: {result['unseen_pairs']:.1%} of {result['unseen_n']} (seen pairs {result['seen_pairs']:.1%})"
+            f"colour-object pairs never seen in training: {result['unseen_pairs']:.1%} of {result['unseen_n']} "
+            f"(seen pairs {result['seen_pairs']:.1%})"
         )
     print(f"answer time p50 {result['p50_ms']} ms, p95 {result['p95_ms']} ms")

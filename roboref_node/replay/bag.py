@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.replay.transforms import TransformTree
-from roboref_node.ros.rgbd import DepthTrust, RgbdPair, build_frame
+from roboref_node.rgbd import DepthTrust, RgbdPair, build_frame
 from roboref_node.status import Refused, Status
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")

@@ -16,10 +16,10 @@ from roboref_node.goals.place import HeldObject
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Context, Pipeline
 from roboref_node.referral import Referral
+from roboref_node.rgbd import DepthTrust, build_frame
 from roboref_node.ros.frames import FrameStore
 from roboref_node.ros.messages import in_frame, referral_message, refusal_message
 from roboref_node.ros.requests import Request
-from roboref_node.ros.rgbd import DepthTrust, build_frame
 from roboref_node.ros.settings import ReferSettings
 from roboref_node.ros.transforms import TransformSource
 from roboref_node.status import Refused, Status

@@ -16,9 +16,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from roboref_node.ros.image import stamp_ns
+from roboref_node.rgbd import ImageMessage, RgbdPair, stamp_ns
 from roboref_node.ros.qos import explain_silence, images
-from roboref_node.ros.rgbd import ImageMessage, RgbdPair
 from roboref_node.status import Refused, Status
 
 _QUEUE = 10

@@ -18,7 +18,7 @@ BoolImage = NDArray[np.bool_]
 
 
 def _offsets(view: SceneView, item: ObjectView) -> NDArray[np.float64]:
-    return view.ground_m - np.array([item.right_m, item.forward_m])
+    return np.asarray(view.ground_m - np.array([item.right_m, item.forward_m]))
 
 
 def free_table(view: SceneView) -> BoolImage:
@@ -79,7 +79,7 @@ def container_region(view: SceneView, item: ObjectView) -> BoolImage:
     """Pixels that mean "in" a bowl or cup (its visible body) or "on" a plate or box (its top face), (H, W)."""
     body = view.rendered.instance == item.index
     if item.shape in ("bowl", "cup"):
-        return body
+        return np.asarray(body)
     top = body & (np.abs(view.points_m[..., 2] - item.top_m) < 0.012)
     return np.asarray(top)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from roboref_node.sim.appearance import COLOURS
+from roboref_node.sim.meshes import SHAPES
 from roboref_node.synth.freespace import between_region, container_region, direction_region, region_answer
 from roboref_node.synth.language import ANY_OBJECT, DIRECTIONS, NEXT_TO, ORDINALS, Description, pick, request
 from roboref_node.synth.view import ObjectView, SceneView
@@ -94,7 +96,7 @@ class Asker:
     def anchor(self, exclude: tuple[int, ...] = (), on_table: bool = False) -> tuple[ObjectView, str] | None:
         """A uniquely named object with its words, article included."""
         items = [o for o in self.view.present if o.index not in exclude and (not on_table or o.support == "table")]
-        self.rng.shuffle(items)  # type: ignore[arg-type]
+        self.rng.shuffle(items)
         for item in items:
             description = self.unique_description(item)
             if description is not None:
@@ -113,7 +115,7 @@ class Asker:
         """A description that several visible objects match."""
         options = [Description()] if self.rng.random() < generic else []
         items = list(self.view.present)
-        self.rng.shuffle(items)  # type: ignore[arg-type]
+        self.rng.shuffle(items)
         for item in items:
             options += [Description(item.shape), Description(item.shape, item.colour), Description(None, item.colour)]
         for description in options:
@@ -375,8 +377,6 @@ def _absent(a: Asker) -> Question | None:
         colour = a.choose(a.view.present)
         name = f"the {colour.colour} {noun}" if colour is not None and a.rng.random() < 0.5 else f"the {noun}"
     else:
-        from roboref_node.sim.scene import COLOURS, SHAPES
-
         shape, colour_word = SHAPES[int(a.rng.integers(len(SHAPES)))], COLOURS[int(a.rng.integers(len(COLOURS)))]
         description = Description(shape, colour_word if draw < 0.85 else None)
         if any(description.matches(o) for o in a.view.objects):

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerFast
 
-from roboref_node.sim.scene import COLOURS, SHAPES
+from roboref_node.sim.appearance import COLOURS
+from roboref_node.sim.meshes import SHAPES
 from roboref_node.synth.language import UNKNOWN_NOUNS
 from roboref_node.synth.questions import Asker, Question
 from roboref_node.synth.view import SceneView

@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from roboref_node.model.config import RoboReferConfig
 from roboref_node.model.modeling import RoboReferModel
-from roboref_node.sim.scene import COLOURS, SHAPES
+from roboref_node.sim.appearance import COLOURS
+from roboref_node.sim.meshes import SHAPES
 from roboref_node.training import objectives
 from roboref_node.training.batches import SLOT, Batch, BatchSettings, PackedBatches
 from roboref_node.training.optimisers import MuonAdamW, cosine, count_parameters

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from roboref_node.sim.scene import COLOURS, SHAPES, SIZES
+from roboref_node.sim.appearance import COLOURS
+from roboref_node.sim.meshes import SHAPES, SIZES
 from roboref_node.training.vocabulary import COORDINATE_BINS
 
 DENSE_CLASSES = (len(SHAPES) + 1, len(COLOURS) + 1, len(SIZES) + 1, 16)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from roboref_node.sim.scene import COLOURS, SHAPES, SIZES
+from roboref_node.sim.appearance import COLOURS
+from roboref_node.sim.meshes import SHAPES, SIZES
 from roboref_node.synth import language
 from roboref_node.synth.questions import Question
 from roboref_node.synth.view import SceneView

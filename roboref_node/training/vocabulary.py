@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from roboref_node.sim.scene import COLOURS
+from roboref_node.sim.appearance import COLOURS
 from roboref_node.synth import language
 
 COORDINATE_BINS = 128

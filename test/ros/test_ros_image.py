@@ -8,8 +8,9 @@ pytest.importorskip("sensor_msgs.msg", reason="needs ROS 2")
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from roboref_node.geometry.camera import CameraModel, DistortionModel
-from roboref_node.ros.camera_info import camera_from_info, info_from_camera
-from roboref_node.ros.image import color_message, decode_color, decode_depth_image, depth_message, stamp_ns
+from roboref_node.rgbd import camera_from_info, decode_color, decode_depth_image, stamp_ns
+from roboref_node.ros.camera_info import info_from_camera
+from roboref_node.ros.image import color_message, depth_message
 from roboref_node.status import Refused, Status
 
 RGB = np.random.default_rng(1).integers(0, 255, (6, 8, 3), dtype=np.uint8)

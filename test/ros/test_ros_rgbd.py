@@ -8,9 +8,9 @@ from sensor_msgs.msg import Image
 
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
+from roboref_node.rgbd import DepthTrust, RgbdPair, build_frame
 from roboref_node.ros.camera_info import info_from_camera
 from roboref_node.ros.image import color_message, depth_message
-from roboref_node.ros.rgbd import DepthTrust, RgbdPair, build_frame
 from roboref_node.status import Refused, Status
 
 COLOR_CAMERA = CameraModel(60.0, 60.0, 31.5, 23.5, 64, 48)

@@ -17,7 +17,11 @@ from roboref_node.training.packed_attention import PACKED_ATTENTION, slot_mask
 from roboref_node.training.packing import IGNORED, Packer
 
 SMALL = NanoRecipe(
-    model={"text_config": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64}},
+    model={
+        "text_config": {
+            "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64,
+        }
+    },
     batch=BatchSettings(image_size=64, patch_grid=8, token_grid=4),
 )  # fmt: skip
 

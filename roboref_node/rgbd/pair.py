@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.depth import check_depth_plausible
 from roboref_node.geometry.transform import Transform
-from roboref_node.ros.camera_info import camera_from_info, check_size
-from roboref_node.ros.image import decode_color, decode_depth_image, stamp_ns
+from roboref_node.rgbd.calibration import camera_from_info, check_size
+from roboref_node.rgbd.decoding import ImageMessage, decode_color, decode_depth_image, stamp_ns
 from roboref_node.status import Refused, Status
 
-ImageMessage: TypeAlias = "Image | CompressedImage"
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CameraInfo
 
 FindExtrinsics = Callable[[str, str, int], Transform]
 """``target_from_source`` of two frame names at a stamp in nanoseconds; raises Refused TF_UNAVAILABLE or TF_STALE."""

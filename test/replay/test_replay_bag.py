@@ -1,0 +1,143 @@
+"""Bags without a ROS graph: frames at a stamp, TF semantics, golden comparison, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roboref_node.cli import main
+from roboref_node.frame import Frame
+from roboref_node.geometry.transform import Transform
+from roboref_node.replay import BagTopics, RgbdBag, TransformTree, compare, load_questions
+from roboref_node.replay.writing import RgbdBagWriter
+from roboref_node.sim.cell import SimulatedCell
+from roboref_node.status import Refused, Status
+
+START_NS = 1_700_000_000_000_000_000
+PERIOD_NS = 66_666_667
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray]]:
+    """Ten frames at 15 Hz of a camera that moves by TF although the picture stands still."""
+    folder = tmp_path_factory.mktemp("bags") / "cell"
+    depths = []
+    with SimulatedCell(3) as cell, RgbdBagWriter(folder) as writer:
+        writer.add_transform("world", "base_link", START_NS, Transform.identity(), static=True)
+        for index in range(10):
+            stamp = START_NS + index * PERIOD_NS
+            rendered = cell.render()
+            depths.append(rendered.depth_m)
+            writer.add_transform("base_link", "camera_color_optical_frame", stamp, cell.base_from_optical, static=False)
+            writer.add_frame(Frame(rendered.rgb, rendered.depth_m, cell.camera, stamp_ns=stamp))
+            cell.step(PERIOD_NS / 1e9)
+    return folder, depths
+
+
+def test_frames_come_back_as_they_were(bag: tuple[Path, list[np.ndarray]]) -> None:
+    folder, depths = bag
+    with RgbdBag(folder) as reader:
+        assert reader.stamps_ns == [START_NS + i * PERIOD_NS for i in range(10)]
+        frame = reader.frame_at(START_NS + 4 * PERIOD_NS + 1000)
+        assert frame.stamp_ns == START_NS + 4 * PERIOD_NS
+        assert frame.is_registered
+        known = np.isfinite(depths[4])
+        np.testing.assert_allclose(frame.depth_m[known], depths[4][known], atol=0.00051)
+        assert np.isnan(frame.depth_m[~known]).all()
+        with pytest.raises(Refused) as stale:
+            reader.frame_at(START_NS + 60_000_000_000)
+        assert stale.value.status is Status.FRAME_STALE
+
+
+def test_tf_is_interpolated_and_never_extrapolated() -> None:
+    tree = TransformTree()
+    quarter = Transform([0.0, 0.0, np.sin(np.pi / 4), np.cos(np.pi / 4)], [2.0, 0.0, 0.0])
+    tree.add("base", "arm", 1_000, Transform.identity(), static=False)
+    tree.add("base", "arm", 2_000, quarter, static=False)
+    tree.add("arm", "camera", 0, Transform([0, 0, 0, 1], [0.0, 1.0, 0.0]), static=True)
+    halfway = tree.lookup("base", "camera", 1_500)
+    np.testing.assert_allclose(halfway.translation_m, [1.0 - np.sin(np.pi / 4), np.cos(np.pi / 4), 0.0], atol=1e-9)
+    back = tree.lookup("camera", "base", 1_500)
+    np.testing.assert_allclose((halfway @ back).matrix, np.eye(4), atol=1e-12)
+    for stamp in (999, 2_001):
+        with pytest.raises(Refused) as caught:
+            tree.lookup("base", "camera", stamp)
+        assert caught.value.status is Status.TF_STALE
+    with pytest.raises(Refused) as unknown:
+        tree.lookup("map", "camera", 1_500)
+    assert unknown.value.status is Status.TF_UNAVAILABLE and "base" in unknown.value.sentence
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "questions: 3",
+        "questions: [{at: 1}]",
+        "questions: [{instruction: x, wrong: 1}]",
+        "a: [",
+        "questions: [{instruction: x, pixel: 3}]",
+    ],
+)
+def test_wrong_question_files_are_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "q.yaml"
+    file.write_text(content)
+    with pytest.raises(Refused) as caught:
+        load_questions(file)
+    assert caught.value.status is Status.BAD_REQUEST and "q.yaml" in caught.value.sentence
+
+
+def test_unreadable_bags_are_refused(tmp_path: Path, bag: tuple[Path, list[np.ndarray]]) -> None:
+    (tmp_path / "empty").mkdir()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "metadata.yaml").write_text("rosbag2_bagfile_information: {version: 9}")
+    for path in (tmp_path / "missing", tmp_path / "empty", broken, Path(__file__)):
+        with pytest.raises(Refused) as caught:
+            RgbdBag(path)
+        assert caught.value.status is Status.BAD_REQUEST
+    with pytest.raises(Refused, match="color/image_raw"):
+        RgbdBag(bag[0], BagTopics(color="/nothing"))
+
+
+def test_the_command_and_its_golden_file(bag: tuple[Path, list[np.ndarray]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    questions, golden = tmp_path / "q.yaml", tmp_path / "golden.json"
+    questions.write_text(
+        "questions:\n"
+        "  - {at: 0.2, instruction: 'point at the bottle', pixel: [258, 200]}\n"
+        "  - {at: 0.4, instruction: 'pick up the bottle', pixel: [258, 200]}\n"
+        "  - {at: 90, instruction: 'point at the bottle', pixel: [258, 200]}\n"
+        "  - {at: 0.4, instruction: ''}\n"
+    )
+    arguments = ["replay", str(bag[0]), "--questions", str(questions), "--json", "--golden", str(golden), "--model", "nano"]
+    # The last question has no pixel, so the model is loaded although the sentence is refused before it is asked.
+    pytest.importorskip("torch")
+    if not (Path(__file__).resolve().parents[2] / "roboref_node/model/weights/nano/model.safetensors").exists():
+        pytest.skip("the nano weights are not in this checkout")
+    assert main([*arguments, "--write-golden"]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [a["status"] for a in first["answers"]] == ["OK", "OK", "FRAME_STALE", "BAD_REQUEST"]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    changed = json.loads(golden.read_text())
+    changed["answers"][0]["goal"]["position_m"][0] += 0.02
+    golden.write_text(json.dumps(changed))
+    assert main(arguments) == 1
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert len(result["differences"]) == 1 and "20.0 mm" in result["differences"][0]
+
+
+def test_golden_differences_are_sentences() -> None:
+    task = {"kind": "pick", "expression": "the cup", "instruction": "pick up the cup"}
+    goal = {"frame": "base_link", "position_m": [0.5, 0.0, 0.1], "quaternion_xyzw": [1.0, 0.0, 0.0, 0.0]}
+    answer = {"task": task, "status": "OK", "sentence": "", "pixel": [10.0, 10.0], "goal": goal, "approach": None}
+    assert compare([answer], [answer]) == []
+    turned = {**answer, "goal": {**goal, "quaternion_xyzw": [np.cos(0.05), np.sin(0.05), 0.0, 0.0]}}
+    assert "deg" in compare([turned], [answer])[0]
+    negated = {**goal, "quaternion_xyzw": [-q for q in turned["goal"]["quaternion_xyzw"]]}
+    assert compare([turned], [{**turned, "goal": negated}]) == []
+    assert "status" in compare([{**answer, "status": "NO_DEPTH"}], [answer])[0]
+    assert compare([], [answer])
