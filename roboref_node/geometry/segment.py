@@ -132,7 +132,7 @@ def segment_object(
         mask = np.asarray(mask_source.mask_at(frame, (float(surface.pixel_uv[0]), float(surface.pixel_uv[1]))), dtype=np.bool_)
         crop = cut(frame.depth_m, frame.camera, (0, 0, frame.camera.width, frame.camera.height), 1)
         pixels = mask & np.isfinite(crop.depth_m)
-    cloud = crop.points(pixels & ~flying(crop.depth_m, frame.camera.fx / crop.stride))
+    cloud = crop.points(_solid(pixels, crop, frame.camera.fx / crop.stride))
     if len(cloud) < 10:
         raise Refused(Status.NO_DEPTH, f"the object at the pixel has only {len(cloud)} pixels with depth", pixels=len(cloud))
     if support is not None:
@@ -260,7 +260,7 @@ def _object_pixels(
     pixels = labels == seed
     if support is not None:
         pixels = join_parts(pixels, labels, crop, support, rgb, reach)
-    return _fill(pixels, known & ((labels == 0) | pixels))
+    return _fill(_without_specks(pixels, least_px), known & ((labels == 0) | pixels))
 
 
 def _seed_label(labels: NDArray[np.int32], level: BoolImage, crop: Crop, surface: SurfacePoint) -> int:
@@ -285,6 +285,31 @@ def _seed_label(labels: NDArray[np.int32], level: BoolImage, crop: Crop, surface
         if votes.sum():
             return int(votes.argmax())
     return 0
+
+
+def _solid(pixels: BoolImage, crop: Crop, focal_px: float) -> BoolImage:
+    """The mask without readings that hang behind its outline or show the background: they would stretch the box."""
+    w = np.where(pixels, 1.0 / np.where(pixels, crop.depth_m, np.float32(1.0)), np.float32(0.0)).astype(np.float32)
+    core = cv2.erode(pixels.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    near = cv2.dilate(np.where(core, w, np.float32(0.0)), np.ones((5, 5), np.uint8))
+    # Two pixels further on the steepest surface that is still one.
+    step = 2 * np.tan(MAX_INCIDENCE_RAD) / focal_px
+    behind = (near > 0) & (w < near * np.float32(1 - step))
+    solid = pixels & ~behind & ~flying(crop.depth_m, focal_px, MAX_INCIDENCE_RAD)
+    return np.asarray(solid if solid.sum() >= 10 else pixels, dtype=np.bool_)
+
+
+MAX_INCIDENCE_RAD = 1.40
+"""A surface of an object is not seen at a larger angle to its normal."""
+
+
+def _without_specks(pixels: BoolImage, least_px: int) -> BoolImage:
+    """Drop the separate pieces that are too small to be a part."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8), connectivity=8)
+    area = stats[:, cv2.CC_STAT_AREA]
+    keep = area >= min(max(least_px, 0.02 * float(area[1:].max(initial=0))), float(area[1:].max(initial=0)))
+    keep[0] = False
+    return np.asarray(keep[pieces], dtype=np.bool_)
 
 
 def _fill(pixels: BoolImage, allowed: BoolImage) -> BoolImage:
@@ -320,6 +345,20 @@ def _step_up(crop: Crop, pixels: BoolImage, support: Plane, settings: SegmentSet
     return Plane(support.normal, support.offset_m - float(np.median(heights[level])))
 
 
+def _dense(flat_m: FloatImage, cell_m: float = 0.006, least: int = 4) -> FloatImage:
+    """Points of a footprint, shape (N, 2), without stray ones: fewer than `least` within the 3x3 cells around."""
+    if len(flat_m) < 100:
+        return flat_m
+    cell = ((flat_m - flat_m.min(axis=0)) / np.float32(cell_m)).astype(np.int64)
+    height, width = int(cell[:, 1].max()) + 1, int(cell[:, 0].max()) + 1
+    if height * width > 1_000_000:
+        return flat_m
+    count = np.bincount(cell[:, 1] * width + cell[:, 0], minlength=height * width).reshape(height, width).astype(np.float32)
+    around = cv2.boxFilter(count, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    kept = flat_m[around[cell[:, 1], cell[:, 0]] >= least]
+    return kept if len(kept) >= 10 else flat_m
+
+
 def stand_box(cloud_m: FloatArray, support: Plane | None, up: FloatArray | None) -> tuple[OrientedBox | None, float]:
     """The smallest box around a cloud with one axis along the support's normal, reaching down to it, and the height.
 
@@ -344,7 +383,7 @@ def stand_box(cloud_m: FloatArray, support: Plane | None, up: FloatArray | None)
     first /= np.linalg.norm(first)
     second = np.cross(axis, first)
     flat = np.column_stack([cloud_m @ first, cloud_m @ second]).astype(np.float32)
-    (cu, cv_), (su, sv), angle = cv2.minAreaRect(flat)
+    (cu, cv_), (su, sv), angle = cv2.minAreaRect(_dense(flat))
     turn = np.radians(angle)
     if su < sv:
         su, sv, turn = sv, su, turn + np.pi / 2
