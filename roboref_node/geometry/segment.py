@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from roboref_node.geometry.box import OrientedBox, solid_pixels, stand_box
 from roboref_node.geometry.camera import CameraModel
-from roboref_node.geometry.creases import CreaseSettings, flying, regions, smooth_inverse, valleys
+from roboref_node.geometry.creases import CreaseSettings, regions, smooth_inverse, valleys
 from roboref_node.geometry.crop import Crop, cut, rectangle_around
 from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.lift import SurfacePoint
 from roboref_node.geometry.parts import join_parts
-from roboref_node.geometry.planes import Plane, fit_plane, fit_plane_ransac
+from roboref_node.geometry.planes import Plane, fit_plane_ransac
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -51,21 +52,6 @@ class SegmentSettings:
     min_support: float = 0.12
     max_pixels: int = 60_000
     creases: CreaseSettings = field(default_factory=CreaseSettings)
-
-
-@dataclass(frozen=True, eq=False)
-class OrientedBox:
-    """A box standing on a support.
-
-    Args:
-        center_m: Shape (3,).
-        rotation: Columns are the box's axes, the longer horizontal one first, the support's normal third, shape (3, 3).
-        size_m: Full extents along these axes, shape (3,).
-    """
-
-    center_m: FloatArray
-    rotation: FloatArray
-    size_m: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +118,7 @@ def segment_object(
         mask = np.asarray(mask_source.mask_at(frame, (float(surface.pixel_uv[0]), float(surface.pixel_uv[1]))), dtype=np.bool_)
         crop = cut(frame.depth_m, frame.camera, (0, 0, frame.camera.width, frame.camera.height), 1)
         pixels = mask & np.isfinite(crop.depth_m)
-    cloud = crop.points(_solid(pixels, crop, frame.camera.fx / crop.stride))
+    cloud = crop.points(solid_pixels(pixels, crop, frame.camera.fx / crop.stride))
     if len(cloud) < 10:
         raise Refused(Status.NO_DEPTH, f"the object at the pixel has only {len(cloud)} pixels with depth", pixels=len(cloud))
     if support is not None:
@@ -287,22 +273,6 @@ def _seed_label(labels: NDArray[np.int32], level: BoolImage, crop: Crop, surface
     return 0
 
 
-def _solid(pixels: BoolImage, crop: Crop, focal_px: float) -> BoolImage:
-    """The mask without readings that hang behind its outline or show the background: they would stretch the box."""
-    w = np.where(pixels, 1.0 / np.where(pixels, crop.depth_m, np.float32(1.0)), np.float32(0.0)).astype(np.float32)
-    core = cv2.erode(pixels.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    near = cv2.dilate(np.where(core, w, np.float32(0.0)), np.ones((5, 5), np.uint8))
-    # Two pixels further on the steepest surface that is still one.
-    step = 2 * np.tan(MAX_INCIDENCE_RAD) / focal_px
-    behind = (near > 0) & (w < near * np.float32(1 - step))
-    solid = pixels & ~behind & ~flying(crop.depth_m, focal_px, MAX_INCIDENCE_RAD)
-    return np.asarray(solid if solid.sum() >= 10 else pixels, dtype=np.bool_)
-
-
-MAX_INCIDENCE_RAD = 1.40
-"""A surface of an object is not seen at a larger angle to its normal."""
-
-
 def _without_specks(pixels: BoolImage, least_px: int) -> BoolImage:
     """Drop the separate pieces that are too small to be a part."""
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8), connectivity=8)
@@ -343,52 +313,3 @@ def _step_up(crop: Crop, pixels: BoolImage, support: Plane, settings: SegmentSet
     if level.sum() < max(15, 0.1 * ring.sum()):
         return support
     return Plane(support.normal, support.offset_m - float(np.median(heights[level])))
-
-
-def _dense(flat_m: FloatImage, cell_m: float = 0.006, least: int = 4) -> FloatImage:
-    """Points of a footprint, shape (N, 2), without stray ones: fewer than `least` within the 3x3 cells around."""
-    if len(flat_m) < 100:
-        return flat_m
-    cell = ((flat_m - flat_m.min(axis=0)) / np.float32(cell_m)).astype(np.int64)
-    height, width = int(cell[:, 1].max()) + 1, int(cell[:, 0].max()) + 1
-    if height * width > 1_000_000:
-        return flat_m
-    count = np.bincount(cell[:, 1] * width + cell[:, 0], minlength=height * width).reshape(height, width).astype(np.float32)
-    around = cv2.boxFilter(count, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    kept = flat_m[around[cell[:, 1], cell[:, 0]] >= least]
-    return kept if len(kept) >= 10 else flat_m
-
-
-def stand_box(cloud_m: FloatArray, support: Plane | None, up: FloatArray | None) -> tuple[OrientedBox | None, float]:
-    """The smallest box around a cloud with one axis along the support's normal, reaching down to it, and the height.
-
-    Args:
-        cloud_m: Shape (N, 3).
-        support: The plane the object stands on.
-        up: Vertical axis used without a support; the cloud's thinnest direction when that is unknown too.
-    """
-    if support is not None:
-        axis = support.normal
-    elif up is not None:
-        axis = up
-    else:
-        try:
-            axis = fit_plane(cloud_m)[0].facing(np.zeros(3)).normal
-        except ValueError:
-            return None, 0.0
-    heights = cloud_m @ axis
-    top = float(np.quantile(heights, 0.99))
-    bottom = -support.offset_m if support is not None else float(np.quantile(heights, 0.01))
-    first = np.cross(axis, [0.0, 0.0, 1.0] if abs(axis[2]) < 0.9 else [1.0, 0.0, 0.0])
-    first /= np.linalg.norm(first)
-    second = np.cross(axis, first)
-    flat = np.column_stack([cloud_m @ first, cloud_m @ second]).astype(np.float32)
-    (cu, cv_), (su, sv), angle = cv2.minAreaRect(_dense(flat))
-    turn = np.radians(angle)
-    if su < sv:
-        su, sv, turn = sv, su, turn + np.pi / 2
-    x = np.cos(turn) * first + np.sin(turn) * second
-    rotation = np.column_stack([x, np.cross(axis, x), axis])
-    height = max(top - bottom, 0.0)
-    center = cu * first + cv_ * second + (bottom + height / 2) * axis
-    return OrientedBox(center, rotation, np.array([su, sv, height])), height
