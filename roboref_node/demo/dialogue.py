@@ -82,25 +82,34 @@ class Dialogue:
             Refused: MODEL_TIMEOUT when no result comes in time, BAD_REQUEST when the goal is rejected.
         """
         stages: list[str] = []
-        future = self._action.send_goal_async(
-            Refer.Goal(instruction=instruction), feedback_callback=lambda message: stages.append(message.feedback.stage)
+        goal = Refer.Goal(instruction=instruction)
+        handle = self._result(
+            lambda: self._action.send_goal_async(goal, feedback_callback=lambda message: stages.append(message.feedback.stage)),
+            timeout_s,
+            instruction,
         )
-        handle = self._result(future, timeout_s, instruction)
         if not handle.accepted:
             raise Refused(Status.BAD_REQUEST, f"the refer node rejected {instruction!r}: its queue is full")
-        result = self._result(handle.get_result_async(), timeout_s, instruction)
+        result = self._result(handle.get_result_async, timeout_s, instruction)
         return list(result.result.referrals), stages
 
     def picture(self, message: Image) -> NDArray[np.uint8]:
         """An image message as RGB array."""
         return decode_color(message)
 
-    def _result(self, future: Any, timeout_s: float, instruction: str) -> Any:
+    def _result(self, request: Callable[[], Any], timeout_s: float, instruction: str) -> Any:
+        """Make a request in the executor's thread (an action client drops an answer that comes while another thread still asks)."""
         done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
+        futures: list[Any] = []
+
+        def start() -> None:
+            futures.append(request())
+            futures[0].add_done_callback(lambda _: done.set())
+
+        self._executor.create_task(start)
         if not done.wait(timeout_s):
             raise Refused(Status.MODEL_TIMEOUT, f"the action did not answer {instruction!r} within {timeout_s:g} s")
-        return future.result()
+        return futures[0].result()
 
     def _complete(self, instruction: str) -> bool:
         answers = [r for r in self._referrals if r.instruction == instruction]

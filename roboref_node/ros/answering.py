@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 from roboref.msg import Referral as ReferralMessage
 
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
-from roboref_node.goals.place import HeldObject
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Context, Pipeline
 from roboref_node.referral import Referral
@@ -23,7 +21,7 @@ from roboref_node.ros.requests import Request
 from roboref_node.ros.settings import ReferSettings
 from roboref_node.ros.transforms import TransformSource
 from roboref_node.status import Refused, Status
-from roboref_node.task import Task, TaskKind, parse_instruction
+from roboref_node.task import Task, parse_instruction
 
 _LOG = logging.getLogger(__name__)
 
@@ -114,27 +112,22 @@ class Answerer:
         target_from_optical = goal_from_optical if target == profile.goal_frame else self._find(target, frame, request)
         waits.note("transform")
         goal_from_base = goal_from_optical @ named[profile.base_frame].inverse()
-        referrals: list[Referral] = []
-        held: HeldObject | None = None
-        for index, task in enumerate(tasks):
-            referral = self._pipeline.refer(
-                frame,
-                task,
-                named,
-                pixel=request.pixel,
-                context=Context(occupancy=self._occupancy(), held=held, goal_from_base=goal_from_base),
-                canceled=request.canceled.is_set,
-                report=lambda stage, index=index: request.feedback(stage, index),  # type: ignore[misc]
-            )
-            held = _held(referral) or held
-            if target != profile.goal_frame:
-                referral = in_frame(referral, target, target_from_optical @ goal_from_optical.inverse())
-            referrals.append(referral)
+        referrals = self._pipeline.refer_all(
+            frame,
+            tasks,
+            named,
+            pixel=request.pixel,
+            context=Context(occupancy=self._occupancy(), goal_from_base=goal_from_base),
+            canceled=request.canceled.is_set,
+            report=request.feedback,
+        )
+        if target != profile.goal_frame:
+            referrals = tuple(in_frame(r, target, target_from_optical @ goal_from_optical.inverse()) for r in referrals)
         messages = tuple(
             referral_message(r, index=i, count=len(tasks), goal_from_optical=target_from_optical, timings_ms=waits.timings_ms)
             for i, r in enumerate(referrals)
         )
-        return Answers(messages, tuple(referrals), frame, target_from_optical)
+        return Answers(messages, referrals, frame, target_from_optical)
 
     def _frame(self, request: Request, settings: ReferSettings) -> Frame:
         canceled = request.canceled.is_set
@@ -169,11 +162,3 @@ class Answerer:
 def _defect(error: Exception) -> Refused:
     _LOG.error("a request failed", exc_info=error)
     return Refused(Status.INTERNAL, f"defect in roboref, please report it: {type(error).__name__}: {error}")
-
-
-def _held(referral: Referral) -> HeldObject | None:
-    """The object that a sentence has just picked, for the place that follows in it."""
-    if referral.task.kind is not TaskKind.PICK or not referral.ok or referral.segment is None or referral.segment.box is None:
-        return None
-    size_m = np.asarray(referral.segment.box.size_m, dtype=np.float64)
-    return HeldObject(size_m=size_m, grasp_height_m=0.5 * float(size_m[2]))
