@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -230,8 +230,3 @@ def _array_type(points: Points, boxes: list[_Box]) -> np.dtype[Any]:
     """Element type of the array that NumPy makes of the points and of the pixels of the boxes."""
     rows: list[Any] = [np.array([box.x0, box.y0]) for box in boxes if box.area]
     return np.array([*points, *rows]).dtype
-
-
-def answer_text(answer: Mapping[str, Any]) -> object:
-    """The text of one line of an answer file; None, which is dropped, when it has none."""
-    return answer.get("text")
