@@ -46,6 +46,12 @@ class LocalModel:
             if settings.constrained
             else None
         )
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """One short answer about nothing: the first one allocates and compiles, and no user should wait for that."""
+        blank = np.zeros((48, 64, 3), dtype=np.uint8)
+        self.answer([self.prepare(blank, blank, "point to the object")], max_new_tokens=2)
 
     def prepare(self, rgb: NDArray[np.uint8], depth_image: NDArray[np.uint8] | None, text: str) -> ModelInputs:
         """Tiles and token ids of a question.
