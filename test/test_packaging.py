@@ -23,6 +23,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "pinocchio": "pin",
     "example_robot_data": "example-robot-data",
+    "sklearn": "scikit-learn",
 }
 # Distribution -> rosdep key, for those that rosdep brings; the others have to be named in docs/installation.md.
 ROSDEP_KEYS = {

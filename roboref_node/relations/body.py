@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from roboref_node.geometry.segment import OrientedBox
+from roboref_node.geometry.box import OrientedBox
 from roboref_node.geometry.transform import Transform
 from roboref_node.status import Refused, Status
 
