@@ -34,6 +34,7 @@ from roboref_node.pointing.registry import load_pointer
 from roboref_node.ros import qos
 from roboref_node.ros.answering import Answerer, Answers
 from roboref_node.ros.camera import CameraReceiver
+from roboref_node.ros.diagnostics import Diagnostics, Sources
 from roboref_node.ros.image import color_message
 from roboref_node.ros.markers import markers
 from roboref_node.ros.messages import cloud_message, refusal_message
@@ -71,6 +72,7 @@ class ReferNode(LifecycleNode):
         self._answerer: Answerer | None = None
         self._map: OccupancyGrid | None = None
         self._inactive_because = Refused(Status.CANCELED, "the node is not active")
+        self._diagnostics = Diagnostics(self, self._sources)
 
     # ---- process -------------------------------------------------------------------------------------------------------------
 
@@ -95,6 +97,17 @@ class ReferNode(LifecycleNode):
     def _close_receiver(self, receiver: CameraReceiver) -> None:
         receiver.close()
         self.get_logger().info(f"camera closed after {receiver.frames.count} pairs of colour and depth")
+
+    def _sources(self) -> Sources:
+        active = self._receiver is not None and self._queue is not None
+        return Sources(
+            self._receiver,
+            self._queue,
+            self._settings.current if active else None,
+            self._profile.name if active else "",
+            tuple(dict.fromkeys((self._profile.goal_frame, self._profile.base_frame))) if active else (),
+            self._inactive_because,
+        )
 
     # ---- lifecycle -----------------------------------------------------------------------------------------------------------
 
@@ -304,6 +317,8 @@ class ReferNode(LifecycleNode):
         request.finish(request, [message])
 
     def _publish(self, name: str, message: Any) -> None:
+        if name == "~/referral":
+            self._diagnostics.answers.note(message)
         publisher = self._publishers_of.get(name)
         if publisher is not None:
             publisher.publish(message)

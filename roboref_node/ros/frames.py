@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from roboref_node.rgbd import ImageMessage, RgbdPair, stamp_ns
-from roboref_node.ros.qos import explain_silence, images
+from roboref_node.ros.qos import explain_silence, images, loss_counters
 from roboref_node.status import Refused, Status
 
 _QUEUE = 10
@@ -78,6 +78,63 @@ class _Stream:
     """Newest stamp."""
     arrived_s: float = 0.0
     """When the newest message arrived, monotonic."""
+    newest: ImageMessage | None = None
+    lost: int = 0
+    """Messages that the middleware has lost on the way."""
+    incompatible: int = 0
+    """Publishers met whose QoS does not match."""
+
+
+@dataclass(frozen=True)
+class StreamReading:
+    """What is known of one image topic without decoding anything.
+
+    Args:
+        topic: Resolved name.
+        count: Messages received.
+        lost: Messages that the middleware has lost on the way.
+        incompatible: Publishers met whose QoS does not match.
+        silent_s: Since the newest message arrived, None before the first.
+        age_s: Age of its stamp on the node's clock, None before the first.
+        encoding: Encoding or, of a compressed image, format; "" before the first.
+        frame_id: Frame of the newest message.
+        stamp_ns: Stamp of the newest message.
+        stopped: It has brought something once, and nothing for too long.
+        problem: Why the stream is of no use now, "" when it is.
+    """
+
+    topic: str
+    count: int = 0
+    lost: int = 0
+    incompatible: int = 0
+    silent_s: float | None = None
+    age_s: float | None = None
+    encoding: str = ""
+    frame_id: str = ""
+    stamp_ns: int = 0
+    stopped: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class CameraReading:
+    """State of the camera at one moment.
+
+    Args:
+        color: Colour topic.
+        depth: Depth topic.
+        pairs: Pairs made so far.
+        skew_s: Stamp of depth minus stamp of colour of the newest pair, None without one.
+        pairing_problem: Why there is no usable pair, "" when there is one.
+        calibration_problem: Why there is no calibration of the colour camera, "" when there is one.
+    """
+
+    color: StreamReading
+    depth: StreamReading
+    pairs: int = 0
+    skew_s: float | None = None
+    pairing_problem: str = ""
+    calibration_problem: str = ""
 
 
 class FrameStore:
@@ -107,8 +164,11 @@ class FrameStore:
         self._depth = _Stream(topics.depth)
         self._start_pairing()
         image_type = {False: Image, True: CompressedImage}
-        node.create_subscription(image_type[topics.color_compressed], topics.color, self._on_color, self._qos)
-        node.create_subscription(image_type[topics.depth_compressed], topics.depth, self._on_depth, self._qos)
+        for stream, compressed, receive in (
+            (self._color, topics.color_compressed, self._on_color),
+            (self._depth, topics.depth_compressed, self._on_depth),
+        ):
+            node.create_subscription(image_type[compressed], stream.topic, receive, self._qos, event_callbacks=loss_counters(node, stream))
         self._infos = {
             "color": _Calibration(node, topics.color_info, images(reliable=topics.reliable, depth=1)),
             "depth": _Calibration(node, topics.depth_info, images(reliable=topics.reliable, depth=1)),
@@ -185,6 +245,46 @@ class FrameStore:
             with self._changed:
                 self._changed.wait(min(left_s, 0.05))
 
+    def read(self, max_age_s: float, silent_after_s: float) -> CameraReading:
+        """Counters, ages and problems; asks the graph only about topics that are silent.
+
+        Args:
+            max_age_s: Oldest frame that may be used.
+            silent_after_s: A stream that has brought nothing for longer has stopped.
+        """
+        now_ns = self._now_ns()
+        with self._changed:
+            pair, pairs = (self._pairs[-1] if self._pairs else None), self.count
+        problem = ""
+        try:
+            self.latest(max_age_s)
+        except Refused as refused:
+            problem = refused.sentence
+        return CameraReading(
+            color=self._read_stream(self._color, max_age_s, silent_after_s, now_ns),
+            depth=self._read_stream(self._depth, max_age_s, silent_after_s, now_ns),
+            pairs=pairs,
+            skew_s=None if pair is None else pair.skew_ns / 1e9,
+            pairing_problem=problem,
+            calibration_problem="" if self._infos["color"].newest() is not None else self._infos["color"].explain(),
+        )
+
+    def _read_stream(self, stream: _Stream, max_age_s: float, silent_after_s: float, now_ns: int) -> StreamReading:
+        counts = (stream.count, stream.lost, stream.incompatible)
+        newest = stream.newest
+        if newest is None:
+            return StreamReading(stream.topic, *counts, problem=explain_silence(self._node, stream.topic, self._qos))
+        silent_s = time.monotonic() - stream.arrived_s
+        stamp = stamp_ns(newest)
+        age_s = (now_ns - stamp) / 1e9
+        problem, stopped = "", silent_s > silent_after_s
+        if stopped:
+            problem = f"nothing on {stream.topic} for {silent_s:.1f} s: {explain_silence(self._node, stream.topic, self._qos)}"
+        elif abs(age_s) > max_age_s:
+            problem = self._staleness(stream, age_s, max_age_s, now_ns)
+        encoding = str(newest.format if hasattr(newest, "format") else newest.encoding)
+        return StreamReading(stream.topic, *counts, silent_s, age_s, encoding, str(newest.header.frame_id), stamp, stopped, problem)
+
     def _start_pairing(self) -> None:
         self._filters = (SimpleFilter(), SimpleFilter())
         if self._slop_s > 0:
@@ -208,6 +308,7 @@ class FrameStore:
             self._color.last_ns = self._depth.last_ns = 0
             self._start_pairing()
         stream.last_ns = now_ns
+        stream.newest = message
         stream.count += 1
         stream.arrived_s = time.monotonic()
         self._filters[index].signalMessage(message)
@@ -235,6 +336,10 @@ class FrameStore:
             )
         stream = max((self._color, self._depth), key=lambda stream: abs(ages_s[stream.topic]))
         age_s = ages_s[stream.topic]
+        return Refused(Status.FRAME_STALE, self._staleness(stream, age_s, max_age_s, now_ns), age_s=age_s, topic=stream.topic)
+
+    @staticmethod
+    def _staleness(stream: _Stream, age_s: float, max_age_s: float, now_ns: int) -> str:
         if now_ns == 0:
             reason = "use_sim_time is on and no /clock has arrived"
         elif age_s < 0 or time.monotonic() - stream.arrived_s < _ALIVE_S:
@@ -245,7 +350,7 @@ class FrameStore:
         else:
             reason = f"max_frame_age_s is {max_age_s:g}; did the camera stop?"
         when = f"{age_s:.3f} s old" if age_s >= 0 else f"stamped {-age_s:.3f} s in the future"
-        return Refused(Status.FRAME_STALE, f"the newest image of {stream.topic} is {when}: {reason}", age_s=age_s, topic=stream.topic)
+        return f"the newest image of {stream.topic} is {when}: {reason}"
 
 
 class _Calibration:

@@ -4,8 +4,15 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 ANSWERS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
@@ -37,3 +44,34 @@ def explain_silence(node: Node, topic: str, subscribed: QoSProfile) -> str:
         if compatibility == QoSCompatibility.ERROR:
             return f"the QoS of {publisher.node_name} on {topic} does not match ({reason.strip()})"
     return f"{publishers[0].node_name} offers {topic} but nothing arrives"
+
+
+def describe(profile: QoSProfile) -> str:
+    """Reliability and durability, the two that must match: ``best_effort volatile``."""
+    return f"{profile.reliability.name.lower()} {profile.durability.name.lower()}"
+
+
+def offered(node: Node, topic: str) -> str:
+    """What the publishers of `topic` offer, one phrase for each kind."""
+    return ", ".join(sorted({describe(publisher.qos_profile) for publisher in node.get_publishers_info_by_topic(topic)}))
+
+
+class LossCounts(Protocol):
+    """Where `loss_counters` counts."""
+
+    topic: str
+    lost: int
+    incompatible: int
+
+
+def loss_counters(node: Node, counts: LossCounts) -> SubscriptionEventCallbacks:
+    """Event callbacks of a subscription that count what does not arrive, and log publishers that cannot be heard."""
+
+    def on_incompatible(event: Any) -> None:
+        counts.incompatible = int(event.total_count)
+        node.get_logger().warning(f"{counts.topic}: {event.total_count} publishers whose QoS does not match ours; nothing comes from them")
+
+    def on_lost(event: Any) -> None:
+        counts.lost = int(event.total_count)
+
+    return SubscriptionEventCallbacks(incompatible_qos=on_incompatible, message_lost=on_lost)

@@ -98,6 +98,12 @@ class RequestQueue:
             return None
         return Refused(Status.CANCELED, f"{goals} goals are waiting already, the limit is max_queue = {max_queue}", waiting=goals)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        with self._changed:
+            return len(self._waiting)
+
     def cancel(self, request: Request, reason: str) -> None:
         """Stop a request at its next stage; one that still waits is answered at once."""
         request.cancel_reason = reason

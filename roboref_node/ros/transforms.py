@@ -95,6 +95,21 @@ class TransformSource:
             if not future.done():
                 future.cancel()
 
+    def lag_s(self, target: str, source: str, stamp_ns: int) -> float | None:
+        """How much older than `stamp_ns` the newest transform is; None when all of the chain is static. Does not wait.
+
+        Raises:
+            Refused: TF_UNAVAILABLE when the frames are not connected.
+        """
+        try:
+            latest = self._buffer.lookup_transform(target, source, Time())
+        except TransformException as error:
+            raise Refused(
+                Status.TF_UNAVAILABLE, f"no transform from {source} to {target}: {error}", target=target, source=source
+            ) from error
+        latest_ns = int(latest.header.stamp.sec) * 1_000_000_000 + int(latest.header.stamp.nanosec)
+        return None if latest_ns == 0 else (stamp_ns - latest_ns) / 1e9
+
     def _latest_ns(self, target: str, source: str) -> int | None:
         """Stamp of the newest common transform; 0 when all of the chain is static, None when there is no chain."""
         try:
