@@ -93,8 +93,8 @@ def iou_oriented_3d(first: tuple[ArrayLike, ArrayLike, ArrayLike], second: tuple
     for index in np.ndindex(shape):
         a, b = (centre_a[index], size_a[index], turn_a[index]), (centre_b[index], size_b[index], turn_b[index])
         valid = np.asarray(all(np.isfinite(part).all() for part in (*a, *b)) and (a[1] > 0).all() and (b[1] > 0).all())
-        if valid:
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            if valid and np.linalg.norm(a[0] - b[0]) < (np.linalg.norm(a[1]) + np.linalg.norm(b[1])) / 2:
                 scores[index] = _ratio(np.asarray(_shared_volume(a, b)), a[1].prod(), b[1].prod(), valid)
     return scores
 
