@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from roboref_node.relations.verdict import Outcome, judge
+from roboref_node.relations.viewer import behind, in_front_of, left_of, right_of
 from roboref_node.sim.appearance import COLOURS
 from roboref_node.sim.meshes import SHAPES
 from roboref_node.synth.freespace import between_region, container_region, direction_region, region_answer
@@ -195,19 +197,24 @@ def _ordinal(a: Asker) -> Question | None:
     return a.about("ordinal", f"the {ORDINALS[len(ordered) - 1 - rank]} {noun} from the right", ordered[rank])
 
 
-def _offset(direction: str, item: ObjectView, anchor: ObjectView) -> float:
-    """Signed distance by which `item` lies in `direction` of `anchor`, viewer's ground frame, in units of the margin."""
+_RELATION_OF = {"left": left_of, "right": right_of, "front": in_front_of, "behind": behind}
+
+
+def _lies(view: SceneView, direction: str, item: ObjectView, anchor: ObjectView) -> Outcome:
+    """Whether `item` lies in `direction` of `anchor`: the relation's definition and the centres must agree, each with a margin."""
+    margin = LATERAL_MARGIN_M if direction in ("left", "right") else DEPTH_MARGIN_M
     right, forward = item.right_m - anchor.right_m, item.forward_m - anchor.forward_m
-    offset = {"left": -right, "right": right, "front": -forward, "behind": forward}[direction]
-    return offset / (LATERAL_MARGIN_M if direction in ("left", "right") else DEPTH_MARGIN_M)
+    centres = judge({"left": -right, "right": right, "front": -forward, "behind": forward}[direction], margin, "m")
+    defined = _RELATION_OF[direction](view.body(item.index), view.body(anchor.index), tolerance_m=0.5 * margin)
+    return centres.outcome if centres.outcome is defined.outcome else Outcome.AMBIGUOUS
 
 
 def in_direction(view: SceneView, anchor: ObjectView, direction: str, members: tuple[ObjectView, ...]) -> ObjectView | None:
     """The one member that clearly lies in `direction` of `anchor`, when every other clearly does not."""
-    offsets = {o.index: _offset(direction, o, anchor) for o in members if o.index != anchor.index}
-    if any(abs(value) < 1.0 for value in offsets.values()):
+    outcomes = {o.index: _lies(view, direction, o, anchor) for o in members if o.index != anchor.index}
+    if Outcome.AMBIGUOUS in outcomes.values():
         return None
-    there = [o for o in members if offsets.get(o.index, -1.0) > 0]
+    there = [o for o in members if outcomes.get(o.index) is Outcome.PASS]
     if len(there) != 1:
         return None
     if direction in ("left", "right"):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roboref_node.geometry.camera import CameraModel
+from roboref_node.relations.body import Body
 from roboref_node.sim.render import Rendered
 
 PRESENT_SHARE = 5.5e-4
@@ -64,6 +65,7 @@ class SceneView:
     def __init__(self, rendered: Rendered) -> None:
         self.rendered = rendered
         self.kept: dict[str, NDArray[np.bool_]] = {}
+        self._bodies: dict[int, Body] = {}
         self.spec = rendered.spec
         height, width = rendered.instance.shape
         self.width = width
@@ -124,6 +126,16 @@ class SceneView:
         """Viewer ground coordinates (right, forward) of every pixel, shape (H, W, 2)."""
         offset = self.points_m[..., :2] - self.origin_m[:2]
         return np.stack([offset @ self.right, offset @ self.forward], axis=-1)
+
+    def body(self, index: int) -> Body:
+        """Object `index` as a body of the relations: its box in the viewer's levelled frame, x right, y down, z away."""
+        if index not in self._bodies:
+            item = self.objects[index]
+            level = np.stack([[*self.right, 0.0], [0.0, 0.0, -1.0], [*self.forward, 0.0]])
+            yaw = self.spec.objects[index].yaw_rad
+            axes = np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
+            self._bodies[index] = Body(level @ (item.centre_m - self.origin_m), level @ axes, item.extent_m, name=item.shape)
+        return self._bodies[index]
 
     def supports_something(self, index: int) -> bool:
         """True when another object stands on object `index`."""
