@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from roboref_node.geometry.box import OrientedBox, solid_pixels, stand_box
+from roboref_node.geometry.box import OrientedBox as OrientedBox
+from roboref_node.geometry.box import solid_pixels, stand_box
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.creases import CreaseSettings, regions, smooth_inverse, valleys
 from roboref_node.geometry.crop import Crop, cut, rectangle_around

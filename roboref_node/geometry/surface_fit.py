@@ -22,6 +22,8 @@ PATCH = 5
 OFF_CENTRE_PENALTY = 1.25
 """A patch around the pixel is preferred to one beside it unless the latter's variance is this much smaller."""
 
+RAMP_PX = np.array([3.0, 4.0, 5.0, 6.0])
+"""Distances from the asked pixel at which a narrow slope between two surfaces has ended."""
 MIXTURE_SIGMAS = 1.5
 """Largest root mean square residual of a whole region, in noise standard deviations."""
 
@@ -221,12 +223,20 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     each = np.arange(rows)
     competing = beside[each, worst] > np.maximum(limits.edge_w, limits.seed_sigmas * sigma)
     other = np.where(competing, w[each, table.near[worst]], np.nan)
-    consistent &= ~competing & ~_is_ramp(win, a, b, c, np.maximum(limits.edge_w, limits.seed_sigmas * limits.sigma_w), table)
+    consistent &= ~competing
+    tolerance = np.maximum(limits.edge_w, limits.seed_sigmas * limits.sigma_w)
+    # A flatter plane cannot leave the tolerance within the reach of the test.
+    steep = np.flatnonzero(consistent & (RAMP_PX[-1] ** 2 * (b * b + c * c) > tolerance * tolerance))
+    if steep.size:
+        consistent[steep] &= ~_is_ramp(win, steep, a[steep], b[steep], c[steep], tolerance[steep], table)
 
     reach = limits.grow_sigmas * sigma[:, None] + limits.curvature_w * (table.du**2 + table.dv**2)
     # Unknown pixels neither join nor block the way: dropouts cast no shadow.
     passable = (residual <= reach) | ~known
-    region = passable.take(table.path, axis=1).all(axis=2) & known
+    region = known.copy()
+    blocked = np.flatnonzero(~passable.all(axis=1))
+    if blocked.size:
+        region[blocked] &= passable[blocked].take(table.path, axis=1).all(axis=2)
 
     scale = 1.0 / table.radius
     powers = features[:, :6] * np.array([1.0, scale, scale, scale**2, scale**2, scale**2])[:, None]
@@ -234,9 +244,12 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     prior = np.zeros((rows, 6))
     prior[:, 3:] = ((limits.sigma_w / (limits.curvature_w * table.radius**2)) ** 2)[:, None]
     coefficients, inverse, fitted = _quadratic(powers, w, region, prior)
-    distance = np.abs(w - fitted)
-    region &= distance <= (limits.grow_sigmas * sigma)[:, None]
-    coefficients, inverse, fitted = _quadratic(powers, w, region, prior)
+    kept = region & (np.abs(w - fitted) <= (limits.grow_sigmas * sigma)[:, None])
+    trimmed = np.flatnonzero((kept != region).any(axis=1))
+    if trimmed.size:
+        region = kept
+        again = _quadratic(powers[trimmed], w[trimmed], region[trimmed], prior[trimmed])
+        coefficients[trimmed], inverse[trimmed], fitted[trimmed] = again
 
     count = region.sum(axis=1)
     squares = (np.square(w - fitted) * region).sum(axis=1)
@@ -261,7 +274,7 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     )
 
 
-def _is_ramp(win: Windows, a: FloatArray, b: FloatArray, c: FloatArray, tolerance: FloatArray, table: Stencil) -> BoolArray:
+def _is_ramp(win: Windows, rows: IntArray, a: FloatArray, b: FloatArray, c: FloatArray, tolerance: FloatArray, table: Stencil) -> BoolArray:
     """Whether the plane is a narrow slope between two flatter surfaces.
 
     Three to six pixels uphill the readings fall short of it, downhill they rise above it. A smear between two surfaces
@@ -269,12 +282,12 @@ def _is_ramp(win: Windows, a: FloatArray, b: FloatArray, c: FloatArray, toleranc
     """
     b, c = np.nan_to_num(b), np.nan_to_num(c)  # a window without readings has no slope
     length = np.maximum(np.sqrt(b * b + c * c), 1e-12)
-    reach = np.array([3.0, 4.0, 5.0, 6.0])[: table.radius - 2]
+    reach = RAMP_PX[: table.radius - 2]
     u = np.rint((b / length)[:, None] * reach)
     v = np.rint((c / length)[:, None] * reach)
     step = (v * (2 * table.radius + 1) + u).astype(np.int64)
     index = table.centre + np.concatenate([step, -step], axis=1)
-    each = np.arange(len(a))[:, None]
+    each = rows[:, None]
     residual = win.w[each, index] - (a[:, None] + b[:, None] * win.x[each, index] + c[:, None] * win.y[each, index])
     residual = np.where(win.known[each, index], residual, 0.0)
     uphill, downhill = residual[:, : len(reach)].min(axis=1), residual[:, len(reach) :].max(axis=1)
