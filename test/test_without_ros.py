@@ -1,0 +1,45 @@
+"""The core and the offline commands import nothing of ROS; commands that need it say so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = """
+import sys
+
+for name in ("rclpy", "sensor_msgs", "std_msgs", "geometry_msgs", "nav_msgs", "tf2_ros", "message_filters", "cv_bridge", "roboref"):
+    sys.modules[name] = None  # as if it were not installed
+"""
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", BLOCK + code], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "pipeline", "pointing", "model", "geometry", "goals.grasp", "relations", "replay", "rgbd", "imagefiles", "drawing", "commands.replay",
+        "commands.refer", "commands.serve", "commands.bench", "evaluation.bench_pointing", "evaluation.bench_lift", "doctor",
+    ],
+)  # fmt: skip
+def test_offline_modules_import_without_ros(module: str) -> None:
+    done = run(f"import roboref_node.{module}")
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+def test_commands_that_need_ros_say_so() -> None:
+    done = run("from roboref_node.cli import main; sys.exit(main(['demo']))")
+    assert done.returncode == 3
+    assert "needs ROS 2" in done.stderr and "replay" in done.stderr
+
+
+def test_the_doctor_reports_the_absence_as_a_warning() -> None:
+    done = run("from roboref_node.doctor.machine import _ros; f = _ros()[0]; print(f.level.value, f.fix)")
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert done.stdout.startswith("warning")
