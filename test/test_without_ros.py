@@ -24,7 +24,8 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "pipeline", "pointing", "model", "geometry", "goals.grasp", "relations", "replay", "rgbd", "imagefiles", "drawing", "commands.replay",
+        "pipeline", "pointing", "model", "geometry", "goals.grasp", "relations", "replay", "rgbd", "imagefiles", "drawing",
+        "commands.replay",
         "commands.refer", "commands.serve", "commands.bench", "evaluation.bench_pointing", "evaluation.bench_lift", "doctor",
     ],
 )  # fmt: skip

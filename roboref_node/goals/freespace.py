@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import ConvexHull
 
-from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.box import OrientedBox
+from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.zones import points_in_polygon
 from roboref_node.status import Refused, Status
