@@ -10,7 +10,7 @@ from roboref_node.evaluation.metrics import mask_hit_rate
 from roboref_node.evaluation.refspatial_data import BenchSample
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.parser import parse_points
-from roboref_node.status import Refused
+from roboref_node.status import Refused, Status
 
 DIALECTS: dict[str, Dialect] = {
     "RoboRefer": Dialect.ROBOREFER,
@@ -31,7 +31,7 @@ class StrictSample:
 
     Args:
         accuracy: Share of the answer's points in the mask; 0 without a readable answer.
-        reason: Why there is no readable answer; empty when there is one.
+        reason: Why the answer has no point; empty when it has one.
     """
 
     accuracy: float
@@ -44,7 +44,7 @@ class StrictScore:
 
     Args:
         accuracy: Mean over all questions; NaN when there are none.
-        parse_rate: Share of the questions with a readable answer.
+        parse_rate: Share of the questions with a readable answer, "nothing there" included.
         answered: Number of questions with an answer, readable or not.
         samples: By question id.
     """
@@ -67,7 +67,7 @@ def score_strict(texts: Mapping[str, object], samples: Mapping[str, BenchSample]
     count = len(scores)
     return StrictScore(
         accuracy=sum(s.accuracy for s in scores.values()) / count if count else math.nan,
-        parse_rate=sum(not s.reason for s in scores.values()) / count if count else math.nan,
+        parse_rate=sum(s.reason in ("", Status.NOT_FOUND.value) for s in scores.values()) / count if count else math.nan,
         answered=sum(texts.get(key) is not None for key in samples),
         samples=scores,
     )

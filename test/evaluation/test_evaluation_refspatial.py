@@ -146,12 +146,12 @@ def test_dropped_answers_leave_the_mean_and_a_crash_leaves_no_figure() -> None:
 
 def test_strict_mode_counts_everything_and_clamps_the_last_pixel(tmp_path: Path) -> None:
     samples = load_refspatial(write_raw(tmp_path, {"Location": 7}))["Location"].samples
-    texts = {"0": "[(0.1, 0.5)]", "1": None, "2": "garbage (1, 2", "3": "[(30, 20)]", "6": "[(1.0, 1.0)]"}
+    texts = {"0": "[(0.1, 0.5)]", "1": None, "2": "garbage (1, 2", "3": "[(30, 20)]", "4": "[]", "6": "[(1.0, 1.0)]"}
     score = score_strict(texts, samples, Dialect.ROBOREFER)
     reasons = {key: sample.reason for key, sample in score.samples.items()}
-    assert reasons == {"0": "", "1": "NO_ANSWER", "2": "UNPARSEABLE", "3": "OUT_OF_IMAGE", "4": "NO_ANSWER", "5": "NO_ANSWER", "6": ""}
+    assert reasons == {"0": "", "1": "NO_ANSWER", "2": "UNPARSEABLE", "3": "OUT_OF_IMAGE", "4": "NOT_FOUND", "5": "NO_ANSWER", "6": ""}
     assert score.accuracy == pytest.approx(2 / 7)  # mask 6 reaches the right edge
-    assert score.parse_rate == pytest.approx(2 / 7) and score.answered == 4
+    assert score.parse_rate == pytest.approx(3 / 7) and score.answered == 5
 
 
 def run_eval(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict]:

@@ -63,9 +63,10 @@ def accuracy(completion: str, reference: Reference) -> float:
     if not isinstance(choices, Mapping):
         choices = dict(zip(_LETTERS, choices, strict=False))
     options = {str(letter): str(text) for letter, text in choices.items() if text is not None}
-    if len(set(options.values())) == 1:
-        return 1.0
-    return float(_inferred(answer_of(completion) or completion[:MAX_CHARS].strip(), options) == str(needed(reference, "answer")))
+    answer = answer_of(completion) or completion[:MAX_CHARS].strip()
+    if any(answer.startswith(f"{letter}.") and any(text in answer for o, text in options.items() if o != letter) for letter in options):
+        return 0.0
+    return float(_inferred(answer, options) == str(needed(reference, "answer")) or len(set(options.values())) == 1)
 
 
 @register("spatial_reasoner_format")
@@ -106,9 +107,6 @@ def process(completion: str, reference: Reference) -> float:
 
 
 def _inferred(answer: str, options: Mapping[str, str]) -> str | None:
-    for letter in options:
-        if answer.startswith(f"{letter}.") and any(text in answer for other, text in options.items() if other != letter):
-            return None
     words = answer.translate(_PUNCTUATION).split()
     letters = [letter for letter in options if letter in words]
     if len(letters) == 1 and not ("A" in words and len(words) > 3):  # "A" may be an article
