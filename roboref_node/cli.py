@@ -22,6 +22,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "simulated cell and refer node as processes over DDS, one question each way, overlay and truth", True),
     "refer": Command("refer", "one question about image files: colour, depth, camera"),
+    "ask": Command("ask", "send one question to a running refer node and print the answer", True),
     "record": Command("record", "record the simulated cell, or any camera, into a rosbag2", True),
     "replay": Command("replay", "the same pipeline on a rosbag, without a ROS graph, against a golden file"),
     "bench": Command("bench", "measure: pointing, lift, ingest, e2e, model"),

@@ -116,27 +116,12 @@ def _report(channel: str, instruction: str, answers: list[Any], script: Script) 
 
 
 def _entry(answer: Any, instruction: str | None, script: Script) -> dict[str, Any]:
-    finite = answer.pixel_u == answer.pixel_u
-    pixel = [answer.pixel_u, answer.pixel_v] if finite else None
-    known = answer.position.x == answer.position.x
-    position = [answer.position.x, answer.position.y, answer.position.z] if known else None
-    goal = None
-    if answer.goal.header.frame_id:
-        p, q = answer.goal.pose.position, answer.goal.pose.orientation
-        goal = {"frame": answer.goal.header.frame_id, "position_m": [p.x, p.y, p.z], "quaternion_xyzw": [q.x, q.y, q.z, q.w]}
+    from roboref_node.demo.dialogue import answer_to_dict
+
+    entry = answer_to_dict(answer)
     target, hit, error_mm = None, None, None
     if instruction is not None and answer.expression:
-        verdict = script.judge(instruction, None if pixel is None else (pixel[0], pixel[1]), position)
+        pixel = entry["pixel"]
+        verdict = script.judge(instruction, None if pixel is None else (pixel[0], pixel[1]), entry["position_m"])
         target, hit, error_mm = verdict.target, verdict.hit, verdict.error_mm
-    return {
-        "status": answer.status_text,
-        "sentence": answer.sentence,
-        "role": answer.role,
-        "pixel": pixel,
-        "position_m": position,
-        "goal": goal,
-        "target": target,
-        "hit": hit,
-        "error_mm": error_mm,
-        "timings_ms": {n: round(float(ms), 2) for n, ms in zip(answer.timing_names, answer.timing_ms, strict=True)},
-    }
+    return {**entry, "target": target, "hit": hit, "error_mm": error_mm}

@@ -68,7 +68,7 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     from roboref_node.imagefiles import load_frame, load_pose
     from roboref_node.pipeline import Context, Pipeline
 
-    pixel = _pixel(args.pixel)
+    pixel = parse_pixel(args.pixel)
     tasks = _tasks(args, pixel)
     profile = load_profile(args.robot)
     frame = load_frame(args.rgb, args.depth, args.camera, depth_camera=args.depth_camera, color_from_depth=args.color_from_depth)
@@ -101,7 +101,12 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     return referrals, 0 if all(r.ok for r in referrals) else 1
 
 
-def _pixel(text: str | None) -> tuple[float, float] | None:
+def parse_pixel(text: str | None) -> tuple[float, float] | None:
+    """``U,V`` as numbers; None stays None.
+
+    Raises:
+        Refused: BAD_REQUEST when it is something else.
+    """
     if text is None:
         return None
     try:

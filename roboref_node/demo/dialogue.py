@@ -75,14 +75,25 @@ class Dialogue:
             self._wait(lambda: self._overlay is not None, 5.0, "no overlay within 5 s of the answer")
         return answers, self._overlay
 
-    def ask(self, instruction: str, timeout_s: float) -> tuple[list[ReferralMessage], list[str]]:
+    def ask(
+        self, instruction: str, timeout_s: float, *, role: str = "", target_frame: str = "", pixel: tuple[float, float] | None = None
+    ) -> tuple[list[ReferralMessage], list[str]]:
         """Send an action goal; the referrals, and the stages of its feedback.
+
+        Args:
+            instruction: What is asked.
+            timeout_s: How long to wait for the result.
+            role: See ``roboref/action/Refer``.
+            target_frame: Frame of the answer; "" = the goal frame of the robot.
+            pixel: Skips the model.
 
         Raises:
             Refused: MODEL_TIMEOUT when no result comes in time, BAD_REQUEST when the goal is rejected.
         """
         stages: list[str] = []
-        goal = Refer.Goal(instruction=instruction)
+        goal = Refer.Goal(instruction=instruction, role=role, target_frame=target_frame, use_pixel=pixel is not None)
+        if pixel is not None:
+            goal.pixel = [float(pixel[0]), float(pixel[1])]
         handle = self._result(
             lambda: self._action.send_goal_async(goal, feedback_callback=lambda message: stages.append(message.feedback.stage)),
             timeout_s,
@@ -144,3 +155,21 @@ class Dialogue:
         self._thread.join(2.0)
         self._node.destroy_node()
         rclpy.try_shutdown(context=self._context)
+
+
+def answer_to_dict(answer: ReferralMessage) -> dict[str, Any]:
+    """A referral message as JSON; numbers that are not known are None."""
+    goal = None
+    if answer.goal.header.frame_id:
+        p, q = answer.goal.pose.position, answer.goal.pose.orientation
+        goal = {"frame": answer.goal.header.frame_id, "position_m": [p.x, p.y, p.z], "quaternion_xyzw": [q.x, q.y, q.z, q.w]}
+    position = [answer.position.x, answer.position.y, answer.position.z]
+    return {
+        "status": answer.status_text,
+        "sentence": answer.sentence,
+        "role": answer.role,
+        "pixel": [answer.pixel_u, answer.pixel_v] if answer.pixel_u == answer.pixel_u else None,
+        "position_m": position if position[0] == position[0] else None,
+        "goal": goal,
+        "timings_ms": {n: round(float(ms), 2) for n, ms in zip(answer.timing_names, answer.timing_ms, strict=True)},
+    }
