@@ -18,7 +18,7 @@ from roboref.msg import Referral as ReferralMessage
 
 from roboref_node.ros import qos
 from roboref_node.ros.camera import CameraReceiver
-from roboref_node.ros.frames import CameraReading, StreamReading
+from roboref_node.ros.camera_reading import CameraReading, StreamReading
 from roboref_node.ros.requests import RequestQueue
 from roboref_node.ros.settings import NO_MODEL, ReferSettings, Reliability
 from roboref_node.status import Refused, Status

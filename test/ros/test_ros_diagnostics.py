@@ -1,5 +1,8 @@
 """/diagnostics and the doctor of a running robot: all is well when it is, and the planted cause by its name when it is not."""
 
+import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -7,16 +10,18 @@ import pytest
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from asker import REFER, Asker
-from conftest import wait_until
+from conftest import ROOT, wait_until
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from roboref.msg import Referral
 from sensor_msgs.msg import Image
 from synthetic_camera import OPTICAL
 
+from roboref_node.doctor import Level
+from roboref_node.doctor.robot import examine_robot
 from roboref_node.ros.camera import COLOR, DEPTH
+from roboref_node.ros.camera_reading import CameraReading, StreamReading
 from roboref_node.ros.diagnostics import AnswerCounts, Link, Snapshot, entries
-from roboref_node.ros.frames import CameraReading, StreamReading
 from roboref_node.ros.settings import ReferSettings
 from roboref_node.status import Refused, Status
 
@@ -203,3 +208,79 @@ def test_a_model_that_is_not_there_is_an_error_before_and_after_activation():
     assert found.level == OK and values(found)["last_latency_ms"] == "120" and values(found)["weights_sha256"] == "abc"
     answers.note(Referral(status_text="MODEL_TIMEOUT", sentence="the server did not answer"))
     assert by_concern(snapshot(answers=answers))["model"].level == ERROR
+
+
+# ---- the simulated cell, watched and examined ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cell(graph):
+    process = graph.start(
+        SIM, "--ros-args", "-r", "__ns:=/diagnosed", *CELL_TF, "-p", "width:=320", "-p", "height:=240", "-p", "rate:=10.0"
+    )
+    process.wait_for_log("objects")
+    yield process
+    process.end()
+
+
+def examined(*arguments):
+    """Findings of the robot's part of ``roboref doctor``, and its exit status."""
+    remaps = [x for rule in CELL_TF[1::2] for x in ("--remap", rule)]
+    command = [
+        sys.executable,
+        "-m",
+        "roboref_node.cli",
+        "doctor",
+        "--topics",
+        "--camera",
+        "/diagnosed/camera",
+        "--json",
+        *remaps,
+        *arguments,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=ROOT, check=False)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    return done.returncode, {finding["id"]: finding for finding in report["findings"]}, done.stdout
+
+
+def test_a_node_at_the_healthy_cell_has_nothing_to_complain_about(graph, cell):
+    process = graph.start(
+        REFER, "--ros-args", "-p", "model:=none", "-p", "use_sim_time:=true", "-r", "__ns:=/diagnosed", "-r", "__node:=at_cell", *CELL_TF
+    )
+    panel = Panel(graph, "diagnosed/at_cell", process)
+    panel.wait_for_all_ok()
+    assert values(panel.entry("depth"))["encoding"] == "16UC1"
+    assert process.end() == 0, process.log
+
+
+def test_the_doctor_finds_nothing_wrong_with_the_healthy_cell(cell, model_file):
+    status, found, text = examined("--model", str(model_file))
+    assert status == 0, text
+    robot = ("color_topic", "depth_topic", "pairing", "camera_info", "depth_aligned", "depth_units", "tf", "clock")
+    assert {key: found[key]["level"] for key in robot} == dict.fromkeys(robot, "ok"), text
+    assert "16UC1" in found["depth_topic"]["what"] and "reliable volatile" in found["depth_topic"]["what"]
+
+
+def test_the_doctor_names_a_missing_depth_topic_and_what_is_there_instead(cell, model_file):
+    status, found, text = examined("--model", str(model_file), "--remap", f"{DEPTH}:=/nobody/depth", "--seconds", "2")
+    assert status == 1, text
+    depth = found["depth_topic"]
+    assert depth["level"] == "error" and "nobody publishes /nobody/depth" in depth["what"], text
+    assert f"/diagnosed/{DEPTH}" in depth["fix"] and found["color_topic"]["level"] == "ok"
+
+
+def test_the_doctor_names_frames_that_are_not_connected(cell):
+    rules = ["/tf_static:=/nobody/tf_static", *CELL_TF[1::2]]  # the first rule that fits counts
+    found = {finding.id: finding for finding in examine_robot("/diagnosed/camera", remaps=rules)}
+    assert found["tf"].level is Level.ERROR and found["depth_units"].level is Level.OK, found
+    assert "camera_color_optical_frame" in found["tf"].what and "base_link" in found["tf"].what, found
+
+
+def test_the_doctor_names_the_node_that_lives_by_another_clock(graph, cell):
+    process = graph.start(REFER, "--ros-args", "-p", "model:=none", "-r", "__ns:=/diagnosed", "-r", "__node:=late", *CELL_TF)
+    process.wait_for_log("active: model")
+    found = {finding.id: finding for finding in examine_robot("/diagnosed/camera", remaps=CELL_TF[1::2])}
+    assert found["clock"].level is Level.OK, found
+    assert "/diagnosed/late" in found["use_sim_time"].what and "use_sim_time true" in found["use_sim_time"].fix, found
+    assert process.end() == 0, process.log
