@@ -12,6 +12,7 @@ BENCHMARKS = {
     "lift": "pixel to 3D: time and error, against three other ways to do it",
     "ingest": "CPU of the idle refer node against a bare subscription (needs ROS 2)",
     "e2e": "instruction to goal over DDS without the model's time (needs ROS 2)",
+    "demo": "the whole demonstration on many scenes, each in fresh processes, held against the truth (needs ROS 2)",
     "model": "time and memory of the model, by stage",
 }
 
