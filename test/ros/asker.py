@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conftest import WAIT_S, wait_until
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from live_graph import WAIT_S, wait_until
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from asker import REFER, Asker
-from conftest import ROOT, wait_until
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from live_graph import ROOT, wait_until
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from roboref.msg import Referral
 from sensor_msgs.msg import Image

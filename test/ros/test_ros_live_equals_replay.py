@@ -9,7 +9,7 @@ pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfac
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from asker import REFER, Asker
 from builtin_interfaces.msg import Time
-from conftest import wait_until
+from live_graph import wait_until
 from roboref.msg import Referral
 from rosgraph_msgs.msg import Clock
 from test_ros_sim_and_replay import REPLAY, in_namespace

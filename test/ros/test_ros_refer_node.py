@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from asker import REFER, Asker
-from conftest import wait_until
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
+from live_graph import wait_until
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from roboref.msg import Referral

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from asker import REFER, Asker
-from conftest import wait_until
+from live_graph import wait_until
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from roboref.msg import Referral
