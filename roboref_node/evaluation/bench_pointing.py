@@ -70,6 +70,7 @@ def draw(count: int, per_scene: int, appearance: str, start: int = 0) -> list[As
     settings = SceneSettings(appearance=appearance)
     pairs = sorted(RESERVED_PAIRS)
     kinds = list(KINDS)
+    counts = dict.fromkeys(kinds, 0)
     asked: list[Asked] = []
     for number, seed in enumerate(reserved_seeds(10 * count, start)):
         if len(asked) >= count:
@@ -82,17 +83,14 @@ def draw(count: int, per_scene: int, appearance: str, start: int = 0) -> list[As
         depth = add_depth_noise(rendered.depth_m, np.random.default_rng([seed, 8]))
         frame = Frame(rendered.rgb.copy(), depth, spec.camera, stamp_ns=number)
         asker = Asker(view, rng, canonical=False, unknown_word=partial(_draw_word, UNKNOWN_NOUNS, rng))
-        found = 0
-        for attempt in range(6 * per_scene):
-            question = asker.ask(kinds[(number * per_scene + attempt) % len(kinds)])
-            if question is None or found == per_scene:
+        # Rare kinds first, so that no kind is judged by a handful of questions.
+        for kind in sorted(kinds, key=lambda kind: counts[kind])[:per_scene]:
+            question = next((q for q in (asker.ask(kind) for _ in range(12)) if q is not None), None)
+            if question is None:
                 continue
-            found += 1
-            unseen = (
-                question.target is not None
-                and (view.objects[question.target].colour, view.objects[question.target].shape) in RESERVED_PAIRS
-            )
-            asked.append(Asked(question, frame, unseen))
+            counts[kind] += 1
+            item = None if question.target is None else view.objects[question.target]
+            asked.append(Asked(question, frame, item is not None and (item.colour, item.shape) in RESERVED_PAIRS))
     return asked[:count]
 
 
