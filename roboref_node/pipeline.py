@@ -122,6 +122,8 @@ class Pipeline:
         self.profile = profile
         self.settings = settings or PipelineSettings()
         self.workspace = Workspace.of(profile)
+        text = json.dumps({"profile": profile.to_parameters(), "pipeline": repr(self.settings)}, sort_keys=True, default=str)
+        self.settings_sha256 = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def frames_needed(self) -> tuple[str, ...]:
         """Frames whose transforms from the optical frame `refer` needs; the goal frame comes first."""
@@ -433,10 +435,9 @@ class _Question:
         return float(np.hypot(self.result.pixel.u_px - u, self.result.pixel.v_px - v))
 
     def _provenance(self, goal_from_optical: Transform) -> dict[str, Any]:
-        settings = json.dumps({"profile": self.profile.to_parameters(), "pipeline": repr(self.settings)}, sort_keys=True, default=str)
         return {
             "robot": self.profile.name,
-            "settings_sha256": hashlib.sha256(settings.encode()).hexdigest()[:16],
+            "settings_sha256": self.pipeline.settings_sha256,
             "goal_from_optical": goal_from_optical.to_dict(),
             "camera": self.frame.camera.to_dict(),
         }
@@ -445,7 +446,7 @@ class _Question:
 def surrounding_cloud(
     frame: Frame, segment: ObjectSegment, goal_from_optical: Transform, margin_m: float = 0.20
 ) -> NDArray[np.float64] | None:
-    """Points around an object, every other pixel, in the goal frame, shape (M, 3); None for unregistered depth.
+    """Points around an object, every third pixel, in the goal frame, shape (M, 3); None for unregistered depth.
 
     Args:
         frame: The frame that `segment` was found in.
@@ -459,8 +460,8 @@ def surrounding_cloud(
     margin = int(np.ceil(frame.camera.fx * margin_m / max(0.1, float(np.min(segment.cloud_m[:, 2])))))
     top, bottom = max(0, rows[0] - margin), min(frame.camera.height, rows[-1] + margin + 1)
     left, right = max(0, columns[0] - margin), min(frame.camera.width, columns[-1] + margin + 1)
-    depth = frame.depth_m[top:bottom:2, left:right:2].astype(np.float64)
-    v, u = np.mgrid[top:bottom:2, left:right:2]
+    depth = frame.depth_m[top:bottom:3, left:right:3].astype(np.float64)
+    v, u = np.mgrid[top:bottom:3, left:right:3]
     known = np.isfinite(depth)
     points = frame.camera.unproject(np.stack([u[known], v[known]], axis=-1), depth[known])
     return goal_from_optical.apply(points[np.isfinite(points).all(axis=-1)])
