@@ -94,11 +94,15 @@ class Dialogue:
         goal = Refer.Goal(instruction=instruction, role=role, target_frame=target_frame, use_pixel=pixel is not None)
         if pixel is not None:
             goal.pixel = [float(pixel[0]), float(pixel[1])]
-        handle = self._result(
-            lambda: self._action.send_goal_async(goal, feedback_callback=lambda message: stages.append(message.feedback.stage)),
-            timeout_s,
-            instruction,
-        )
+
+        def send() -> Any:
+            return self._action.send_goal_async(goal, feedback_callback=lambda message: stages.append(message.feedback.stage))
+
+        try:
+            handle = self._result(send, min(5.0, timeout_s), instruction)
+        except Refused:
+            # A server that has not discovered this client's reader yet accepts into the void; the next goal reaches it.
+            handle = self._result(send, timeout_s, instruction)
         if not handle.accepted:
             raise Refused(Status.BAD_REQUEST, f"the refer node rejected {instruction!r}: its queue is full")
         result = self._result(handle.get_result_async, timeout_s, instruction)

@@ -76,9 +76,10 @@ def test_feedback_tells_the_stages_in_order(refer, model_server):
     stages = []
     handle = refer.send(feedback=lambda message: stages.append(message.feedback.stage))
     refer.result_of(handle)
-    wait_until(lambda: "check" in stages, lambda: f"feedback, got {stages}")
-    order = [stages.index(stage) for stage in ("queue", "frame", "transform", "point", "lift", "plan", "check")]
-    assert order == sorted(order)
+    wait_until(lambda: "plan" in stages, lambda: f"feedback, got {stages}")
+    # "check" takes microseconds; a client that has its result first drops what feedback is still under way.
+    assert stages[:6] == ["queue", "frame", "transform", "point", "lift", "plan"]
+    assert stages[6:] in ([], ["check"])
 
 
 def test_a_pixel_skips_the_model_and_another_target_frame_moves_the_answer(refer, model_server):
