@@ -18,7 +18,7 @@ from roboref_node.pointing.reasoning import split_steps
 from roboref_node.pointing.syntax import AnswerSyntaxError, Row, clip, read_json, read_molmo2_xml, read_molmo_xml, read_tuples
 from roboref_node.status import Refused, Status
 
-MAX_ANSWER_CHARS = 64 * 1024
+MAX_ANSWER_CHARS = 24 * 1024
 """Longest answer that is looked at, thinking included."""
 MAX_FINAL_CHARS = 8 * 1024
 """Longest final part (after the thinking): 64 points in the wordiest dialect need less than half of it."""
