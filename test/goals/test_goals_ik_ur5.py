@@ -12,12 +12,11 @@ from synthetic_objects import box, camera_pose, look
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.grasp import plan_grasps
-from roboref_node.goals.ik_ur5 import Ur5Reachability, urdf_path
+from roboref_node.goals.ik_ur5 import Ur5Reachability
 from roboref_node.goals.profile import load_profile
 from roboref_node.goals.reach import ReachSphere
 from roboref_node.status import Refused, Status
 
-pytestmark = pytest.mark.skipif(urdf_path() is None, reason="needs the packages pin and example-robot-data")
 UR5 = load_profile("ur5")
 
 

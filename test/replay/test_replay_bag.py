@@ -114,9 +114,6 @@ def test_the_command_and_its_golden_file(bag: tuple[Path, list[np.ndarray]], tmp
     )
     arguments = ["replay", str(bag[0]), "--questions", str(questions), "--json", "--golden", str(golden), "--model", "nano"]
     # The last question has no pixel, so the model is loaded although the sentence is refused before it is asked.
-    pytest.importorskip("torch")
-    if not (Path(__file__).resolve().parents[2] / "roboref_node/model/weights/nano/model.safetensors").exists():
-        pytest.skip("the nano weights are not in this checkout")
     assert main([*arguments, "--write-golden"]) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [a["status"] for a in first["answers"]] == ["OK", "OK", "FRAME_STALE", "BAD_REQUEST"]

@@ -8,13 +8,10 @@ import sys
 from pathlib import Path
 
 import cv2
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS = ROOT / "roboref_node/model/weights/nano/model.safetensors"
 
 
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="the nano weights are not in this checkout")
 def test_the_demo_answers_and_shows_it(tmp_path: Path) -> None:
     picture = tmp_path / "demo.png"
     command = [sys.executable, "-m", "roboref_node.cli", "demo", "--seed", "3", "--headless", "--json", "--out", str(picture)]
