@@ -33,7 +33,7 @@ LIBRARIES = {
 # The driver behind EGL, one of: Mesa's (name by version) or NVIDIA's.
 DRIVER_PATTERNS = ("dri/swrast_dri.so", "libgallium-*.so", "libEGL_nvidia.so.0")
 # Debian package -> programs, one of which must be on the PATH.
-PROGRAMS = {"g++": ("c++", "g++", "clang++"), "make": ("make",)}
+PROGRAMS = {"g++": ("c++", "g++", "clang++"), "make": ("make",), "openssl": ("openssl",)}
 
 
 def loads(library: str, directories: Sequence[str]) -> bool:

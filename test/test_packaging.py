@@ -151,14 +151,14 @@ def test_system_check_names_everything_missing_in_one_line(tmp_path: Path) -> No
     assert result.returncode == 1
     (line,) = [line for line in result.stdout.splitlines() if "apt-get install" in line]
     libraries = {"libgl1", "libegl1", "libgl1-mesa-dri", "libusb-1.0-0", "libx11-6", "libudev1", "libidn2-0", "libgomp1"}
-    assert libraries | {"g++", "make"} == set(line.split("-y ")[1].split())
+    assert libraries | {"g++", "make", "openssl"} == set(line.split("-y ")[1].split())
 
 
 def test_system_check_names_only_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "make").symlink_to(shutil.which("true") or "/bin/true")
     result = run_system_check(str(tmp_path))
     (line,) = [line for line in result.stdout.splitlines() if "apt-get install" in line]
-    assert line.split("-y ")[1].split() == ["g++"]
+    assert line.split("-y ")[1].split() == ["g++", "openssl"]
 
 
 def test_installation_names_the_packages_of_the_system_check(tmp_path: Path) -> None:

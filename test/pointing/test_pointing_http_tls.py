@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -11,8 +10,6 @@ import pytest
 
 from roboref_node.pointing.http import HttpClient, HttpSettings
 from roboref_node.status import Refused, Status
-
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command to make a certificate")
 
 
 @pytest.fixture(scope="module")
