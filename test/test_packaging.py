@@ -161,6 +161,17 @@ def test_system_check_names_only_what_is_missing(tmp_path: Path) -> None:
     assert line.split("-y ")[1].split() == ["g++", "openssl"]
 
 
+def test_system_check_installs_as_root_only(tmp_path: Path) -> None:
+    (tmp_path / "make").symlink_to(shutil.which("true") or "/bin/true")
+    (tmp_path / "apt-get").write_text('#!/bin/sh\necho "$@" >> "${0%/*}/calls"\n')
+    (tmp_path / "apt-get").chmod(0o755)
+    result = run_system_check(str(tmp_path), "--install")
+    assert result.returncode == 1  # this apt-get installs nothing, which must not pass for success
+    assert "sudo apt-get install -y g++ openssl" in result.stdout
+    calls = (tmp_path / "calls").read_text().splitlines() if (tmp_path / "calls").exists() else []
+    assert calls == (["install -y --no-install-recommends g++ openssl"] if os.geteuid() == 0 else [])
+
+
 def test_installation_names_the_packages_of_the_system_check(tmp_path: Path) -> None:
     line = run_system_check(str(tmp_path), "--library-path", str(tmp_path)).stdout.split("-y ")[1]
     documentation = (ROOT / "docs/installation.md").read_text()
