@@ -27,7 +27,7 @@ if [ ! -x .venv/bin/python ] || [ "$(.venv/bin/python -c 'import sys; print("%d.
 fi
 echo "setup: installing Python packages into .venv (2.6 GB, 1-3 minutes on a good line; progress in $log)"
 if ! .venv/bin/python -m pip install --disable-pip-version-check --no-input "${constraints[@]}" \
-    -r requirements/offline.txt -r requirements/train.txt -r requirements/ros.txt -r requirements/dev.txt >"$log" 2>&1; then
+    -r requirements/offline.txt -r requirements/train.txt -r requirements/speech.txt -r requirements/ros.txt -r requirements/dev.txt >"$log" 2>&1; then
     echo "setup: pip failed; the end of $log:" >&2
     grep -v '^ *WARNING' "$log" | tail -n 20 >&2
     exit 1

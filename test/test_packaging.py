@@ -72,19 +72,19 @@ def ros_dependencies() -> set[str]:
 
 
 def test_every_import_is_declared() -> None:
-    distributions, packages = required("offline", "train", "quantize"), ros_dependencies()
+    distributions, packages = required("offline", "train", "speech", "quantize"), ros_dependencies()
     undeclared = {
         name: str(path)
         for name, path in foreign_imports().items()
         if name not in packages and DISTRIBUTIONS.get(name, name.replace("_", "-")) not in distributions | {"open3d"}
     }
-    assert not undeclared, "imported, but neither in package.xml nor in requirements/offline.txt, train.txt, quantize.txt"
+    assert not undeclared, "imported, but neither in package.xml nor in requirements/offline.txt, train.txt, speech.txt, quantize.txt"
 
 
 def test_every_python_requirement_reaches_a_ros_distribution() -> None:
     documentation = (ROOT / "docs/installation.md").read_text()
     packages = ros_dependencies()
-    for name in required("offline", "train", "quantize"):
+    for name in required("offline", "train", "speech", "quantize"):
         if name in ROSDEP_KEYS:
             assert ROSDEP_KEYS[name] in packages
         else:
