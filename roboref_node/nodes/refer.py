@@ -37,7 +37,7 @@ from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.diagnostics import Diagnostics, Sources
 from roboref_node.ros.image import color_message
 from roboref_node.ros.markers import markers
-from roboref_node.ros.messages import cloud_message, refusal_message
+from roboref_node.ros.messages import cloud_message, held_from_messages, refusal_message
 from roboref_node.ros.occupancy import map_from_message
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
@@ -136,7 +136,7 @@ class ReferNode(LifecycleNode):
             self.get_logger().error(self._inactive_because.sentence)
             return TransitionCallbackReturn.FAILURE
         self._receiver = CameraReceiver(self, settings)
-        pipeline = Pipeline(pointer, self._profile)
+        pipeline = Pipeline(pointer, self._profile, settings.pipeline)
         self._answerer = Answerer(
             pipeline, self._receiver.frames, self._receiver.transforms, lambda: self._settings.current, self._occupancy
         )
@@ -270,6 +270,7 @@ class ReferNode(LifecycleNode):
         )
         self._goals[_key(handle)] = (request, answered)
         try:
+            request.held = held_from_messages(goal.held)
             feedback("queue", 0)
             self._submit(request)
         except Refused as refused:

@@ -117,7 +117,7 @@ class Answerer:
             tasks,
             named,
             pixel=request.pixel,
-            context=Context(occupancy=self._occupancy(), goal_from_base=goal_from_base),
+            context=Context(occupancy=self._occupancy(), held=request.held, goal_from_base=goal_from_base),
             canceled=request.canceled.is_set,
             report=request.feedback,
         )

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import Point, Vector3
 from roboref.msg import GraspCandidate as GraspCandidateMessage
+from roboref.msg import HeldObject as HeldObjectMessage
 from roboref.msg import Referral as ReferralMessage
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.place import HeldObject
 from roboref_node.referral import Referral
-from roboref_node.ros.transforms import pose_from_transform, pose_stamped
+from roboref_node.ros.transforms import pose_from_transform, pose_stamped, transform_from_pose
 from roboref_node.status import Refused, Status
 
 
@@ -95,6 +99,40 @@ def refusal_message(instruction: str, refused: Refused, *, stamp_ns: int = 0, go
     message.task_count = 1
     message.provenance_json = _to_json({"details": refused.details})
     return message
+
+
+def held_message(held: HeldObject) -> HeldObjectMessage:
+    """What the gripper holds, for a question about a place.
+
+    Raises:
+        ValueError: It does not know how it was grasped.
+    """
+    if held.base_from_tool is None or held.bottom_in_tool_m is None:
+        raise ValueError("a held object without the pose of its grasp cannot be told")
+    message = HeldObjectMessage(grasp_height_m=float(held.grasp_height_m), grasp=pose_from_transform(held.base_from_tool))
+    message.size = Vector3(**{axis: float(x) for axis, x in zip("xyz", held.size_m, strict=True)})
+    message.bottom_in_tool = Point(**{axis: float(x) for axis, x in zip("xyz", held.bottom_in_tool_m, strict=True)})
+    return message
+
+
+def held_from_messages(messages: Sequence[HeldObjectMessage]) -> HeldObject | None:
+    """The object of a goal's field ``held``; None when it is empty.
+
+    Raises:
+        Refused: BAD_REQUEST when a number is not finite, a size negative or the quaternion no rotation.
+    """
+    if not messages:
+        return None
+    message = messages[0]
+    size, bottom = message.size, np.array([message.bottom_in_tool.x, message.bottom_in_tool.y, message.bottom_in_tool.z])
+    try:
+        grasp = transform_from_pose(message.grasp)
+        held = HeldObject(np.array([size.x, size.y, size.z]), float(message.grasp_height_m), grasp, bottom)
+    except ValueError as error:
+        raise Refused(Status.BAD_REQUEST, f"the held object of the request cannot be: {error}") from error
+    if not np.isfinite(bottom).all():
+        raise Refused(Status.BAD_REQUEST, f"the held object of the request cannot be: its base is at {bottom.tolist()} in the tool frame")
+    return held
 
 
 def cloud_message(points_m: np.ndarray[Any, np.dtype[Any]], *, frame_id: str, stamp_ns: int) -> PointCloud2:

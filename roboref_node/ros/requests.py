@@ -19,6 +19,8 @@ from roboref_node.status import Refused, Status
 if TYPE_CHECKING:
     from roboref.msg import Referral as ReferralMessage
 
+    from roboref_node.goals.place import HeldObject
+
 
 @dataclass(eq=False)
 class Request:
@@ -30,6 +32,7 @@ class Request:
         target_frame: Frame of the answer, "" = the profile's goal frame.
         stamp_ns: Stamp of the wanted image, 0 = newest.
         pixel: Skips the model.
+        held: What the gripper holds now, for places.
         replaceable: True for instructions from the topic: a later one takes its place while it waits.
         finish: Called exactly once, on any thread, with the answers.
         feedback: Called with the stage and the index of the task.
@@ -41,6 +44,7 @@ class Request:
     target_frame: str = ""
     stamp_ns: int = 0
     pixel: tuple[float, float] | None = None
+    held: HeldObject | None = None
     replaceable: bool = False
     feedback: Callable[[str, int], None] = lambda stage, index: None
     canceled: threading.Event = field(default_factory=threading.Event)

@@ -47,6 +47,16 @@ def pose_from_transform(frame_from_tool: Transform) -> Pose:
     return pose
 
 
+def transform_from_pose(pose: Pose) -> Transform:
+    """The inverse of `pose_from_transform`.
+
+    Raises:
+        ValueError: A number is not finite, or the quaternion is no rotation.
+    """
+    q, p = pose.orientation, pose.position
+    return Transform(np.array([q.x, q.y, q.z, q.w]), np.array([p.x, p.y, p.z]))
+
+
 def pose_stamped(frame_from_tool: Transform, *, frame_id: str, stamp_ns: int) -> PoseStamped:
     """`pose_from_transform` with the header of an image."""
     message = PoseStamped(pose=pose_from_transform(frame_from_tool))

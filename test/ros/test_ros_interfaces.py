@@ -12,10 +12,11 @@ from roboref.action import Refer
 from roboref.msg import Referral as ReferralMessage
 
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.place import HeldObject
 from roboref_node.pointing.pointer import PixelPoint
 from roboref_node.referral import Referral
 from roboref_node.ros.markers import markers
-from roboref_node.ros.messages import cloud_message, in_frame, referral_message, refusal_message
+from roboref_node.ros.messages import cloud_message, held_from_messages, held_message, in_frame, referral_message, refusal_message
 from roboref_node.ros.transforms import message_from_transform, transform_from_message
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
@@ -110,3 +111,24 @@ def test_cloud_holds_the_points():
     cloud = cloud_message(points, frame_id="optical", stamp_ns=1)
     np.testing.assert_allclose(np.frombuffer(cloud.data, np.float32).reshape(-1, 3), points)
     assert cloud.width == 4 and cloud.row_step == 48
+
+
+def test_a_held_object_survives_the_wire_and_an_impossible_one_is_a_bad_request():
+    held = HeldObject(np.array([0.06, 0.05, 0.09]), 0.04, TURN, np.array([0.001, 0.0, 0.05]))
+    message = deserialize_message(serialize_message(Refer.Goal(held=[held_message(held)])), Refer.Goal)
+    back = held_from_messages(message.held)
+    np.testing.assert_allclose(back.size_m, held.size_m)
+    np.testing.assert_allclose(back.base_from_tool.matrix, TURN.matrix, atol=1e-12)
+    np.testing.assert_allclose([*back.bottom_in_tool_m, back.grasp_height_m], [0.001, 0.0, 0.05, 0.04])
+    assert held_from_messages(Refer.Goal().held) is None
+    for spoil in (
+        lambda m: setattr(m.size, "x", -0.1),
+        lambda m: setattr(m.grasp.orientation, "w", math.nan),
+        lambda m: setattr(m.bottom_in_tool, "z", math.inf),
+        lambda m: setattr(m, "grasp_height_m", math.nan),
+    ):
+        wrong = held_message(held)
+        spoil(wrong)
+        with pytest.raises(Refused) as refusal:
+            held_from_messages([wrong])
+        assert refusal.value.status is Status.BAD_REQUEST
