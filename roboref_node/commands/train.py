@@ -1,9 +1,12 @@
-"""``roboref train``: render training scenes, train the nano, copy the result into the package."""
+"""``roboref train``: render scenes, train the nano, fine-tune by supervision and by reinforcement, ablations."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+
+from roboref_node.status import Refused
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,16 +21,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nano.add_argument("--recipe", type=Path, default=None, help="YAML recipe; default: config/train_nano.yaml")
     nano.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
     nano.add_argument("--out", type=Path, default=Path("runs/nano"))
+    rft = stages.add_parser("rft", help="reinforcement fine-tuning by GRPO; a killed run goes on from its last checkpoint")
+    rft.add_argument("--recipe", default="nano_rft", help="YAML file, or the name of one in config/train; default: nano_rft")
+    rft.add_argument("--init", type=Path, default=None, help="folder of the first weights; default: the nano that ships")
+    rft.add_argument("--scenes", type=Path, default=None, help="rendered scenes to draw questions from; default: runs/scenes")
+    rft.add_argument("--records", type=Path, default=None, help="JSON file of recorded frames and questions instead of scenes")
+    rft.add_argument("--out", type=Path, default=Path("runs/rft"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one stage."""
-    if args.stage == "render":
-        from roboref_node.synth.split import training_seeds
-        from roboref_node.training.scenes import render_scenes
+    """Run one stage; 2 = the request is wrong."""
+    try:
+        return _STAGES[args.stage](args)
+    except Refused as refusal:
+        print(refusal.sentence, file=sys.stderr)
+        return 2
 
-        render_scenes(args.out, training_seeds(args.count, args.start), args.size)
-        return 0
+
+def _render(args: argparse.Namespace) -> int:
+    from roboref_node.synth.split import training_seeds
+    from roboref_node.training.scenes import render_scenes
+
+    render_scenes(args.out, training_seeds(args.count, args.start), args.size)
+    return 0
+
+
+def _nano(args: argparse.Namespace) -> int:
     from roboref_node.config import find_config, load_yaml
     from roboref_node.training.nano import NanoRecipe, NanoTrainer
     from roboref_node.training.scenes import SceneStore
@@ -35,3 +54,17 @@ def run(args: argparse.Namespace) -> int:
     recipe = NanoRecipe.from_dict(load_yaml(args.recipe or find_config("train_nano")))
     NanoTrainer(recipe, SceneStore(args.scenes), args.out).run()
     return 0
+
+
+def _rft(args: argparse.Namespace) -> int:
+    from roboref_node.training.recipes import SHIPPED_WEIGHTS, load_recipe
+    from roboref_node.training.rft import RftRecipe, RftTrainer
+    from roboref_node.training.rft_questions import open_source
+
+    recipe = RftRecipe.from_dict(load_recipe(args.recipe))
+    source = open_source(recipe, args.scenes, args.records)
+    RftTrainer(recipe, source, args.init or SHIPPED_WEIGHTS, args.out).run()
+    return 0
+
+
+_STAGES = {"render": _render, "nano": _nano, "rft": _rft}

@@ -40,8 +40,22 @@ def outcome_format(completion: str, reference: Reference, *, closed: bool = True
         reference: Not looked at.
         closed: Require the last tag; False for models that end their turn instead of writing it.
     """
-    text = completion if closed or completion.rstrip().endswith("</answer>") else f"{completion}</answer>"
-    return float(sections(text) is not None)
+    return _structured(completion, closed)
+
+
+@register("roborefer_structure")
+@per_sample
+def structure(completion: str, reference: Reference, *, closed: bool = True) -> float:
+    """R_OF for questions that need no steps too: think/answer where ``steps`` are annotated, an answer without thinking where not.
+
+    Args:
+        completion: What the model said.
+        reference: ``steps``.
+        closed: See `outcome_format`.
+    """
+    if needed(reference, "steps"):
+        return _structured(completion, closed)
+    return float("<think>" not in completion and "</think>" not in completion)
 
 
 @register("roborefer_point")
@@ -122,6 +136,11 @@ def process_accuracy_relative(
     """`process_accuracy` with Position at ``L1 < share · (W + H)``."""
     width, height = needed(reference, "image_size_px")
     return _process(completion, reference, tolerance_share * (width + height), minimum_cosine, size_tolerance, over)
+
+
+def _structured(completion: str, closed: bool) -> float:
+    text = completion if closed or completion.rstrip().endswith("</answer>") else f"{completion}</answer>"
+    return float(sections(text) is not None)
 
 
 def _point(completion: str, reference: Reference, tolerance_px: float) -> float:
