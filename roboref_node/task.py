@@ -1,12 +1,15 @@
-"""What a person asked for, as data, and the small grammar that turns a sentence into it."""
+"""What a person asked for, as data. The grammar that turns a sentence into it is `roboref_node.language`."""
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from roboref_node.language import INTERRUPTS, parse_clause, read_dialogue, split_clauses, words_of
+from roboref_node.language.skeleton import VERBS
 from roboref_node.status import Refused, Status
 
 MAX_INSTRUCTION_CHARS = 500
@@ -31,40 +34,23 @@ class Task:
         expression: Referring expression as spoken: a noun phrase for POINT, PICK and NAVIGATE ("the red cup left of the
             blue box"), a place phrase for PLACE ("behind the bowl", "in the bowl", "between the cup and the box").
         instruction: The whole sentence it came from.
+        hand_over: For PICK: the thing goes to the person who asked ("hand me the cup").
     """
 
     kind: TaskKind
     expression: str
     instruction: str
+    hand_over: bool = False
 
 
-_POLITE = r"(?:(?:please|kindly|hey|ok|okay|now|robot|could you|can you|would you|will you|i want you to|i would like you to|you should) )*"
-_PICK = r"pick up|pick|grasp|grab|take|get|lift|fetch|bring me|bring|hand me|give me"
-_PLACE = r"put|place|drop|set|lay"
-_MOVE = r"move|transfer"
-_GO = r"go over|go|walk over|walk|drive|navigate|move over|come"
-_POINT = r"point (?:to|at|out)|show me|show|find|locate|look (?:at|for)|where is|where are"
-_PLACE_WORD = (
-    r"(?:on top of|to the (?:left|right|front|back) of|on the (?:left|right)(?: side)? of|left of|right of|"
-    r"in front of|in between|in back of|"
-    r"next to|close to|onto|into|inside|upon|between|behind|beside|near|under|below|on|in|at|over|above)"
-)
-_PRONOUN = r"it|them|that|this"
-_EMPTY = frozenset({"up", "down", "to", "the", "a", "an", *_PRONOUN.split("|")})
-"""What is left of a phrase that names nothing: only the sentence before could tell what "it" is."""
+_PRONOUNS = frozenset({"it", "them", "that", "this"})
+"""What only the sentence before can explain."""
 
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"^(?:{_MOVE}) (?P<object>.+?) (?P<place>{_PLACE_WORD} .+)$"), "move"),
-    (re.compile(rf"^(?:{_PLACE}) (?:{_PRONOUN}) (?:down )?(?P<place>{_PLACE_WORD} .+)$"), "place"),
-    (re.compile(rf"^(?:{_PLACE}) (?P<object>.+?) (?P<place>{_PLACE_WORD} .+)$"), "move"),
-    (re.compile(rf"^(?:{_PICK}) (?P<object>.+?)(?: up)?$"), "pick"),
-    (re.compile(rf"^(?:{_GO}) (?:to )?(?P<target>.+)$"), "navigate"),
-    (re.compile(rf"^(?:{_POINT}) (?P<target>.+)$"), "point"),
-    (re.compile(rf"^(?P<place>{_PLACE_WORD} .+)$"), "place"),
-    (re.compile(r"^(?P<target>(?:the|a|an|my|that|this) .+)$"), "point"),
-)
-_VERB = f"{_PICK}|{_PLACE}|{_MOVE}|{_GO}|{_POINT}"
-_SPLIT = re.compile(rf"\s*(?:[,;.]|,? and then|,? then|,? and)\s+(?={_POLITE}(?:{_VERB})\b)|\s*,? (?:and )?then\s+(?=(?:the|a|an|my) )")
+_EMPTY = _PRONOUNS | {"", "up", "down", "over", "to", "the", "a", "an", "me", "my"}
+"""What is left of a phrase that names nothing."""
+
+_TO_ME = re.compile(r"(?: over)?(?: to me)?$")
+_EXAMPLES = '"pick up the red cup", "put it behind the bowl", "go to the table" or "point at the leftmost box"'
 
 
 def normalise_instruction(text: str) -> str:
@@ -110,42 +96,70 @@ def parse_instruction(text: str, *, role: str = "") -> tuple[Task, ...]:
             raise Refused(Status.BAD_REQUEST, f"the role {role!r} is unknown; use one of: {known}") from None
         return (Task(kind, _strip_verb(sentence, kind), text),)
     tasks: list[Task] = []
-    sentence = re.sub(r"\b(please|robot|hey|ok|okay|now)\s*,", r"\1", sentence)
-    for clause in _SPLIT.split(sentence):
-        elided = tasks and tasks[-1].kind is TaskKind.PLACE and re.match(r"(?:the|a|an|my) ", clause)
-        tasks.extend(_parse_clause(f"put {clause}" if elided else clause.strip(" ,.;"), text))
+    clauses = split_clauses(sentence)
+    dialogue = read_dialogue(sentence)
+    if dialogue is not None and (not dialogue.rest or dialogue.act in INTERRUPTS):
+        raise Refused(
+            Status.BAD_REQUEST,
+            f'"{sentence[:80]}" ({dialogue.act.value}) names nothing to look for: it is for the node that acts',
+            dialogue=dialogue.act.value,
+        )
+    for clause, may_elide in clauses:
+        elided = may_elide and bool(tasks) and tasks[-1].kind is TaskKind.PLACE
+        tasks = _add_clause(tasks, f"put {clause}" if elided else clause, text)
+    if not tasks:
+        raise Refused(Status.BAD_REQUEST, f'"{sentence[:80]}" does not say what to do; say for example {_EXAMPLES}')
     return tuple(tasks)
 
 
-def _parse_clause(clause: str, instruction: str) -> list[Task]:
-    clause = re.sub(rf"^{_POLITE}", "", clause + " ").strip()
-    clause = re.sub(r" please$", "", clause)
-    for pattern, form in _PATTERNS:
-        match = pattern.match(clause)
-        if match is None:
-            continue
-        group = {k: v.strip() for k, v in match.groupdict().items() if v}
-        if any(value in _EMPTY for value in group.values()):
-            break
-        if form == "move":
-            return [Task(TaskKind.PICK, group["object"], instruction), Task(TaskKind.PLACE, group["place"], instruction)]
-        if form == "place":
-            return [Task(TaskKind.PLACE, group["place"], instruction)]
-        if form == "pick":
-            return [Task(TaskKind.PICK, group["object"], instruction)]
-        kind = TaskKind.NAVIGATE if form == "navigate" else TaskKind.POINT
-        return [Task(kind, group["target"], instruction)]
-    raise Refused(
-        Status.BAD_REQUEST,
-        f'"{clause[:80]}" is not understood; say for example "pick up the red cup", "put it behind the bowl", '
-        '"go to the table" or "point at the leftmost box"',
-    )
+def _add_clause(tasks: list[Task], clause: str, instruction: str) -> list[Task]:
+    """The tasks with those of one more clause; "give it to me" changes the last one.
+
+    Raises:
+        Refused: BAD_REQUEST with a suggestion.
+    """
+    parsed = parse_clause(clause)
+    if parsed is None:
+        raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" is not understood; {_suggest(clause)}')
+    thing, place = parsed.object, parsed.place
+    if parsed.form in ("pick", "move", "put"):
+        thing = thing.removesuffix(" up").removesuffix(" down") if thing not in _EMPTY else thing
+    if parsed.form == "hand_over":
+        thing = _TO_ME.sub("", thing)
+        if thing in _PRONOUNS and tasks and tasks[-1].kind is TaskKind.PICK:
+            return [*tasks[:-1], replace(tasks[-1], hand_over=True)]
+    if parsed.form in ("move", "put") and not place:
+        raise Refused(
+            Status.BAD_REQUEST,
+            f'"{clause[:80]}" does not say where to put it; add for example "on the shelf", "in the bowl" or "behind the red cup"',
+        )
+    if parsed.form in ("move", "put") and thing in _PRONOUNS:
+        return [*tasks, Task(TaskKind.PLACE, place, instruction)]
+    if parsed.form != "place" and thing in _EMPTY:
+        raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" does not say what; say for example {_EXAMPLES}')
+    if parsed.form == "place":
+        return [*tasks, Task(TaskKind.PLACE, place, instruction)]
+    if parsed.form in ("move", "put"):
+        return [*tasks, Task(TaskKind.PICK, thing, instruction), Task(TaskKind.PLACE, place, instruction)]
+    if parsed.form in ("pick", "hand_over"):
+        return [*tasks, Task(TaskKind.PICK, thing, instruction, hand_over=parsed.form == "hand_over")]
+    return [*tasks, Task(TaskKind.NAVIGATE if parsed.form == "navigate" else TaskKind.POINT, thing, instruction)]
+
+
+def _suggest(clause: str) -> str:
+    """What could have been meant: the clause with the nearest known verb, or examples."""
+    first, _, rest = clause.partition(" ")
+    verbs = {verb for terminal in VERBS for verb in words_of(terminal) if " " not in verb}
+    near = difflib.get_close_matches(first[:20], sorted(verbs), n=1, cutoff=0.7)
+    if near and rest and near[0] != first:
+        return f'did you mean "{near[0]} {rest[:60]}"?'
+    return f"say for example {_EXAMPLES}"
 
 
 def _strip_verb(sentence: str, kind: TaskKind) -> str:
     """The expression of a sentence whose role the caller already knows; the sentence itself when it has no verb."""
     try:
-        tasks = _parse_clause(sentence, sentence)
+        tasks = _add_clause([], sentence, sentence)
     except Refused:
         return sentence
     return next((t.expression for t in tasks if t.kind is kind), tasks[0].expression if len(tasks) == 1 else sentence)

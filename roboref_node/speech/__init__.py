@@ -1,0 +1,1 @@
+"""From sound to sentences and back, without ROS: end-pointing, recognisers, dialogue, synthesis."""
