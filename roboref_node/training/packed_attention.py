@@ -39,9 +39,10 @@ def packed_attention(
     (q_media, q_text), (k_media, k_text), (v_media, v_text) = (
         x.split([media, total - media], dim=2) for x in (query * scaling, key, value)
     )
-    minus = torch.finfo(query.dtype).min
     causal = torch.ones(media, media, dtype=torch.bool, device=query.device).tril()
-    scores = (q_media @ k_media.transpose(-1, -2)).masked_fill(~causal, minus)
+    scores = q_media @ k_media.transpose(-1, -2)
+    minus = torch.finfo(scores.dtype).min  # under autocast not that of the query
+    scores = scores.masked_fill(~causal, minus)
     out_media = torch.softmax(scores, dim=-1, dtype=query.dtype) @ v_media
     q_slot, k_slot, v_slot = (x.reshape(batch, heads, slots, length, width) for x in (q_text, k_text, v_text))
     to_media = (q_text @ k_media.transpose(-1, -2)).reshape(batch, heads, slots, length, media)
