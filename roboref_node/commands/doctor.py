@@ -9,7 +9,7 @@ import json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--model", default="nano", help="pointing model that is to be used (default nano)")
+    parser.add_argument("--model", default="nano", help="pointing model that is to be used (default nano); none examines none")
     parser.add_argument("--topics", action="store_true", help="listen to a running robot too: topics, calibration, units, TF, clock")
     parser.add_argument("--camera", default="camera", metavar="NS", help="namespace of the camera's topics (default camera)")
     parser.add_argument("--robot", default="ur5", help="robot profile whose frames TF must know (default ur5)")

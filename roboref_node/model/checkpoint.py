@@ -13,7 +13,7 @@ from transformers.utils import logging
 from roboref_node.model import tensor_files
 from roboref_node.model.config import RoboReferConfig
 from roboref_node.model.conversation import attach_tokenizer
-from roboref_node.model.memory import check_fits, estimate_memory
+from roboref_node.model.memory import MemoryEstimate, available_memory, check_fits, estimate_memory
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import RoboReferProcessor, load_tokenizer
 from roboref_node.model.quantization import BITS, LAYERS, check_quantization, quantize_language_model
@@ -62,6 +62,25 @@ def load_model(
     model.train(False)
     processor = RoboReferProcessor(config, tokenizer, tile_budget=tile_budget, rgb_newline=rgb_newline, device=place)
     return model, processor
+
+
+def plan_memory(
+    folder: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    quantize: str | None = None,
+) -> tuple[MemoryEstimate, torch.device, int]:
+    """What `load_model` would need, where, and how many bytes are free there; every file is checked and nothing is loaded.
+
+    Raises:
+        Refused: As `load_model`, except for the lack of memory.
+    """
+    place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = _precision(dtype, place)
+    check_quantization(quantize, precision, place)
+    config, _, weights = _open(Path(folder))
+    return estimate_memory(config, _weight_bytes(weights, precision, quantize), precision), place, available_memory(place)
 
 
 def convert(source: str | Path, destination: str | Path) -> RoboReferConfig:
