@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from roboref_node.evaluation.analytic_scene import Box, Floor, Wall, cast_scene, look_at
 from roboref_node.frame import Frame
+from roboref_node.geometry.camera import CameraModel
+from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import load_profile
 from roboref_node.pipeline import Pipeline, PipelineSettings, held_object
@@ -184,5 +187,28 @@ def test_a_sentence_of_two_tasks_carries_the_held_object(cell: SimulatedCell, fr
 
 
 def test_settings_are_validated() -> None:
-    with pytest.raises(Refused, match="snap_px"):
+    with pytest.raises(ValueError, match="snap_px"):
         PipelineSettings(snap_px=-1.0)
+
+
+def test_one_noise_model_serves_lift_and_segment() -> None:
+    noise = DepthNoise(base_m=0.002, quadratic_per_m=0.004)
+    settings = PipelineSettings(noise=noise)
+    assert settings.lift.noise == settings.segment.noise == noise
+
+
+@pytest.mark.parametrize("wall_m, expected", [(3.0, Status.OK), (1.0, Status.AMBIGUOUS)])
+def test_a_place_in_the_air_is_never_the_wall_behind(wall_m: float, expected: Status) -> None:
+    camera = CameraModel(560, 560, 319.5, 239.5, 640, 480)
+    pose = look_at([-0.2, 0.0, 0.5], [0.5, 0.0, 0.15])
+    table = Box((0.5, 0.0, 0.05), (0.2, 0.2, 0.1))
+    depth = cast_scene([Floor(), Wall(wall_m), table], camera, pose).depth_m
+    u, v = camera.project(pose.inverse().apply([0.5, 0.0, 0.32]))
+    frame = Frame(np.zeros((480, 640, 3), np.uint8), depth, camera)
+    answer = Pipeline(None, load_profile("ur5")).refer(frame, task(TaskKind.PLACE), {"base_link": pose}, pixel=(float(u), float(v)))
+    assert answer.status is expected, answer.sentence
+    if expected is Status.OK:
+        assert answer.position_m is not None and answer.position_m[2] == pytest.approx(0.1, abs=0.01)
+        assert "above a surface" in answer.details["free_air"]
+    else:
+        assert answer.goal is None and "pipeline.free_air.gap_m" in answer.sentence

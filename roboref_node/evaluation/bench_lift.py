@@ -209,8 +209,8 @@ def _grasps(cases: list[Case], robot: str) -> tuple[list[float], dict[str, int],
     import cv2
 
     from roboref_node.goals.grasp import plan_grasps
+    from roboref_node.goals.neighbourhood import surroundings
     from roboref_node.goals.profile import load_profile
-    from roboref_node.pipeline import surrounding_cloud
 
     profile = load_profile(robot)
     times, segments = [], []
@@ -227,7 +227,7 @@ def _grasps(cases: list[Case], robot: str) -> tuple[list[float], dict[str, int],
             def plan(case: Case = case, uv: tuple[float, float] = (float(u), float(v)), up: FloatArray = up) -> None:
                 surface = lift(case.frame, uv)
                 segment = segment_object(case.frame, surface, up_optical=up)
-                cloud = surrounding_cloud(case.frame, segment, case.base_from_optical)
+                cloud = case.base_from_optical.apply(surroundings(case.frame, segment))
                 plan_grasps(segment, surface, case.base_from_optical, profile, cloud)
 
             try:

@@ -3,7 +3,14 @@
 from roboref_node.geometry.box import OrientedBox
 from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.camera_file import load_camera, save_camera
-from roboref_node.geometry.depth import DepthNoise, check_depth_plausible, decode_compressed_depth, decode_depth, temporal_median
+from roboref_node.geometry.depth import (
+    DepthNoise,
+    check_depth_plausible,
+    decode_compressed_depth,
+    decode_depth,
+    steady_depth,
+    temporal_median,
+)
 from roboref_node.geometry.free_air import FreeAirSettings, PointClass, PointKind, classify_point
 from roboref_node.geometry.lift import LiftSettings, SurfacePoint, covariance_in_target, lift, lift_many
 from roboref_node.geometry.planes import Plane, fit_plane, fit_plane_ransac
@@ -37,5 +44,6 @@ __all__ = [
     "load_camera",
     "save_camera",
     "segment_object",
+    "steady_depth",
     "temporal_median",
 ]

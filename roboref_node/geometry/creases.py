@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from roboref_node.parameters import check_settings, setting
+
 FloatImage = NDArray[np.float32]
 BoolImage = NDArray[np.bool_]
 LabelImage = NDArray[np.int32]
@@ -20,19 +22,22 @@ LabelImage = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class CreaseSettings:
-    """When a valley separates.
+    """When a valley separates."""
 
-    Args:
-        reach_m: Distance over which the bend is measured; at least three pixels.
-        bend: Smallest bend, as the sum of the two slopes against the image plane; 0.45 is about 25 degrees.
-        noise_sigmas: Smallest bend in standard deviations of its noise.
-        min_region_px: Regions of fewer pixels are left to their neighbours.
-    """
+    reach_m: float = setting(
+        "Distance over which the bend is measured; at least three pixels.", default=0.006, unit="m", minimum=0.001, maximum=0.1
+    )
+    bend: float = setting(
+        "Smallest bend, as the sum of the two slopes against the image plane; 0.45 is about 25 degrees.",
+        default=0.45,
+        minimum=0.01,
+        maximum=10.0,
+    )
+    noise_sigmas: float = setting("Smallest bend in standard deviations of its noise.", default=3.0, minimum=0.0, maximum=100.0)
+    min_region_px: int = setting("Regions of fewer pixels are left to their neighbours.", default=30, unit="px", minimum=1, maximum=10_000)
 
-    reach_m: float = 0.006
-    bend: float = 0.45
-    noise_sigmas: float = 3.0
-    min_region_px: int = 30
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def reach_px(self, pixels_per_metre: float) -> int:
         """Reach in pixels of an image, 3 to 8."""

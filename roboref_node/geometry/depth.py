@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from roboref_node.parameters import check_settings, setting
 from roboref_node.status import Refused, Status
 
 DepthArray = NDArray[np.float32]
@@ -20,25 +21,23 @@ MILLIMETRE_INVALID = (0, 65535)
 """Values of a 16-bit depth image that mean unknown: 0 by REP 118, 65535 because drivers saturate there."""
 
 
+STEADY_SIGMAS = 4.0
+"""Deviation from the median beyond which a pixel is taken to show something new, not noise."""
+
+
 @dataclass(frozen=True)
 class DepthNoise:
     """Standard deviation of a depth reading, ``base_m + quadratic_per_m * z^2``: the law of structured light and stereo.
 
     The defaults lie between a Kinect (Khoshelham and Elberink 2012: 1.4 mm at 1 m) and a RealSense D435 (about 2 mm at 1 m).
 
-    Args:
-        base_m: Part that does not depend on the distance, metres.
-        quadratic_per_m: Factor of the squared distance, 1/metre.
     """
 
-    base_m: float = 0.0005
-    quadratic_per_m: float = 0.0015
+    base_m: float = setting("Part that does not depend on the distance.", default=0.0005, unit="m", minimum=1e-6, maximum=0.1)
+    quadratic_per_m: float = setting("Factor of the squared distance.", default=0.0015, unit="1/m", minimum=0.0, maximum=0.1)
 
     def __post_init__(self) -> None:
-        if not (self.base_m >= 0 and self.quadratic_per_m >= 0 and self.base_m + self.quadratic_per_m > 0):
-            raise Refused(
-                Status.BAD_REQUEST, f"the depth noise base_m = {self.base_m}, quadratic_per_m = {self.quadratic_per_m} is not positive"
-            )
+        check_settings(self)
 
     def sigma_m(self, z_m: ArrayLike) -> FloatArray:
         """Standard deviation in metres at depth z in metres, any shape."""
@@ -199,6 +198,22 @@ def temporal_median(depths_m: Sequence[DepthArray]) -> DepthArray:
     pick = [np.take_along_axis(ordered, np.minimum(i, len(depths_m) - 1)[None], axis=0)[0] for i in (lower, upper)]
     median = (pick[0] + pick[1]) / 2
     return np.where(2 * known >= len(depths_m), median, np.nan).astype(np.float32)
+
+
+def steady_depth(newest_m: DepthArray, earlier_m: Sequence[DepthArray], noise: DepthNoise) -> DepthArray:
+    """Depth of a still camera with the noise of one frame averaged out, and nothing of the past where the scene has changed.
+
+    Args:
+        newest_m: The newest image, float32 (H, W), NaN = unknown.
+        earlier_m: Images before it from the same camera pose, of the same size.
+        noise: A pixel whose newest depth is more than `STEADY_SIGMAS` of this from the median keeps its newest depth.
+
+    Raises:
+        Refused: BAD_REQUEST when the sizes differ.
+    """
+    median = temporal_median([newest_m, *earlier_m])
+    changed = np.abs(newest_m - median) > STEADY_SIGMAS * noise.sigma_m(newest_m)  # False where one of them is NaN
+    return np.where(changed, newest_m, median).astype(np.float32)
 
 
 def _millimetres(pixels: NDArray[np.uint16]) -> DepthArray:

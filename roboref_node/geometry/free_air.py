@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roboref_node.geometry.lift import LiftSettings, SurfacePoint, lift_many
+from roboref_node.parameters import check_settings, setting
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -32,21 +33,23 @@ class PointKind(str, Enum):
 
 @dataclass(frozen=True)
 class FreeAirSettings:
-    """When a pixel is in free air.
+    """When a pixel is in free air."""
 
-    Args:
-        reach_m: A surface farther from the camera than this is background, never meant.
-        gap_m: The surface below must be nearer than the one behind by more than this.
-        max_height_m: Largest height over the surface below.
-        level_cos: A surface whose normal makes a smaller angle with the vertical (cosine above this) is a support itself.
-        steps: Pixels looked at on the way down.
-    """
+    reach_m: float = setting(
+        "A surface farther from the camera than this is background, never meant.", default=1.5, unit="m", minimum=0.1, maximum=100.0
+    )
+    gap_m: float = setting(
+        "The surface below must be nearer than the one behind by more than this.", default=0.10, unit="m", minimum=0.0, maximum=10.0
+    )
+    max_height_m: float = setting("Largest height over the surface below.", default=0.30, unit="m", minimum=0.01, maximum=10.0)
+    level_cos: float = setting(
+        "A surface whose normal makes a smaller angle with the vertical (cosine above this) is a support itself.",
+        default=0.9, minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+    steps: int = setting("Pixels looked at on the way down.", default=48, unit="px", minimum=4, maximum=500)
 
-    reach_m: float = 1.5
-    gap_m: float = 0.10
-    max_height_m: float = 0.30
-    level_cos: float = 0.9
-    steps: int = 48
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +113,17 @@ def classify_point(
     if below is None:
         if surface is not None and near_enough:
             return PointClass(PointKind.SURFACE, surface, None, surface.position_m, 0.0, "nothing nearer is below the pixel")
-        seen = "has no depth" if surface is None else f"shows a surface at {depth:.2f} m, beyond free_air.reach_m = {settings.reach_m:g}"
-        sentence = f"the pixel {seen}, and nothing is below it within free_air.max_height_m = {settings.max_height_m:g}"
+        seen = (
+            "has no depth"
+            if surface is None
+            else f"shows a surface at {depth:.2f} m, beyond pipeline.free_air.reach_m = {settings.reach_m:g}"
+        )
+        sentence = f"the pixel {seen}, and nothing is below it within pipeline.free_air.max_height_m = {settings.max_height_m:g}"
         return PointClass(PointKind.UNDECIDABLE, surface, None, None, 0.0, sentence)
     if surface is not None and near_enough:
         sentence = (
             f"the pixel may mean the surface at {depth:.2f} m or a place {height:.2f} m above the one at {below.position_m[2]:.2f} m; "
-            f"they are more than free_air.gap_m = {settings.gap_m:g} apart"
+            f"they are more than pipeline.free_air.gap_m = {settings.gap_m:g} apart"
         )
         return PointClass(PointKind.UNDECIDABLE, surface, below, None, height, sentence)
     return PointClass(

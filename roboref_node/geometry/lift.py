@@ -14,6 +14,7 @@ from roboref_node.geometry import surface_fit
 from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.transform import Transform
+from roboref_node.parameters import SHARED, check_settings, setting
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -28,51 +29,39 @@ class LiftSettings:
     """What counts as one surface.
 
     Args:
-        window_radius_px: Half side of the window that is looked at.
         noise: Depth noise of the sensor.
-        pixel_sigma_px: Standard deviation of the asked pixel along each axis.
-        max_hole_px: A pixel without depth is filled from its surface when a known pixel is this near and the surface
-            surrounds it.
-        min_inliers: Fewest pixels of a surface.
-        edge_step_m: Smallest depth step to a neighbouring pixel that counts as another surface.
-        max_incidence_rad: Largest angle between ray and normal; a smear between two surfaces looks like a steeper one.
-        min_curvature_radius_m: Tightest curve of a surface that is still followed.
-        patch_sigmas, seed_sigmas, grow_sigmas: Tolerances in noise standard deviations for the first patch, the asked pixel
-            and the pixels that join it.
-        lateral_px: Jitter of the depth image along its rows and columns.
-        search_radius_px: How far a refusal looks for the nearest pixel that would have been accepted.
     """
 
-    window_radius_px: int = 7
-    noise: DepthNoise = field(default_factory=DepthNoise)
-    pixel_sigma_px: float = 0.5
-    max_hole_px: float = 2.5
-    min_inliers: int = 12
-    edge_step_m: float = 0.008
-    max_incidence_rad: float = 1.40
-    min_curvature_radius_m: float = 0.02
-    patch_sigmas: float = 1.8
-    seed_sigmas: float = 4.0
-    grow_sigmas: float = 3.5
-    lateral_px: float = 0.15
-    search_radius_px: int = 24
+    noise: DepthNoise = field(default_factory=DepthNoise, metadata=SHARED)
+    window_radius_px: int = setting("Half side of the window that is looked at.", default=7, unit="px", minimum=4, maximum=20)
+    pixel_sigma_px: float = setting(
+        "Standard deviation of the asked pixel along each axis.", default=0.5, unit="px", minimum=0.0, maximum=50.0
+    )
+    max_hole_px: float = setting(
+        "A pixel without depth is filled from its surface when a known pixel is this near and the surface surrounds it.",
+        default=2.5, unit="px", minimum=0.0, maximum=20.0,
+    )  # fmt: skip
+    min_inliers: int = setting("Fewest pixels of a surface.", default=12, minimum=3, maximum=1000)
+    edge_step_m: float = setting(
+        "Smallest depth step to a neighbouring pixel that counts as another surface.", default=0.008, unit="m", minimum=1e-4, maximum=1.0
+    )
+    max_incidence_rad: float = setting(
+        "Largest angle between ray and normal; a smear between two surfaces looks like a steeper one.",
+        default=1.40, unit="rad", minimum=0.01, maximum=1.57,
+    )  # fmt: skip
+    min_curvature_radius_m: float = setting(
+        "Tightest curve of a surface that is still followed.", default=0.02, unit="m", minimum=1e-3, maximum=10.0
+    )
+    patch_sigmas: float = setting("Tolerance of the first patch in noise standard deviations.", default=1.8, minimum=0.1, maximum=100.0)
+    seed_sigmas: float = setting("Tolerance of the asked pixel in noise standard deviations.", default=4.0, minimum=0.1, maximum=100.0)
+    grow_sigmas: float = setting("Tolerance of the pixels that join in noise standard deviations.", default=3.5, minimum=0.1, maximum=100.0)
+    lateral_px: float = setting("Jitter of the depth image along its rows and columns.", default=0.15, unit="px", minimum=0.0, maximum=10.0)
+    search_radius_px: int = setting(
+        "How far a refusal looks for the nearest pixel that would have been accepted.", default=24, unit="px", minimum=0, maximum=200
+    )
 
     def __post_init__(self) -> None:
-        if not 4 <= self.window_radius_px <= 20:
-            raise Refused(Status.BAD_REQUEST, f"lift.window_radius_px = {self.window_radius_px} is not within 4 .. 20")
-        for name in (
-            "min_inliers",
-            "edge_step_m",
-            "max_incidence_rad",
-            "min_curvature_radius_m",
-            "patch_sigmas",
-            "seed_sigmas",
-            "grow_sigmas",
-        ):
-            if not getattr(self, name) > 0:
-                raise Refused(Status.BAD_REQUEST, f"lift.{name} = {getattr(self, name)} must be positive")
-        if not self.pixel_sigma_px >= 0:
-            raise Refused(Status.BAD_REQUEST, f"lift.pixel_sigma_px = {self.pixel_sigma_px} must not be negative")
+        check_settings(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,20 +309,22 @@ def _refusal(
     hint = "" if nearest is None else f"; ({nearest[0]:.0f}, {nearest[1]:.0f}) would do"
     if win.hole_px[i] > 0:
         near = win.hole_px[i]
-        reason = (
-            f"the nearest known pixel is {near:.1f} px away, lift.max_hole_px = {settings.max_hole_px:g}"
-            if near > settings.max_hole_px
-            else "the known pixels around it do not form one surface that encloses it"
-        )
+        limit = f"pipeline.lift.max_hole_px = {settings.max_hole_px:g}"
+        if not np.isfinite(near):
+            reason = f"no pixel within {settings.window_radius_px} px has ({limit})"
+        elif near > settings.max_hole_px:
+            reason = f"the nearest known pixel is {near:.1f} px away, {limit}"
+        else:
+            reason = "the known pixels around it do not form one surface that encloses it"
         return Refused(Status.NO_DEPTH, f"{where} has no depth and {reason}{hint}", nearest_px=nearest, pixel=[float(uv[0]), float(uv[1])])
     inner = z[(np.maximum(abs(table.du), abs(table.dv)) <= 3) & win.known[i]]
     near_m, far_m = (float(q) for q in np.quantile(inner, [0.1, 0.9]))
     if fits.consistent[i] and fits.inliers[i] >= settings.min_inliers:
-        reason = f"the surface is seen at {incidence_deg:.0f} degrees, lift.max_incidence_rad = {settings.max_incidence_rad:g}"
+        reason = f"the surface is seen at {incidence_deg:.0f} degrees, pipeline.lift.max_incidence_rad = {settings.max_incidence_rad:g}"
     elif fits.consistent[i]:
         reason = f"only {int(fits.inliers[i])} pixels belong to its surface, lift.min_inliers = {settings.min_inliers}"
     else:
-        reason = f"surfaces at {near_m:.3f} m and {far_m:.3f} m compete (lift.edge_step_m = {settings.edge_step_m:g})"
+        reason = f"surfaces at {near_m:.3f} m and {far_m:.3f} m compete (pipeline.lift.edge_step_m = {settings.edge_step_m:g})"
     return Refused(
         Status.DEPTH_EDGE,
         f"{where} lies on a depth edge: {reason}{hint}",

@@ -18,6 +18,7 @@ from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.lift import SurfacePoint
 from roboref_node.geometry.parts import join_parts
 from roboref_node.geometry.planes import Plane, fit_plane_ransac
+from roboref_node.parameters import SHARED, check_settings, setting
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -34,25 +35,32 @@ class SegmentSettings:
 
     Args:
         noise: Depth noise of the sensor.
-        start_extent_m: Half side of the first crop around the point; it doubles while the object reaches its border.
-        max_extent_m: Half side of the largest crop.
-        support_extent_m: Half side of the square in which the support plane is looked for.
-        min_height_m: Least height of an object's pixel over its support.
-        max_tilt_rad: Largest angle between the support's normal and the vertical, when that is known.
-        min_support: Least share of the points around that lie on the support plane.
-        max_pixels: Crops of more pixels are thinned.
         creases: When a valley separates two objects.
     """
 
-    noise: DepthNoise = field(default_factory=DepthNoise)
-    start_extent_m: float = 0.16
-    max_extent_m: float = 0.6
-    support_extent_m: float = 0.35
-    min_height_m: float = 0.004
-    max_tilt_rad: float = 0.3
-    min_support: float = 0.12
-    max_pixels: int = 60_000
+    noise: DepthNoise = field(default_factory=DepthNoise, metadata=SHARED)
+    start_extent_m: float = setting(
+        "Half side of the first crop around the point; it doubles while the object reaches its border.",
+        default=0.16, unit="m", minimum=0.01, maximum=5.0,
+    )  # fmt: skip
+    max_extent_m: float = setting("Half side of the largest crop.", default=0.6, unit="m", minimum=0.01, maximum=10.0)
+    support_extent_m: float = setting(
+        "Half side of the square in which the support plane is looked for.", default=0.35, unit="m", minimum=0.01, maximum=10.0
+    )
+    min_height_m: float = setting("Least height of an object's pixel over its support.", default=0.004, unit="m", minimum=0.0, maximum=1.0)
+    max_tilt_rad: float = setting(
+        "Largest angle between the support's normal and the vertical, when that is known.",
+        default=0.3,
+        unit="rad",
+        minimum=0.0,
+        maximum=1.57,
+    )
+    min_support: float = setting("Least share of the points around that lie on the support plane.", default=0.12, minimum=0.0, maximum=1.0)
+    max_pixels: int = setting("Crops of more pixels are thinned.", default=60_000, unit="px", minimum=1000, maximum=10_000_000)
     creases: CreaseSettings = field(default_factory=CreaseSettings)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +303,8 @@ def _nothing_there(support: Plane | None, surface: SurfacePoint, settings: Segme
     distance = 0.0 if support is None else float(support.signed_distance(surface.position_m))
     return Refused(
         Status.NOT_FOUND,
-        f"the pixel lies on the support plane ({distance * 1000:.1f} mm from it, segment.min_height_m = {settings.min_height_m:g}); "
+        f"the pixel lies on the support plane ({distance * 1000:.1f} mm from it, "
+        f"pipeline.segment.min_height_m = {settings.min_height_m:g}); "
         "no object stands there",
         distance_m=distance,
     )

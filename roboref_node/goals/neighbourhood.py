@@ -13,6 +13,7 @@ from roboref_node.geometry.planes import Plane, fit_plane
 
 if TYPE_CHECKING:
     from roboref_node.frame import Frame
+    from roboref_node.geometry.segment import ObjectSegment
 
 FloatArray = NDArray[np.float64]
 
@@ -51,6 +52,21 @@ def cloud_around(frame: Frame, centre_m: FloatArray, radius_m: float) -> FloatAr
         points = points[np.all(np.isfinite(points), axis=-1)]
     points = points[np.all(np.abs(points - centre) <= 1.8 * radius_m, axis=-1)]
     return points if to_colour is None else to_colour.apply(points)
+
+
+def surroundings(frame: Frame, segment: ObjectSegment, margin_m: float = 0.20) -> FloatArray:
+    """Depth points of an object and of what stands around it, as obstacles for a grasp.
+
+    Args:
+        frame: The frame that `segment` was found in.
+        segment: The object.
+        margin_m: How far beyond the object's extent to look.
+
+    Returns:
+        Colour optical frame, shape (N, 3).
+    """
+    low, high = segment.cloud_m.min(axis=0), segment.cloud_m.max(axis=0)
+    return cloud_around(frame, 0.5 * (low + high), margin_m + 0.5 * float(np.max(high - low)))
 
 
 def _window(camera: CameraModel, centre_m: FloatArray, radius_m: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from roboref_node.config import available_configs, find_config, load_ros_parameters
-from roboref_node.goals.parameters import ParameterDescription, ParameterValue, build, check_settings, describe, setting, unflatten
 from roboref_node.goals.zones import Zone
+from roboref_node.parameters import ParameterDescription, ParameterValue, build, check_settings, describe, setting, unflatten
 from roboref_node.status import Refused, Status
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from roboref_node.goals.parameters import check_settings, setting
+from roboref_node.parameters import check_settings, setting
 
 
 class ZoneType(str, Enum):

@@ -14,7 +14,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
-from roboref_node.goals.parameters import check_settings, setting
+from roboref_node.parameters import check_settings, setting
 from roboref_node.ros.bag import Bag, RecordedMessage
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run

@@ -24,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 
-from roboref_node.goals.parameters import check_settings, setting
+from roboref_node.parameters import check_settings, setting
 from roboref_node.ros import qos
 from roboref_node.ros.camera import COLOR, COLOR_INFO, DEPTH, DEPTH_INFO
 from roboref_node.ros.camera_info import info_from_camera

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
 from roboref.msg import Referral as ReferralMessage
 
 from roboref_node.frame import Frame
+from roboref_node.geometry.depth import steady_depth
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Context, Pipeline
@@ -22,6 +25,9 @@ from roboref_node.ros.settings import ReferSettings
 from roboref_node.ros.transforms import TransformSource
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, parse_instruction
+
+STILL_M, STILL_RAD = 0.001, 0.001
+"""A camera that has moved less than this stands still: a thousandth of a radian is a millimetre at a metre."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -140,8 +146,27 @@ class Answerer:
         def find_extrinsics(target: str, source: str, stamp_ns: int) -> Transform:
             return self._transforms.lookup(target, source, stamp_ns, canceled=canceled)
 
-        color_info = self._frames.color_info(settings.frame_timeout_s)
-        return build_frame(pair, color_info, self._frames.depth_info(), trust, find_extrinsics)
+        color_info, depth_info = self._frames.color_info(settings.frame_timeout_s), self._frames.depth_info()
+        frame = build_frame(pair, color_info, depth_info, trust, find_extrinsics)
+        earlier = [
+            build_frame(other, color_info, depth_info, trust, find_extrinsics)
+            for other in self._frames.before(pair, settings.depth_frames - 1)
+            if self._is_still(frame, other.stamp_ns)
+        ]
+        if not earlier:
+            return frame
+        noise = self._pipeline.settings.noise
+        return replace(frame, depth_source=lambda: steady_depth(frame.depth_m, list(_readable(earlier, frame)), noise))
+
+    def _is_still(self, frame: Frame, stamp_ns: int) -> bool:
+        """Whether the camera stood at `stamp_ns` where it stood for `frame`."""
+        goal_frame = self._pipeline.profile.goal_frame
+        try:
+            now, then = (self._transforms.lookup(goal_frame, frame.frame_id, stamp) for stamp in (frame.stamp_ns, stamp_ns))
+        except Refused:
+            return False
+        moved = now.inverse() @ then
+        return float(np.linalg.norm(moved.translation_m)) <= STILL_M and 2.0 * float(np.linalg.norm(moved.quaternion_xyzw[:3])) <= STILL_RAD
 
     def _find(self, target: str, frame: Frame, request: Request) -> Transform:
         return self._transforms.lookup(target, frame.frame_id, frame.stamp_ns, canceled=request.canceled.is_set)
@@ -157,6 +182,16 @@ class Answerer:
             for i, r in enumerate(referrals)
         ]
         return Answers(tuple(messages), tuple(referrals))
+
+
+def _readable(earlier: Sequence[Frame], newest: Frame) -> Iterator[NDArray[np.float32]]:
+    """Depth of the earlier frames that can be decoded and have the newest one's size: a bad one is no reason to refuse."""
+    for frame in earlier:
+        try:
+            if frame.depth_m.shape == newest.depth_m.shape:
+                yield frame.depth_m
+        except Refused:
+            continue
 
 
 def _defect(error: Exception) -> Refused:

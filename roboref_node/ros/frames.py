@@ -175,6 +175,12 @@ class FrameStore:
             )
         return best
 
+    def before(self, pair: RgbdPair, count: int) -> list[RgbdPair]:
+        """Up to `count` pairs before `pair`, the newest first."""
+        with self._changed:
+            older = [other for other in self._pairs if other.stamp_ns < pair.stamp_ns]
+        return older[::-1][:count]
+
     def wait(self, max_age_s: float, timeout_s: float, *, canceled: Callable[[], bool] = lambda: False) -> RgbdPair:
         """`latest`, but waits up to `timeout_s` (wall clock) for a pair that is fresh enough.
 

@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from roboref_node.goals.parameters import ParameterDescription, build, describe, unflatten
+from roboref_node.parameters import ParameterDescription, build, describe, unflatten
 from roboref_node.status import Refused, Status
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ _UNBOUNDED_INT = 2**62
 
 
 class NodeParameters(Generic[T]):
-    """The parameters of one node, as described by a frozen dataclass whose fields come from `goals.parameters.setting`.
+    """The parameters of one node, as described by a frozen dataclass whose fields come from `parameters.setting`.
 
     Every field, of sections too, is declared at once with its doc, unit, range and choices. A wrong override (command line,
     YAML, launch) does not end the node: the default is declared, and `read` refuses until somebody sets a legal value.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from roboref_node.goals.parameters import check_settings, setting
+from roboref_node.parameters import check_settings, setting
+from roboref_node.pipeline import PipelineSettings
 
 
 class Transport(str, Enum):
@@ -55,10 +56,15 @@ class ReferSettings:
     )
     rectified: bool = setting("The image topics carry rectified images: P of the camera info counts, distortion does not.", default=False)
     depth: DepthSettings = field(default_factory=DepthSettings)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     sync_slop_s: float = setting(
         "Largest difference of stamps of a colour and depth pair, 0 = equal stamps only.", default=0.02, unit="s", minimum=0.0, maximum=1.0
     )
     frame_buffer: int = setting("Colour and depth pairs kept for questions about a stamp.", default=15, minimum=1, maximum=300)
+    depth_frames: int = setting(
+        "Depth is the median of this many frames, as long as neither the camera nor the scene moves; 1 = the newest frame alone.",
+        default=1, minimum=1, maximum=30,
+    )  # fmt: skip
     max_frame_age_s: float = setting("Oldest frame that may be used.", default=0.5, unit="s", minimum=0.01, maximum=3600.0)
     frame_timeout_s: float = setting("How long a question waits for a fresh frame.", default=2.0, unit="s", minimum=0.0, maximum=60.0)
     stamp_tolerance_s: float = setting(
@@ -79,5 +85,7 @@ class ReferSettings:
 NO_MODEL = "none"
 """Value of `ReferSettings.model` that loads nothing: only questions with a given pixel can be answered."""
 
-LIVE = frozenset({"max_frame_age_s", "frame_timeout_s", "stamp_tolerance_s", "tf_timeout_s", "max_queue", "publish_goal_pose"})
+LIVE = frozenset(
+    {"max_frame_age_s", "frame_timeout_s", "stamp_tolerance_s", "tf_timeout_s", "max_queue", "publish_goal_pose", "depth_frames"}
+)
 """Parameters that may change at any time: they are read anew for each question."""

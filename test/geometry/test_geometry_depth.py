@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roboref_node.geometry import check_depth_plausible, decode_compressed_depth, decode_depth, temporal_median
+from roboref_node.geometry import DepthNoise, check_depth_plausible, decode_compressed_depth, decode_depth, steady_depth, temporal_median
 from roboref_node.status import Refused, Status
 
 MM = np.array([[0, 500, 65535], [1234, 65534, 1]], dtype=np.uint16)
@@ -123,3 +123,16 @@ def test_temporal_median_is_the_median_of_the_known() -> None:
     np.testing.assert_allclose(temporal_median(frames), [[1.2, 2.1, np.nan]], rtol=1e-6)
     with pytest.raises(Refused):
         temporal_median([])
+
+
+def test_steady_depth_averages_noise_and_forgets_what_changed() -> None:
+    rng = np.random.default_rng(1)
+    noise = DepthNoise()
+    truth = np.full((40, 40), 0.8)
+    frames = [(truth + rng.normal(0.0, noise.sigma_m(0.8), truth.shape)).astype(np.float32) for _ in range(9)]
+    frames[0][:10] = 0.6  # something has just been put there
+    frames[0][30, 30] = np.nan  # and a hole of this instant
+    steady = steady_depth(frames[0], frames[1:], noise)
+    np.testing.assert_array_equal(steady[:10], frames[0][:10])
+    assert np.std(steady[10:] - 0.8) < 0.5 * np.nanstd(frames[0][10:] - 0.8)
+    assert steady[30, 30] == pytest.approx(0.8, abs=0.005)

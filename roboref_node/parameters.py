@@ -16,6 +16,9 @@ from roboref_node.status import Refused, Status
 ParameterValue = bool | int | float | str | list[float] | list[str]
 T = TypeVar("T")
 
+SHARED: Mapping[str, Any] = types.MappingProxyType({"shared": True})
+"""Metadata of a section that the owner of several settings gives to all of them: no parameter of its own."""
+
 
 @dataclass(frozen=True)
 class ParameterDescription:
@@ -138,7 +141,7 @@ def build(kind: type[T], values: Mapping[str, Any], *, path: str) -> T:
         Refused: BAD_REQUEST naming the key.
     """
     hints = typing.get_type_hints(kind)
-    fields = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = {item.name for item in dataclasses.fields(kind) if "shared" not in item.metadata}  # type: ignore[arg-type]
     unknown = sorted(str(key) for key in values if key not in fields)
     if unknown:
         raise Refused(Status.BAD_REQUEST, f"{path} has no setting {', '.join(unknown)}; it has {', '.join(sorted(fields))}")
@@ -166,6 +169,8 @@ def describe(instance: Any, prefix: str = "") -> tuple[ParameterDescription, ...
     hints = typing.get_type_hints(type(instance))
     for item in dataclasses.fields(instance):
         value = getattr(instance, item.name)
+        if "shared" in item.metadata:
+            continue
         if dataclasses.is_dataclass(value):
             leaves += describe(value, f"{prefix}{item.name}.")
         elif "doc" in item.metadata:
