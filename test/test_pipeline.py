@@ -201,7 +201,7 @@ def test_one_noise_model_serves_lift_and_segment() -> None:
 def test_a_place_in_the_air_is_never_the_wall_behind(wall_m: float, expected: Status) -> None:
     camera = CameraModel(560, 560, 319.5, 239.5, 640, 480)
     pose = look_at([-0.2, 0.0, 0.5], [0.5, 0.0, 0.15])
-    table = Box((0.5, 0.0, 0.05), (0.2, 0.2, 0.1))
+    table = Box((0.5, 0.0, 0.0), (0.3, 0.3, 0.1))
     depth = cast_scene([Floor(), Wall(wall_m), table], camera, pose).depth_m
     u, v = camera.project(pose.inverse().apply([0.5, 0.0, 0.32]))
     frame = Frame(np.zeros((480, 640, 3), np.uint8), depth, camera)

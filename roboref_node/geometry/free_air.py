@@ -134,7 +134,7 @@ def classify_point(
 def _below(
     frame: Frame, uv: FloatArray, up: FloatArray, shown: SurfacePoint | None, lift_settings: LiftSettings | None, settings: FreeAirSettings
 ) -> tuple[SurfacePoint | None, FloatArray | None, float]:
-    """The first nearer surface under the pixel, the point above it on the asked ray, and the height between them."""
+    """The middle of the first nearer surface under the pixel, the point above it on the asked ray, and the height between them."""
     camera = frame.camera
     ray = camera.rays(uv)
     depth = settings.reach_m if shown is None else min(float(shown.position_m[2]), settings.reach_m)
@@ -145,19 +145,34 @@ def _below(
     if not len(path):
         return None, None, 0.0
     behind = shown
+    run: list[SurfacePoint] = []
     for result in lift_many(frame, path, lift_settings, search=False):
         if isinstance(result, Refused):
             continue
-        if result.position_m[2] > settings.reach_m or (behind is not None and not _occludes(result, behind, settings.gap_m)):
+        if run:
+            if not _continues(run[-1], result, settings.gap_m):
+                break
+            run.append(result)
+        elif result.position_m[2] > settings.reach_m or (behind is not None and not _occludes(result, behind, settings.gap_m)):
             behind = result
-            continue
-        # The place above it: where the asked ray passes the vertical plane through it that faces the camera.
-        level = ray - (ray @ up) * up
-        facing = level / max(float(np.linalg.norm(level)), 1e-9)
-        position = ray * (float(facing @ result.position_m) / float(facing @ ray))
-        height = float((position - result.position_m) @ up)
-        return (result, position, height) if 0 < height <= settings.max_height_m else (None, None, 0.0)
-    return None, None, 0.0
+        else:
+            run.append(result)
+    if not run:
+        return None, None, 0.0
+    # The ray passes above all of it; its middle is farthest from the edges.
+    middle = run[len(run) // 2]
+    # The place above it: where the asked ray passes the vertical plane through it that faces the camera.
+    level = ray - (ray @ up) * up
+    facing = level / max(float(np.linalg.norm(level)), 1e-9)
+    position = ray * (float(facing @ middle.position_m) / float(facing @ ray))
+    height = float((position - middle.position_m) @ up)
+    return (middle, position, height) if 0 < height <= settings.max_height_m else (None, None, 0.0)
+
+
+def _continues(last: SurfacePoint, following: SurfacePoint, gap_m: float) -> bool:
+    """Whether the surface goes on from one point to the next, neither bending away nor stepping."""
+    step = following.position_m - last.position_m
+    return bool(float(last.normal @ following.normal) > 0.9 and abs(float(last.normal @ step)) < 0.1 * gap_m)
 
 
 def _occludes(front: SurfacePoint, behind: SurfacePoint, gap_m: float) -> bool:
