@@ -1,0 +1,120 @@
+"""Placing what is held: refer on a fresh frame, put down, look whether it stands where it should."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from roboref_node.geometry.transform import Transform
+from roboref_node.pick_place.hand import Held, place_candidates
+from roboref_node.pick_place.outcome import Ended, Outcome, State
+from roboref_node.pick_place.ports import Look, Motion, MotionKind, MotionOutcome
+from roboref_node.pick_place.session import FAILED, Session
+from roboref_node.pick_place.verification import Placed, placed
+from roboref_node.referral import Referral
+from roboref_node.task import Task
+
+
+class Place:
+    """One PLACE of a sentence.
+
+    Args:
+        session: The sentence.
+        task: Where to put what is held.
+    """
+
+    def __init__(self, session: Session, task: Task) -> None:
+        self._session, self._settings = session, session.settings
+        self._task = task
+
+    def run(self) -> str:
+        """Put it down; returns a sentence.
+
+        Raises:
+            Ended: It did not work.
+        """
+        session, where = self._session, self._task.expression
+        held = self._what_is_held()
+        referral, before = self._steady_answer(held)
+        session.ask_person(f"Put {held.name} {where}?")
+        failure = Ended(Outcome.UNREACHABLE, f"there is no pose to put {held.name} {where}")
+        candidates = place_candidates(referral, held.size)[: self._settings.max_attempts]
+        for session.attempt, (goal, approach) in enumerate(candidates, start=1):
+            session.enter(State.MOVE, f"put {held.name} {where}")
+            result = session.move(Motion(MotionKind.PLACE, goal, approach), lambda stage: False)
+            if result.outcome is MotionOutcome.DONE:
+                if session.held is not None:
+                    raise Ended(Outcome.MISPLACED, f"the gripper has opened and still holds {held.name}: {result.sentence}")
+                return self._verify(held, before, goal)
+            if session.held is None:
+                raise Ended(Outcome.LOST, f"{held.name} fell out of the gripper on the way: {result.sentence}")
+            failure = Ended(FAILED.get(result.outcome, Outcome.STOPPED), result.sentence)
+            if session.attempt < len(candidates):
+                session.enter(State.RETRY, f"{result.sentence}: turned")
+        raise failure
+
+    def _what_is_held(self) -> Held:
+        if self._session.held is None:
+            # The arm knows what a loop that has just been started cannot know.
+            self._session.clear_view(always=True)
+        if self._session.held is None:
+            raise Ended(Outcome.HAND_EMPTY, f"asked to put something {self._task.expression} with an empty gripper: pick something first")
+        return self._session.held
+
+    def _steady_answer(self, held: Held) -> tuple[Referral, Look]:
+        """An answer that the one before confirms: the scene is not changing.
+
+        Raises:
+            Ended: UNSTEADY when the answers keep jumping, and what `Session.refer` raises.
+        """
+        session, settings = self._session, self._settings
+        known, session.place_ahead = session.place_ahead, None
+        for ask in range(settings.max_asks + 1):
+            referral, look = session.refer(self._task, held.size)
+            position = referral.position_m
+            apart = 0.0 if known is None or position is None else float(np.linalg.norm(np.subtract(position, known)))
+            if apart <= settings.jump_m:
+                return referral, look
+            jumped = f"the place {self._task.expression} jumped by {100 * apart:.1f} cm (loop.jump_m = {settings.jump_m:g} m)"
+            if ask < settings.max_asks:
+                session.enter(State.RETRY, f"{jumped}: asked again")
+            known = position
+        raise Ended(Outcome.UNSTEADY, f"{jumped} in the last of {settings.max_asks + 1} answers (loop.max_asks)")
+
+    def _verify(self, held: Held, before: Look, goal: Transform) -> str:
+        session, settings, name, where = self._session, self._settings, held.name, self._task.expression
+        session.clear_view()
+        session.enter(State.VERIFY, f"does {name} stand {where}?")
+        if held.size is None or held.sighting is None:
+            return f"{name} was put {where}; how it looks is not known, so that this was not verified"
+        found = placed(
+            before, session.look_again(), held.size, held.sighting, goal, session.release_height_m, settings.presence_tolerance_m,
+            settings.place_tolerance_m,
+        )  # fmt: skip
+        self._check(found, name, float(held.size.size_m[2]))
+        return f"{name} stands {where}, {100 * found.offset_m:.1f} cm from the middle of its place"
+
+    def _check(self, found: Placed, name: str, height_m: float) -> None:
+        settings = self._settings
+        enough = settings.min_placed_share * found.expected_pixels
+        if found.pixels < enough or not np.isfinite(found.offset_m):
+            if found.visible < settings.min_visible:
+                raise Ended(
+                    Outcome.PLACE_UNSEEN,
+                    f"{1.0 - found.visible:.0%} of {name} would be hidden at its place (loop.min_visible = {settings.min_visible:g})",
+                )
+            raise Ended(
+                Outcome.MISPLACED,
+                f"{found.pixels} new pixels at the place of {name}, needed are {max(enough, 20):.0f} "
+                f"(loop.min_placed_share = {settings.min_placed_share:g})",
+            )
+        if found.offset_m > settings.place_tolerance_m:
+            raise Ended(
+                Outcome.MISPLACED,
+                f"{name} stands {100 * found.offset_m:.1f} cm from its place (loop.place_tolerance_m = {settings.place_tolerance_m:g} m)",
+            )
+        share = found.height_m / max(height_m, 1e-3)
+        if share < settings.min_height_share:
+            raise Ended(
+                Outcome.MISPLACED,
+                f"{name} rises to {share:.0%} of its height: it lies on its side (loop.min_height_share = {settings.min_height_share:g})",
+            )

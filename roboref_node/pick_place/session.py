@@ -1,0 +1,186 @@
+"""One sentence being worked on: the ports, the timeline, the gripper; what picking and placing have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from roboref_node.goals.place import HeldObject
+from roboref_node.pick_place.hand import Held
+from roboref_node.pick_place.outcome import Ended, Outcome, State
+from roboref_node.pick_place.ports import (
+    Arm,
+    Confirm,
+    Eyes,
+    Interrupt,
+    Look,
+    Motion,
+    MotionKind,
+    MotionOutcome,
+    MotionResult,
+    Referrer,
+    Watch,
+)
+from roboref_node.pick_place.settings import LoopSettings
+from roboref_node.pick_place.timeline import Step
+from roboref_node.referral import Referral
+from roboref_node.status import Status
+from roboref_node.task import Task
+
+FAILED = {
+    MotionOutcome.UNREACHABLE: Outcome.UNREACHABLE,
+    MotionOutcome.COLLISION: Outcome.COLLISION,
+    MotionOutcome.EMPTY: Outcome.GRIPPER_EMPTY,
+}
+"""Names of the motions that another candidate may mend."""
+
+
+class Session:
+    """Keeps the gripper and the camera's view from one sentence to the next; the rest belongs to the present sentence.
+
+    Args:
+        eyes: The camera.
+        referrer: The refer node.
+        arm: The arm.
+        settings: When to believe what is seen, how often to try again.
+        release_height_m: Height over the support at which the robot lets go (``profile.place.release_height_m``).
+        interrupt: Says when the sentence has to end.
+        confirm: Asks a person before each motion towards an object or a place; None: nobody is asked.
+    """
+
+    def __init__(
+        self, eyes: Eyes, referrer: Referrer, arm: Arm, settings: LoopSettings, release_height_m: float, interrupt: Interrupt,
+        confirm: Confirm | None,
+    ) -> None:  # fmt: skip
+        self.eyes, self._referrer, self._arm = eyes, referrer, arm
+        self.settings, self.release_height_m = settings, release_height_m
+        self._interrupt, self._confirm = interrupt, confirm
+        self.held: Held | None = None
+        """What the gripper holds, as the arm has last reported."""
+        self._view_is_clear = True
+        self._moved_ns = 0
+        self.begin(lambda step: None)
+
+    def begin(self, on_step: Callable[[Step], None]) -> None:
+        """Start a sentence."""
+        self.steps: list[Step] = []
+        self._on_step = on_step
+        self._started_s = time.monotonic()
+        self.place_ahead: tuple[float, float, float] | None = None
+        """Where the next place was when it was asked for before the pick."""
+        self.begin_task(0)
+
+    def begin_task(self, index: int) -> None:
+        """Start a task of the sentence."""
+        self.task_index, self.attempt = index, 1
+
+    def enter(self, state: State, sentence: str) -> None:
+        """Announce what comes next.
+
+        Raises:
+            Ended: What the interrupt says.
+        """
+        self.note(state, sentence)
+        ended = self._interrupt()
+        if ended is not None:
+            raise ended
+
+    def note(self, state: State, sentence: str) -> None:
+        """A line of the timeline."""
+        step = Step(state, self.task_index, self.attempt, sentence, time.monotonic() - self._started_s)
+        self.steps.append(step)
+        self._on_step(step)
+
+    def refer(self, task: Task, held: HeldObject | None = None) -> tuple[Referral, Look]:
+        """Where the object or the place is, on a frame since the last motion with the arm out of the view.
+
+        Raises:
+            Ended: REFUSED with the status and sentence of the refusal, and what looking, moving and asking raise.
+        """
+        self.clear_view()
+        self.enter(State.REFER, f"where is {task.expression}?")
+        referral, look = self.ask(task, held)
+        if not referral.ok:
+            outcome = Outcome.CANCELED if referral.status is Status.CANCELED else Outcome.REFUSED
+            raise Ended(outcome, f"{referral.status.value}: {referral.sentence}")
+        return referral, look
+
+    def ask(self, task: Task, held: HeldObject | None) -> tuple[Referral, Look]:
+        """The answer, refusals too, and the frame it was given on."""
+        look = self.eyes.look(self._moved_ns)
+        referral = self._referrer.refer(task, held, look.frame.stamp_ns)
+        if referral.status is not Status.FRAME_STALE:
+            return referral, look
+        # The refer node has missed or forgotten that frame.
+        referral = self._referrer.refer(task, held, 0)
+        return referral, self.eyes.at(referral.stamp_ns) if referral.ok else look
+
+    def ask_person(self, question: str) -> None:
+        """Wait for a yes, where that is wanted.
+
+        Raises:
+            Ended: NOT_CONFIRMED.
+        """
+        if self._confirm is None:
+            return
+        self.enter(State.CONFIRM, question)
+        if not self._confirm(question):
+            raise Ended(Outcome.NOT_CONFIRMED, f"{question} Nobody said yes")
+
+    def clear_view(self, *, always: bool = False) -> None:
+        """Move the arm out of the picture; what it holds comes along.
+
+        Args:
+            always: Also when it is out of the picture: the arm then tells whether it holds something.
+
+        Raises:
+            Ended: LOST when something fell out of the gripper, and how the motion ended when it did not end well.
+        """
+        if self._view_is_clear and not always:
+            return
+        held = self.held
+        self.enter(State.MOVE, "home, out of the camera's view")
+        result = self.move(Motion(MotionKind.HOME), lambda stage: False)
+        if result.outcome is not MotionOutcome.DONE:
+            raise Ended(FAILED.get(result.outcome, Outcome.STOPPED), f"on the way home: {result.sentence}")
+        self._view_is_clear = True
+        if held is not None and self.held is None:
+            raise Ended(Outcome.LOST, f"{held.name} fell out of the gripper on the way home")
+
+    def move(self, motion: Motion, watch: Watch, *, taking: Held | None = None) -> MotionResult:
+        """Carry out a motion; `held` is then what the arm reports.
+
+        Args:
+            motion: The motion.
+            watch: Stops the arm by returning True; the result is then CANCELED.
+            taking: What a pick puts into the gripper.
+
+        Raises:
+            Ended: ARM_FAULT; what the interrupt says, or STOPPED, when the motion was stopped by anybody but `watch`.
+        """
+        self._view_is_clear = False
+        remembering = _Remembering(watch)
+        result = self._arm.move(motion, remembering)
+        self._moved_ns = self.eyes.now_ns()
+        self.held = (self.held or taking or Held("what is in the gripper", None, None)) if result.holding else None
+        if result.outcome is MotionOutcome.FAULT:
+            raise Ended(Outcome.ARM_FAULT, result.sentence)
+        if result.outcome is MotionOutcome.CANCELED and not remembering.fired:
+            raise self._interrupt() or Ended(Outcome.STOPPED, f"the arm was stopped: {result.sentence}")
+        return result
+
+    def look_again(self) -> Look:
+        """A frame since the last motion."""
+        return self.eyes.look(self._moved_ns)
+
+
+class _Remembering:
+    """A watch that remembers whether it stopped the arm."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self.fired = False
+
+    def __call__(self, stage: str) -> bool:
+        self.fired = self.fired or self._watch(stage)
+        return self.fired
