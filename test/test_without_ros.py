@@ -41,6 +41,9 @@ def test_commands_that_need_ros_say_so() -> None:
 
 
 def test_the_doctor_reports_the_absence_as_a_warning() -> None:
-    done = run("from roboref_node.doctor.machine import _ros; f = _ros()[0]; print(f.level.value, f.fix)")
+    # The interpreter below the virtual environment has no rclpy.
+    host = "Host(environ={}, python=Path(sys._base_executable))"
+    code = "from roboref_node.doctor.host import Host; from roboref_node.doctor.workspaces import check_imports"
+    done = run(f"from pathlib import Path; {code}; f = check_imports({host})[0]; print(f.level.value, f.fix)")
     assert done.returncode == 0, done.stderr[-1500:]
     assert done.stdout.startswith("warning")

@@ -20,6 +20,8 @@ SUMS = "SHA256SUMS"
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _CONNECT_S = 2.0
+_TOO_LARGE = "it would be refused, or end the process, while loading"
+_SMALLER = "a smaller model, dtype: bfloat16, quantize: int8, or roboref serve on another machine"
 _NO_ANSWER = "no question can be answered without a pixel"
 
 
@@ -148,13 +150,22 @@ def _fits(settings: Any) -> list[Finding]:
             settings.path, device=device, dtype=dtype, quantize=getattr(settings, "quantize", None) or None
         )
     except Refused as refusal:
+        if "Cannot allocate memory" in refusal.sentence:
+            return [_too_large(sum(file.stat().st_size for file in _weight_files(settings.path)), refusal.sentence)]
         fix = settings.fetch or "copy the model folder again"
         return [Finding("model_files", Level.ERROR, refusal.sentence, _NO_ANSWER, fix)]
     what = f"the model needs {estimate} on {place}, and {free_bytes / 1e9:.2f} GB are free"
     if estimate.total > free_bytes:
-        fix = "a smaller model, dtype: bfloat16, quantize: int8, or roboref serve on another machine"
-        return [Finding("model_memory", Level.ERROR, what, "it would be refused, or end the process, while loading", fix)]
+        return [Finding("model_memory", Level.ERROR, what, _TOO_LARGE, _SMALLER)]
     return [Finding("model_memory", Level.OK, what)]
+
+
+def _too_large(size: int, sentence: str) -> Finding:
+    """Files that cannot even be mapped."""
+    import psutil
+
+    what = f"the model needs {size / 1e9:.0f} GB for its weights, and {psutil.virtual_memory().available / 1e9:.2f} GB are free: {sentence}"
+    return Finding("model_memory", Level.ERROR, what, _TOO_LARGE, _SMALLER)
 
 
 def _server(host: Host, http: dict[str, Any]) -> list[Finding]:

@@ -39,7 +39,8 @@ def check_workspaces(host: Host) -> list[Finding]:
     """Everything about ``AMENT_PREFIX_PATH`` and its companions, in the order in which one would repair it."""
     if not host.prefixes:
         return []
-    findings = [*_missing(host), *_python_versions(host), *_distributions(host), *_order(host), *_libraries(host), *_stale_interfaces(host)]
+    order = _distributions(host) or _order(host)
+    findings = [*_missing(host), *_python_versions(host), *order, *_libraries(host), *_stale_interfaces(host)]
     return findings or [Finding("workspaces", Level.OK, f"{len(host.prefixes)} prefixes are sourced, in a sensible order")]
 
 

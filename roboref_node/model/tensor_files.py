@@ -95,7 +95,7 @@ def load(locations: Mapping[str, Location], dtype: torch.dtype) -> dict[str, Ten
                 for ours in names:
                     tensor = shard.get_tensor(locations[ours].name)
                     tensors[ours] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, RuntimeError) as error:
             raise Refused(Status.MODEL_UNAVAILABLE, f"{file} cannot be read as safetensors: {error}.") from error
     return tensors
 
@@ -115,5 +115,5 @@ def _read_header(file: Path) -> dict[str, Location]:
                     )
                 found[name] = Location(file, name, tuple(part.get_shape()), _DTYPES[kind])
             return found
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:  # the last: torch cannot map a file larger than the memory
         raise Refused(Status.MODEL_UNAVAILABLE, f"{file} cannot be read as safetensors: {error}.") from error
