@@ -13,7 +13,7 @@ from tf2_ros import Buffer, TransformListener
 
 from roboref_node.ros.frames import CameraTopics, FrameStore
 from roboref_node.ros.process import spin
-from roboref_node.ros.settings import ReferSettings, Reliability, Transport
+from roboref_node.ros.settings import CameraSettings, Reliability, Transport
 from roboref_node.ros.transforms import TransformSource
 
 COLOR, COLOR_INFO = "camera/color/image_raw", "camera/color/camera_info"
@@ -21,7 +21,7 @@ DEPTH, DEPTH_INFO = "camera/aligned_depth_to_color/image_raw", "camera/aligned_d
 """Topic names before remapping: those of realsense-ros, relative to the node's namespace."""
 
 
-def resolved_topics(node: Node, settings: ReferSettings) -> CameraTopics:
+def resolved_topics(node: Node, settings: CameraSettings) -> CameraTopics:
     """Topic names after the remappings and the namespace of `node`; remap the base name, as with image_transport."""
     color_compressed = settings.color_transport is Transport.COMPRESSED
     depth_compressed = settings.depth_transport is Transport.COMPRESSED
@@ -46,7 +46,7 @@ class CameraReceiver:
         settings: Parameters.
     """
 
-    def __init__(self, node: Node, settings: ReferSettings) -> None:
+    def __init__(self, node: Node, settings: CameraSettings) -> None:
         def now_ns() -> int:
             return int(node.get_clock().now().nanoseconds)
 

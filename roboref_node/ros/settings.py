@@ -41,14 +41,9 @@ class DepthSettings:
 
 
 @dataclass(frozen=True)
-class ReferSettings:
-    """Parameters of the ``refer`` node, apart from ``profile.*`` (the robot's, see `goals.profile`)."""
+class CameraSettings:
+    """How a node receives its camera and TF; the same parameters in every node that does."""
 
-    robot: str = setting("Robot profile: ur5, g1, or the path of a YAML file.", default="ur5")
-    model: str = setting(
-        "Pointing model: a name in config/models, or the path of a YAML file; none = answer given pixels only.", default="nano"
-    )
-    autostart: bool = setting("Configure and activate at start; false leaves that to a lifecycle manager.", default=True)
     color_transport: Transport = setting("raw, or compressed for <topic>/compressed.", default=Transport.RAW)
     depth_transport: Transport = setting("raw, or compressed for <topic>/compressedDepth.", default=Transport.RAW)
     image_reliability: Reliability = setting(
@@ -56,15 +51,10 @@ class ReferSettings:
     )
     rectified: bool = setting("The image topics carry rectified images: P of the camera info counts, distortion does not.", default=False)
     depth: DepthSettings = field(default_factory=DepthSettings)
-    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     sync_slop_s: float = setting(
         "Largest difference of stamps of a colour and depth pair, 0 = equal stamps only.", default=0.02, unit="s", minimum=0.0, maximum=1.0
     )
     frame_buffer: int = setting("Colour and depth pairs kept for questions about a stamp.", default=15, minimum=1, maximum=300)
-    depth_frames: int = setting(
-        "Depth is the median of this many frames, as long as neither the camera nor the scene moves; 1 = the newest frame alone.",
-        default=1, minimum=1, maximum=30,
-    )  # fmt: skip
     max_frame_age_s: float = setting("Oldest frame that may be used.", default=0.5, unit="s", minimum=0.01, maximum=3600.0)
     frame_timeout_s: float = setting("How long a question waits for a fresh frame.", default=2.0, unit="s", minimum=0.0, maximum=60.0)
     stamp_tolerance_s: float = setting(
@@ -74,6 +64,25 @@ class ReferSettings:
         "How long a question waits for the transform at the stamp of its image.", default=0.5, unit="s", minimum=0.0, maximum=60.0
     )
     tf_cache_s: float = setting("How much of TF's past is kept.", default=30.0, unit="s", minimum=1.0, maximum=3600.0)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
+class ReferSettings(CameraSettings):
+    """Parameters of the ``refer`` node, apart from ``profile.*`` (the robot's, see `goals.profile`)."""
+
+    robot: str = setting("Robot profile: ur5, g1, or the path of a YAML file.", default="ur5")
+    model: str = setting(
+        "Pointing model: a name in config/models, or the path of a YAML file; none = answer given pixels only.", default="nano"
+    )
+    autostart: bool = setting("Configure and activate at start; false leaves that to a lifecycle manager.", default=True)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    depth_frames: int = setting(
+        "Depth is the median of this many frames, as long as neither the camera nor the scene moves; 1 = the newest frame alone.",
+        default=1, minimum=1, maximum=30,
+    )  # fmt: skip
     max_queue: int = setting("Action goals that may wait; one more is rejected.", default=4, minimum=1, maximum=100)
     use_map: bool = setting("Subscribe to the occupancy grid `map` and keep stand-off poses on its free cells.", default=False)
     publish_goal_pose: bool = setting("Publish stand-off poses on `goal_pose`, where Nav2 listens and starts to drive.", default=True)
