@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rft.add_argument("--scenes", type=Path, default=None, help="rendered scenes to draw questions from; default: runs/scenes")
     rft.add_argument("--records", type=Path, default=None, help="JSON file of recorded frames and questions instead of scenes")
     rft.add_argument("--out", type=Path, default=Path("runs/rft"))
+    ablation = stages.add_parser("ablation", help="one table: arms with several seeds, compared with confidence intervals")
+    ablation.add_argument("--table", required=True, help="a table of the recipe: rft, process, depth, towers")
+    ablation.add_argument("--seeds", type=int, default=3)
+    ablation.add_argument("--recipe", default="ablations", help="YAML file, or the name of one in config/train; default: ablations")
+    ablation.add_argument("--init", type=Path, default=None, help="weights that every arm begins with; default: the nano that ships")
+    ablation.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
+    ablation.add_argument("--questions", type=int, default=1040, help="questions asked of each run, on reserved scenes")
+    ablation.add_argument("--out", type=Path, default=Path("runs/ablations"))
+    ablation.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,4 +77,23 @@ def _rft(args: argparse.Namespace) -> int:
     return 0
 
 
-_STAGES = {"render": _render, "nano": _nano, "rft": _rft}
+def _ablation(args: argparse.Namespace) -> int:
+    from roboref_node.evaluation.ablations import print_table, run_table
+    from roboref_node.training.recipes import SHIPPED_WEIGHTS, load_recipe
+
+    comparisons, result = run_table(
+        args.table,
+        load_recipe(args.recipe),
+        seeds=args.seeds,
+        scenes=args.scenes,
+        init=args.init or SHIPPED_WEIGHTS,
+        out=args.out,
+        questions=args.questions,
+    )
+    print_table(comparisons, result["claim"])
+    if args.json:
+        print(json.dumps(result))
+    return 0
+
+
+_STAGES = {"render": _render, "nano": _nano, "rft": _rft, "ablation": _ablation}

@@ -140,19 +140,26 @@ class Sampler:
     def _decode(self, decoder: GrowingDecoder, logits: Tensor, generator: torch.Generator) -> tuple[list[list[int]], list[bool]]:
         """Answers with the token that ends them, and whether each has one."""
         answers: list[list[int]] = [[] for _ in range(logits.shape[0])]
-        done = torch.zeros(logits.shape[0], dtype=torch.bool, device=logits.device)
+        finished = [False] * len(answers)
+        open_rows = torch.arange(len(answers))
         for step in range(self.max_new_tokens):
             # Drawn on the CPU, so that a run gives the same answers wherever its generator's state is restored.
             share = torch.softmax(logits.float() / self.temperature, dim=-1).cpu()
             drawn = torch.multinomial(share, 1, generator=generator)[:, 0]
-            for answer, token, over in zip(answers, drawn.tolist(), done.tolist(), strict=True):
-                if not over:
-                    answer.append(token)
-            done |= torch.isin(drawn.to(done.device), self.stops)
-            if bool(done.all()) or step == self.max_new_tokens - 1:
+            ends = torch.isin(drawn, self.stops.cpu())
+            for row, token, end in zip(open_rows.tolist(), drawn.tolist(), ends.tolist(), strict=True):
+                answers[row].append(token)
+                finished[row] = end
+            if bool(ends.all()) or step == self.max_new_tokens - 1:
                 break
+            if bool(ends.any()):  # short answers must not cost what the longest one costs
+                going = (~ends).nonzero()[:, 0]
+                open_rows, drawn = open_rows[going], drawn[going]
+                here = going.to(logits.device)
+                decoder.cache.batch_select_indices(here)
+                decoder.valid = None if decoder.valid is None else decoder.valid[here]
             logits = decoder.step(drawn[:, None].to(logits.device), None)
-        return answers, done.tolist()
+        return answers, finished
 
 
 class RolloutScorer(nn.Module):
