@@ -68,6 +68,20 @@ def sample_colour(colour: str, rng: np.random.Generator) -> Rgb:
     return colorsys.hsv_to_rgb(h, rng.uniform(*saturation), rng.uniform(*value))
 
 
+def colour_names(rgb: Rgb) -> tuple[str, ...]:
+    """Every colour name that a cautious person might give to an RGB colour; empty for colours between the names."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
+    if value < 0.2:
+        return ("black",)
+    if saturation < 0.25:
+        return ("white",) if value > 0.6 else ()
+    names = []
+    for name, (centre, spread, *_) in _HSV.items():
+        if name not in ("white", "black") and abs((hue * 360.0 - centre + 180.0) % 360.0 - 180.0) <= spread + 14.0:
+            names.append(name)
+    return tuple(names)
+
+
 def sample_appearance(rng: np.random.Generator, family: str, shadows: bool) -> Appearance:
     """Draw surfaces and lights of one family (`FAMILIES`). The two share no texture and no light set-up.
 

@@ -44,8 +44,22 @@ PLACE_REQUESTS = (
     "please point to the free space {}", "point to the free space {}", "point to a free spot {}", "find a free spot {}", "put it {}",
     "place it {}", "please put it {}", "show me an empty place {}", "where is there free space {}", "set it down {}",
 )  # fmt: skip
-CANONICAL_REQUEST = "please point to {}"
-CANONICAL_PLACE_REQUEST = "please point to the free space {}"
+PARAPHRASES = (
+    "hand me {}", "bring me {}", "fetch {} for me", "would you kindly take {}", "i would like {}", "i want you to pick up {}",
+    "do you see {}", "can you see {} there", "which one is {}", "just get me {}", "okay robot , now take {}", "uh , point to {}",
+    "um , please find {}", "well , where is {} then", "go for {}", "please get hold of {}", "and now {}", "no , {}", "let us look at {}",
+    "could you show me {} , please", "tell me where {} is", "the next thing is {}", "you should grab {} now",
+)  # fmt: skip
+PLACE_PARAPHRASES = (
+    "drop it {}", "it goes {}", "leave it {} , please", "i want it {}", "now put this down {}", "could you place it {} for me",
+    "is there any room {}", "uh , set it {}", "move it to the free space {}", "let us put it {}",
+)  # fmt: skip
+"""Requests with words that the nano's vocabulary does not have: it reads them as unknown words around the expression."""
+
+CANONICAL_REQUEST = "please point to {}."
+CANONICAL_PLACE_REQUEST = "please point to the free space {}."
+_PARAPHRASED = 0.25
+_CLOSED = 0.3
 
 
 @dataclass(frozen=True)
@@ -89,8 +103,19 @@ def pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
     return options[int(rng.integers(1, len(options)))]
 
 
-def request(expression: str, place: bool, rng: np.random.Generator, *, canonical: bool) -> str:
-    """Wrap an expression into a request, as `pointing.prompt` does (canonical) or as people do."""
+def request(expression: str, place: bool, rng: np.random.Generator, *, canonical: bool) -> tuple[str, str]:
+    """Wrap an expression into a request, as `pointing.prompt` does (canonical) or as people do.
+
+    Returns:
+        The text, and the name of its form: ``canonical``, ``request/3``, ``place/0``, ``paraphrase/12``, ``place_paraphrase/4``.
+    """
     if canonical:
-        return (CANONICAL_PLACE_REQUEST if place else CANONICAL_REQUEST).format(expression)
-    return pick(PLACE_REQUESTS if place else REQUESTS, rng).format(expression)
+        return (CANONICAL_PLACE_REQUEST if place else CANONICAL_REQUEST).format(expression), "canonical"
+    if rng.random() < _PARAPHRASED:
+        options, name = (PLACE_PARAPHRASES, "place_paraphrase") if place else (PARAPHRASES, "paraphrase")
+        form = options[int(rng.integers(len(options)))]
+    else:
+        options, name = (PLACE_REQUESTS, "place") if place else (REQUESTS, "request")
+        form = pick(options, rng)
+    closing = "." if rng.random() < _CLOSED else ""
+    return form.format(expression) + closing, f"{name}/{options.index(form)}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from roboref_node.synth.kinds_relation import in_direction
 from roboref_node.synth.language import ANY_OBJECT, DIRECTIONS, NEXT_TO, NOUNS, ORDINALS, SIZE_WORDS, Description
-from roboref_node.synth.questions import in_direction
 from roboref_node.synth.view import ObjectView, SceneView
 
 _SHAPE_OF = {word: shape for shape, options in NOUNS.items() for word in options}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.relations.body import Body
+from roboref_node.relations.verdict import Outcome
 from roboref_node.sim.render import Rendered
 
 PRESENT_SHARE = 5.5e-4
@@ -65,6 +66,7 @@ class SceneView:
     def __init__(self, rendered: Rendered) -> None:
         self.rendered = rendered
         self.kept: dict[str, NDArray[np.bool_]] = {}
+        self.outcomes: dict[tuple[str, int, int], Outcome] = {}
         self._bodies: dict[int, Body] = {}
         self.spec = rendered.spec
         height, width = rendered.instance.shape

@@ -16,14 +16,23 @@ from roboref_node.sim.appearance import COLOURS
 from roboref_node.sim.meshes import SHAPES
 from roboref_node.synth.language import UNKNOWN_NOUNS
 from roboref_node.synth.questions import Asker, Question
+from roboref_node.synth.split import RESERVED_PAIRS
 from roboref_node.synth.view import SceneView
+from roboref_node.training.augmentation import augment_depth, augment_rgb, repaint
 from roboref_node.training.packing import IGNORED, PackedScene, Packer, dense_labels, mask_coverage
 from roboref_node.training.scenes import SceneStore
 
 MIX = {
-    "attribute": 0.16, "size": 0.07, "ordinal": 0.10, "relative": 0.12, "between": 0.06, "distance": 0.07, "height": 0.06,
-    "closest_to": 0.08, "multi_step": 0.05, "free_space": 0.10, "free_between": 0.05, "container": 0.03, "absent": 0.07,
+    "attribute": 0.10, "size": 0.09, "ordinal": 0.11, "relative": 0.09, "between": 0.10, "distance": 0.09, "height": 0.05,
+    "closest_to": 0.11, "multi_step": 0.05, "chain": 0.05, "free_space": 0.08, "free_between": 0.05, "free_chain": 0.03, "container": 0.03, "absent": 0.06,
 }  # fmt: skip
+
+
+SLOT = 64
+"""Tokens of a slot; a question lies in one slot."""
+
+
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class BatchSettings:
         drop_depth: Share of the batches without depth.
         canonical: Share of the scenes whose questions use the canonical wording.
         think: Share of the questions with references that are answered step by step.
+        repaint: Share of the scenes whose objects get random colours, and questions that name none.
     """
 
     scenes: int = 8
@@ -49,6 +59,7 @@ class BatchSettings:
     drop_depth: float = 0.22
     canonical: float = 0.35
     think: float = 0.9
+    repaint: float = 0.0
 
 
 @dataclass(eq=False)
@@ -75,48 +86,36 @@ def normalise(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 127.5 - 1.0
 
 
-def augment_rgb(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Exposure, white balance, gamma and sensor noise."""
-    x = rgb.astype(np.float32) / 255.0
-    x = x ** rng.uniform(0.8, 1.25) * rng.uniform(0.75, 1.2) * rng.uniform(0.94, 1.06, size=3).astype(np.float32)
-    x = x + rng.normal(0.0, rng.uniform(0.0, 0.03), size=x.shape).astype(np.float32)
-    return np.asarray(np.clip(x * 255.0, 0, 255), dtype=np.uint8)
-
-
-def augment_depth(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Sensor noise, holes along depth edges and dropped-out patches, as they look after area-averaging."""
-    x = image.astype(np.float32)
-    x += rng.normal(0.0, rng.uniform(0.0, 2.5), size=x.shape).astype(np.float32)
-    step = np.maximum(np.abs(np.diff(x, axis=0, prepend=x[:1])), np.abs(np.diff(x, axis=1, prepend=x[:, :1])))
-    x[step > 10.0] *= 1.0 - rng.uniform(0.0, 0.9) * rng.random(int((step > 10.0).sum()), dtype=np.float32)
-    if rng.random() < 0.3:
-        side = image.shape[0]
-        for _ in range(int(rng.integers(1, 4))):
-            v, u = rng.integers(0, side, size=2)
-            height, width = rng.integers(2, side // 8, size=2)
-            x[v : v + height, u : u + width] = 0.0
-    return np.asarray(np.clip(x, 0, 255), dtype=np.uint8)
-
-
 def draw_questions(
-    view: SceneView, rng: np.random.Generator, count: int, *, canonical: bool, mix: dict[str, float], vocabulary_unknown: float = 0.7
-) -> list[Question]:
-    """Up to `count` questions in the proportions of `mix`."""
+    view: SceneView, rng: np.random.Generator, count: int, *, canonical: bool, mix: dict[str, float], vocabulary_unknown: float = 0.7,
+    colourless: bool = False,
+) -> list[Question]:  # fmt: skip
+    """Up to `count` questions in the proportions of `mix`.
+
+    No question names a reserved pair, not even one about something absent: a model that has read "the blue ball" with the
+    answer "nothing" only would never find one.
+    """
 
     def unknown_word() -> str:
         return "zzz" if rng.random() < vocabulary_unknown else UNKNOWN_NOUNS[int(rng.integers(len(UNKNOWN_NOUNS)))]
 
-    asker = Asker(view, rng, canonical=canonical, unknown_word=unknown_word)
+    asker = Asker(view, rng, canonical=canonical, unknown_word=unknown_word, colourless=colourless, unnamed=RESERVED_PAIRS)
     names = list(mix)
     weights = np.array([mix[n] for n in names])
     found: list[Question] = []
     for kind in rng.choice(len(names), size=3 * count, p=weights / weights.sum()):
-        question = asker.ask(names[kind])
-        if question is not None:
+        question = next((q for q in (asker.ask(names[kind]) for _ in range(_ATTEMPTS)) if q is not None), None)
+        if question is not None and _length(question) <= SLOT:
             found.append(question)
         if len(found) == count:
             break
     return found
+
+
+def _length(question: Question) -> int:
+    """Most tokens that a question can take with its reasoning: a word is a token, and so is each mark behind one."""
+    asked = len(question.text.split()) + sum(question.text.count(mark) for mark in ".,?!")
+    return asked + sum(4 + len(name.split()) for name, _ in question.references) + 6
 
 
 class PackedBatches(IterableDataset[Batch]):
@@ -159,31 +158,33 @@ class PackedBatches(IterableDataset[Batch]):
         scenes = [self.store[int(i)] for i in rng.choice(len(self.store), size=s.scenes, replace=False)]
         packed: list[PackedScene] = []
         asked: list[list[Question]] = []
+        pictures, dense, words = [], [], []
         for scene in scenes:
-            questions = draw_questions(scene.view, rng, s.questions, canonical=rng.random() < s.canonical, mix=mix)
+            canonical, recoloured = bool(rng.random() < s.canonical), bool(rng.random() < s.repaint)
+            questions = draw_questions(scene.view, rng, s.questions, canonical=canonical, mix=mix, colourless=recoloured)
             while not questions:
                 questions = draw_questions(scene.view, rng, 1, canonical=True, mix={"absent": 1.0})
             packed.append(self.packer.pack(scene.view, questions, rng, think=s.think))
             asked.append(questions)
-        rgb = np.stack([augment_rgb(scene.rgb, rng) for scene in scenes])
+            pictures.append(repaint(scene.rgb, scene.view.rendered.instance, scene.view.spec.objects, rng) if recoloured else scene.rgb)
+            dense.append(dense_labels(scene.view, s.patch_grid, scene.depth_image, colours=not recoloured))
+            words.append(patch_words(scene.view, s.token_grid, colours=not recoloured))
+        rgb = np.stack([augment_rgb(picture, rng) for picture in pictures])
         depth = np.repeat(np.stack([augment_depth(scene.depth_image, rng) for scene in scenes])[..., None], 3, axis=-1)
         drop = rng.random() < s.drop_depth
-        dense = np.stack([dense_labels(x.view, s.patch_grid, x.depth_image) for x in scenes])
-        words = np.stack([patch_words(x.view, s.token_grid) for x in scenes])
-        return collate(packed, normalise(rgb), None if drop else normalise(depth), dense, words, asked)
+        return collate(packed, normalise(rgb), None if drop else normalise(depth), np.stack(dense), np.stack(words), asked)
 
 
-def patch_words(view: SceneView, grid: int) -> NDArray[np.float32]:
-    """Which shape and colour words describe each projected token, (grid * grid, shapes + colours)."""
+def patch_words(view: SceneView, grid: int, *, colours: bool = True) -> NDArray[np.float32]:
+    """Which shape and colour words describe each projected token, (grid * grid, shapes + colours); NaN for colours not to be learned."""
     words = np.zeros((grid * grid, len(SHAPES) + len(COLOURS)), dtype=np.float32)
     for item in view.present:
         seen = mask_coverage(view.rendered.instance == item.index, grid) > 0.06
         words[seen, SHAPES.index(item.shape)] = 1.0
         words[seen, len(SHAPES) + COLOURS.index(item.colour)] = 1.0
+    if not colours:
+        words[:, len(SHAPES) :] = np.nan
     return words
-
-
-SLOT = 48
 
 
 def collate(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
+import roboref_node.model
 from roboref_node.model.config import RoboReferConfig
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.sim.appearance import COLOURS
@@ -47,6 +49,7 @@ class NanoRecipe:
         save_every, log_every: In steps.
         model: Overrides of `RoboReferConfig.nano`.
         batch: Batch settings.
+        init: Folder of a nano to start from, ``package:`` in front means inside `roboref_node.model`; "" = random weights.
     """
 
     pretrain_steps: int = 500
@@ -63,6 +66,7 @@ class NanoRecipe:
     log_every: int = 25
     model: dict[str, Any] = field(default_factory=dict)
     batch: BatchSettings = field(default_factory=BatchSettings)
+    init: str = ""
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> NanoRecipe:
@@ -93,6 +97,8 @@ class NanoTrainer:
         self.tokenizer: PreTrainedTokenizerFast = build_tokenizer()
         self.coordinates = CoordinateTokens(self.tokenizer)
         self.model = new_nano(self.tokenizer, recipe)
+        if recipe.init:
+            load_weights(self.model, recipe.init)
         self.model.llm.set_attn_implementation(PACKED_ATTENTION)
         width = self.model.config.text.hidden_size
         self.heads = objectives.AuxiliaryHeads(self.model.config.vision.hidden_size, width)
@@ -250,6 +256,28 @@ def new_nano(tokenizer: PreTrainedTokenizerFast, recipe: NanoRecipe) -> RoboRefe
         **{"media_order": "depth_rgb", **changes},
     )
     return RoboReferModel(config)
+
+
+def load_weights(model: RoboReferModel, folder: str) -> None:
+    """Fill `model` with the weights of a folder that `save_nano` wrote.
+
+    Args:
+        model: A model of the same shape and vocabulary.
+        folder: See `NanoRecipe.init`.
+
+    Raises:
+        FileNotFoundError: The folder holds no weights.
+        RuntimeError: A tensor is missing, unexpected or of another shape.
+    """
+    inside = Path(roboref_node.model.__file__).parent
+    path = (inside / folder.removeprefix("package:") if folder.startswith("package:") else Path(folder)) / "model.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; `init` must be a folder with the weights of a nano")
+    tensors = load_file(path)
+    missing, unexpected = model.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+    tied = {"llm.lm_head.weight"} if model.config.text.tie_word_embeddings else set()
+    if set(missing) - tied or unexpected:
+        raise RuntimeError(f"{path} does not fit the recipe's model: missing {sorted(missing)}, unexpected {sorted(unexpected)}")
 
 
 def save_nano(model: RoboReferModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

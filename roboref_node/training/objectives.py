@@ -61,12 +61,13 @@ def alignment_loss(tokens: Tensor, words: Tensor, present: Tensor, heads: Auxili
     Args:
         tokens: (B, T, d).
         words: Word embeddings (W, d).
-        present: 1 where word w describes patch t, (B, T, W).
+        present: 1 where word w describes patch t, NaN where it is not known, (B, T, W).
         heads: Scale and bias.
     """
     similarity = functional.normalize(tokens.float(), dim=-1) @ functional.normalize(words.float(), dim=-1).T
     logits = heads.alignment_scale * similarity + heads.alignment_bias
-    return functional.binary_cross_entropy_with_logits(logits, present, pos_weight=logits.new_tensor(6.0))
+    known = (~torch.isnan(present)).float()
+    return functional.binary_cross_entropy_with_logits(logits, present.nan_to_num(), known, pos_weight=logits.new_tensor(6.0))
 
 
 def soft_coordinates(values: Tensor, sigma_bins: float) -> Tensor:

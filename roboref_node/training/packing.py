@@ -135,9 +135,17 @@ class Packer:
         return tokens, values, looks
 
     def _nouns(self, prompt: list[int], view: SceneView) -> list[tuple[int, list[int]]]:
-        """Noun positions of a prompt with the objects that noun, colour and size allow."""
+        """Noun positions of a prompt with the objects that noun, colour and size allow, and colours with all objects of that colour.
+
+        A colour that looks at everything of its colour first is what lets pairs that were never seen be put together.
+        """
         found = []
         for at, token in enumerate(prompt):
+            if token in self.colour_of:
+                matches = [o.index for o in view.present if o.colour == self.colour_of[token]]
+                if matches:
+                    found.append((at, matches))
+                continue
             if token not in self.shape_of and token not in self.any_object:
                 continue
             colour = self.colour_of.get(prompt[at - 1]) if at else None
@@ -170,20 +178,21 @@ def mask_coverage(mask: NDArray[np.bool_], grid: int) -> NDArray[np.float32]:
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32)).reshape(-1)
 
 
-def dense_labels(view: SceneView, grid: int, depth_image: NDArray[np.uint8]) -> NDArray[np.int64]:
+def dense_labels(view: SceneView, grid: int, depth_image: NDArray[np.uint8], *, colours: bool = True) -> NDArray[np.int64]:
     """Per-patch shape, colour, size (0 = background) and depth bin, shape (4, grid * grid).
 
     Args:
         view: The scene.
         grid: Side of the patch grid.
         depth_image: Relative depth as the model sees it, uint8 (H, W).
+        colours: False puts `IGNORED` where the colour would be.
     """
     instance = view.rendered.instance
     coverage = patch_coverage(view, grid)
     best = coverage.argmax(axis=0)
     seen = coverage.max(axis=0) > 0.25
     shape = np.array([SHAPES.index(o.shape) + 1 for o in view.objects])
-    colour = np.array([COLOURS.index(o.colour) + 1 for o in view.objects])
+    colour = np.array([COLOURS.index(o.colour) + 1 if colours else IGNORED for o in view.objects])
     size = np.array([SIZES.index(o.size) + 1 for o in view.objects])
     height, width = instance.shape
     blocks = depth_image.reshape(grid, height // grid, grid, width // grid).mean(axis=(1, 3)).reshape(-1)
