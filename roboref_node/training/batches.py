@@ -24,7 +24,8 @@ from roboref_node.training.scenes import SceneStore
 
 MIX = {
     "attribute": 0.10, "size": 0.09, "ordinal": 0.11, "relative": 0.09, "between": 0.10, "distance": 0.09, "height": 0.05,
-    "closest_to": 0.11, "multi_step": 0.05, "chain": 0.05, "free_space": 0.08, "free_between": 0.05, "free_chain": 0.03, "container": 0.03, "absent": 0.06,
+    "closest_to": 0.11, "multi_step": 0.05, "chain": 0.05, "free_space": 0.08, "free_between": 0.05, "free_chain": 0.03,
+    "container": 0.03, "absent": 0.06,
 }  # fmt: skip
 
 
