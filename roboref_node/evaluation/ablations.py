@@ -63,7 +63,8 @@ def compare(
     """Paired comparison.
 
     Args:
-        arm, baseline: Names.
+        arm: Name.
+        baseline: Name.
         arm_hits: Whether each question was answered rightly by each run, (seeds, N).
         baseline_hits: Same shape, same questions.
         scenes: Scene of each question, (N,).
@@ -153,10 +154,9 @@ def print_table(comparisons: Sequence[Comparison], claim: str) -> None:
         return " / ".join(f"{100 * v:{sign}.1f}" for v in values)
 
     print(f"Claim: {claim}.\n")
-    print(
-        "| arm | baseline | questions | arm, per seed (%) | baseline, per seed (%) | difference | 95 % CI, seeds | 95 % CI, scenes | claim |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = ["arm", "baseline", "questions", "arm, per seed (%)", "baseline, per seed (%)", "difference"]
+    columns += ["95 % CI, seeds", "95 % CI, scenes", "claim"]
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for c in comparisons:
         seed_ci, scene_ci = (f"[{100 * low:+.1f}, {100 * high:+.1f}]" for low, high in (c.seed_ci95, c.scene_ci95))
         print(
