@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +10,8 @@ from typing import Any
 from roboref_node.frame import Frame
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.http import HttpClient, HttpSettings
-from roboref_node.pointing.parser import parse_points
-from roboref_node.pointing.pointer import PixelPoint, PointAnswer
-from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS, build_prompt
+from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS
+from roboref_node.pointing.prompted import Prepared, PromptedPointer
 from roboref_node.pointing.sent_image import SizeRule, encode_base64, model_depth, resize, size_px
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task
@@ -51,7 +48,7 @@ class OpenAISettings:
     max_instruction_chars: int = MAX_INSTRUCTION_CHARS
 
 
-class OpenAIPointer:
+class OpenAIPointer(PromptedPointer[OpenAISettings]):
     """Asks an OpenAI-compatible server.
 
     Args:
@@ -60,17 +57,11 @@ class OpenAIPointer:
     """
 
     def __init__(self, settings: OpenAISettings, name: str = "openai") -> None:
-        self.name = name
-        self.settings = settings
+        super().__init__(settings, settings.dialect, name)
         self._client = HttpClient(settings.http)
 
-    def point(self, frame: Frame, task: Task, *, canceled: Callable[[], bool] | None = None) -> PointAnswer:
-        """See `Pointer.point`."""
-        started = time.perf_counter()
+    def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:
         settings = self.settings
-        prompt = build_prompt(
-            task, settings.dialect, format_suffix=settings.format_suffix, max_instruction_chars=settings.max_instruction_chars
-        )
         sent = resize(frame.rgb, settings.resize)
         images = [sent]
         depth = model_depth(frame) if settings.send_depth else None
@@ -90,24 +81,15 @@ class OpenAIPointer:
             "temperature": settings.temperature,
             **({"logprobs": True} if settings.logprobs else {}),
         }
-        encoded = time.perf_counter()
-        reply = self._client.post_json("/chat/completions", payload, canceled=canceled)
-        answered = time.perf_counter()
-        text, score = self._answer(reply)
-        parsed = parse_points(text, settings.dialect, size_px(frame.rgb), size_px(sent))
-        return PointAnswer(
-            points=tuple(PixelPoint(point.u_px, point.v_px, score) for point in parsed.points),
-            text=text,
-            steps=parsed.steps,
-            timings_ms={"encode": 1e3 * (encoded - started), "model": 1e3 * (answered - encoded)},
-            provenance={
-                "model": f"{self.name}: {settings.model}",
-                "server": settings.http.url,
-                "dialect": settings.dialect.value,
-                "depth": "none" if depth is None else "sensor",
-                "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
-            },
-        )
+        provenance = {
+            "model": f"{self.name}: {settings.model}",
+            "server": settings.http.url,
+            "depth": "none" if depth is None else "sensor",
+        }
+        return Prepared(payload, size_px(sent), provenance)
+
+    def _ask(self, frame: Frame, prepared: Prepared, canceled: Callable[[], bool] | None) -> tuple[str, float]:
+        return self._answer(self._client.post_json("/chat/completions", prepared.request, canceled=canceled))
 
     def close(self) -> None:
         """Drop the connections."""

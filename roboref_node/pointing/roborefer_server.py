@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -11,10 +9,9 @@ from enum import Enum
 from roboref_node.frame import Frame
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.http import HttpClient, HttpSettings
-from roboref_node.pointing.parser import parse_points
-from roboref_node.pointing.pointer import PointAnswer
-from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS, build_prompt
-from roboref_node.pointing.sent_image import encode_base64, model_depth, size_px
+from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS
+from roboref_node.pointing.prompted import Prepared, PromptedPointer
+from roboref_node.pointing.sent_image import encode_base64, model_depth
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task
 
@@ -47,7 +44,7 @@ class RoboReferServerSettings:
     max_instruction_chars: int = MAX_INSTRUCTION_CHARS
 
 
-class RoboReferServerPointer:
+class RoboReferServerPointer(PromptedPointer[RoboReferServerSettings]):
     """Asks a RoboRefer server.
 
     Args:
@@ -56,44 +53,27 @@ class RoboReferServerPointer:
     """
 
     def __init__(self, settings: RoboReferServerSettings, name: str = "roborefer_server") -> None:
-        self.name = name
-        self.settings = settings
+        super().__init__(settings, Dialect.ROBOREFER, name)
         self._client = HttpClient(settings.http)
 
-    def point(self, frame: Frame, task: Task, *, canceled: Callable[[], bool] | None = None) -> PointAnswer:
-        """See `Pointer.point`."""
-        started = time.perf_counter()
-        settings = self.settings
-        prompt = build_prompt(
-            task, Dialect.ROBOREFER, format_suffix=settings.format_suffix, max_instruction_chars=settings.max_instruction_chars
-        )
-        depth = model_depth(frame) if settings.depth is DepthSource.SENSOR else None
-        used = settings.depth if depth is not None or settings.depth is not DepthSource.SENSOR else DepthSource.NONE
+    def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:
+        wanted = self.settings.depth
+        depth = model_depth(frame) if wanted is DepthSource.SENSOR else None
+        used = DepthSource.NONE if wanted is DepthSource.SENSOR and depth is None else wanted
         payload = {
             "image_url": [encode_base64(frame.rgb)],
             "depth_url": [] if depth is None else [encode_base64(depth)],
             "enable_depth": int(used is not DepthSource.NONE),
             "text": prompt,
         }
-        encoded = time.perf_counter()
-        reply = self._client.post_json("/query", payload, canceled=canceled)
-        answered = time.perf_counter()
+        return Prepared(payload, provenance={"server": self.settings.http.url, "depth": used.value})
+
+    def _ask(self, frame: Frame, prepared: Prepared, canceled: Callable[[], bool] | None) -> tuple[str, float]:
+        reply = self._client.post_json("/query", prepared.request, canceled=canceled)
         text = reply.get("answer")
         if reply.get("result") != 1 or not isinstance(text, str):
-            raise Refused(Status.UNPARSEABLE, f"{settings.http.url}/query answers without `result: 1` and an `answer` text.")
-        parsed = parse_points(text, Dialect.ROBOREFER, size_px(frame.rgb))
-        return PointAnswer(
-            points=parsed.points,
-            text=text,
-            steps=parsed.steps,
-            timings_ms={"encode": 1e3 * (encoded - started), "model": 1e3 * (answered - encoded)},
-            provenance={
-                "model": self.name,
-                "server": settings.http.url,
-                "depth": used.value,
-                "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
-            },
-        )
+            raise Refused(Status.UNPARSEABLE, f"{self.settings.http.url}/query answers without `result: 1` and an `answer` text.")
+        return text, float("nan")
 
     def close(self) -> None:
         """Drop the connections."""

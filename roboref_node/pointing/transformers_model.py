@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +14,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCri
 from roboref_node.frame import Frame
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.local_settings import check_weights
-from roboref_node.pointing.parser import parse_points
-from roboref_node.pointing.pointer import PixelPoint, PointAnswer
-from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS, build_prompt
+from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS
+from roboref_node.pointing.prompted import Prepared, PromptedPointer
 from roboref_node.pointing.sent_image import SizeRule, resize, size_px
 from roboref_node.pointing.weights_hash import weights_sha256
 from roboref_node.status import Refused, Status
@@ -52,7 +49,7 @@ class TransformersSettings:
     fetch: str = ""
 
 
-class TransformersPointer:
+class TransformersPointer(PromptedPointer[TransformersSettings]):
     """Asks a transformers model that is loaded here.
 
     Args:
@@ -64,8 +61,7 @@ class TransformersPointer:
     """
 
     def __init__(self, settings: TransformersSettings, name: str = "transformers") -> None:
-        self.name = name
-        self.settings = settings
+        super().__init__(settings, settings.dialect, name)
         folder = Path(settings.folder).expanduser()
         check_weights(folder, settings.fetch)
         device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
@@ -80,39 +76,17 @@ class TransformersPointer:
         self._model.eval()
         self._weights_sha256 = weights_sha256(folder)
 
-    def point(self, frame: Frame, task: Task, *, canceled: Callable[[], bool] | None = None) -> PointAnswer:
-        """See `Pointer.point`."""
-        started = time.perf_counter()
-        settings = self.settings
-        prompt = build_prompt(
-            task, settings.dialect, format_suffix=settings.format_suffix, max_instruction_chars=settings.max_instruction_chars
-        )
-        sent = resize(frame.rgb, settings.resize)
+    def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:
+        sent = resize(frame.rgb, self.settings.resize)
         content = [{"type": "image", "image": Image.fromarray(sent)}, {"type": "text", "text": prompt}]
         inputs = self._processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         ).to(self._model.device, self._model.dtype)
-        prepared = time.perf_counter()
-        text, score = self._generate(inputs, canceled)
-        answered = time.perf_counter()
-        parsed = parse_points(text, settings.dialect, size_px(frame.rgb), size_px(sent))
-        return PointAnswer(
-            points=tuple(PixelPoint(point.u_px, point.v_px, score) for point in parsed.points),
-            text=text,
-            steps=parsed.steps,
-            timings_ms={"prepare": 1e3 * (prepared - started), "model": 1e3 * (answered - prepared)},
-            provenance={
-                "model": self.name,
-                "weights_sha256": self._weights_sha256,
-                "dialect": settings.dialect.value,
-                "depth": "none",
-                "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
-            },
-        )
+        return Prepared(inputs, size_px(sent), {"weights_sha256": self._weights_sha256, "depth": "none"})
 
     @torch.inference_mode()
-    def _generate(self, inputs: Any, canceled: Callable[[], bool] | None) -> tuple[str, float]:
-        """Text and probability of the greedy answer."""
+    def _ask(self, frame: Frame, prepared: Prepared, canceled: Callable[[], bool] | None) -> tuple[str, float]:
+        inputs = prepared.request
         limit = self.settings.max_new_tokens
         out = self._model.generate(
             **inputs,

@@ -47,7 +47,7 @@ class TestRoboReferServer:
         assert [(point.u_px, point.v_px) for point in answer.points] == [(31.5, 11.5)]
         assert answer.text == "[(0.5, 0.25)]"
         assert answer.provenance["depth"] == depth.value
-        assert set(answer.timings_ms) == {"encode", "model"}
+        assert set(answer.timings_ms) == {"prepare", "model"}
         request = server.exchanges[0]
         assert request.request_line.startswith("POST /query ")
         assert set(request.json) == {"image_url", "depth_url", "enable_depth", "text"}

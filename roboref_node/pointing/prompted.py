@@ -1,0 +1,106 @@
+"""What all back-ends have in common: prompt, the model's own part, the parser, timings and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from roboref_node.frame import Frame
+from roboref_node.pointing.dialect import Dialect
+from roboref_node.pointing.parser import parse_points
+from roboref_node.pointing.pointer import PixelPoint, PointAnswer
+from roboref_node.pointing.prompt import build_prompt
+from roboref_node.pointing.sent_image import size_px
+from roboref_node.task import Task
+
+
+class PromptSettings(Protocol):
+    """The settings that shape a prompt."""
+
+    @property
+    def format_suffix(self) -> bool:
+        """Ask for the answer format in the prompt."""
+        ...
+
+    @property
+    def max_instruction_chars(self) -> int:
+        """Longest expression."""
+        ...
+
+
+S = TypeVar("S", bound=PromptSettings)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A question in the form its model takes.
+
+    Args:
+        request: Payload or tensors.
+        sent_px: Width and height of the image as the model gets it; None: as it is.
+        provenance: What distinguishes this question, beside model and prompt.
+    """
+
+    request: Any
+    sent_px: tuple[int, int] | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+class PromptedPointer(ABC, Generic[S]):
+    """A `Pointer` whose model is asked with a prompt and answers with text.
+
+    Args:
+        settings: Of the back-end.
+        dialect: How the model writes points.
+        name: Name for provenance.
+    """
+
+    def __init__(self, settings: S, dialect: Dialect, name: str) -> None:
+        self.name = name
+        self.settings = settings
+        self.dialect = dialect
+
+    def point(self, frame: Frame, task: Task, *, canceled: Callable[[], bool] | None = None) -> PointAnswer:
+        """See `Pointer.point`."""
+        started = time.perf_counter()
+        settings = self.settings
+        prompt = build_prompt(
+            task, self.dialect, format_suffix=settings.format_suffix, max_instruction_chars=settings.max_instruction_chars
+        )
+        prepared = self._prepare(frame, task, prompt)
+        asked = time.perf_counter()
+        text, score = self._ask(frame, prepared, canceled)
+        answered = time.perf_counter()
+        parsed = parse_points(text, self.dialect, size_px(frame.rgb), prepared.sent_px)
+        return PointAnswer(
+            points=tuple(PixelPoint(point.u_px, point.v_px, score) for point in parsed.points),
+            text=text,
+            steps=parsed.steps,
+            timings_ms={"prepare": 1e3 * (asked - started), "model": 1e3 * (answered - asked)},
+            provenance={
+                "model": self.name,
+                "dialect": self.dialect.value,
+                **prepared.provenance,
+                "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
+            },
+        )
+
+    @abstractmethod
+    def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:
+        """The question for the model.
+
+        Raises:
+            Refused: The model cannot be asked this.
+        """
+
+    @abstractmethod
+    def _ask(self, frame: Frame, prepared: Prepared, canceled: Callable[[], bool] | None) -> tuple[str, float]:
+        """The model's text and its own probability of it, NaN when it gives none.
+
+        Raises:
+            Refused: See `Pointer.point`.
+        """
