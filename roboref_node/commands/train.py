@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nano.add_argument("--recipe", type=Path, default=None, help="YAML recipe; default: config/train_nano.yaml")
     nano.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
     nano.add_argument("--out", type=Path, default=Path("runs/nano"))
+    sft = stages.add_parser("sft", help="supervised fine-tuning of a RoboRefer shape; a killed run goes on from its last checkpoint")
+    sft.add_argument("--recipe", required=True, help="YAML file, or the name of one in config/train, e.g. 2b_depth_align, 2b_sft")
+    sft.add_argument("--init", type=Path, required=True, help="folder of the first weights, ours or a published checkpoint")
+    sft.add_argument("--data", type=Path, required=True, help="folder that the recipe's data lie in")
+    sft.add_argument("--out", type=Path, required=True)
     rft = stages.add_parser("rft", help="reinforcement fine-tuning by GRPO; a killed run goes on from its last checkpoint")
     rft.add_argument("--recipe", default="nano_rft", help="YAML file, or the name of one in config/train; default: nano_rft")
     rft.add_argument("--init", type=Path, default=None, help="folder of the first weights; default: the nano that ships")
@@ -66,6 +71,14 @@ def _nano(args: argparse.Namespace) -> int:
     return 0
 
 
+def _sft(args: argparse.Namespace) -> int:
+    from roboref_node.training.recipes import load_recipe
+    from roboref_node.training.sft import SftRecipe, run_sft
+
+    run_sft(SftRecipe.from_dict(load_recipe(args.recipe)), weights=args.init, data=args.data, out=args.out)
+    return 0
+
+
 def _rft(args: argparse.Namespace) -> int:
     from roboref_node.training.recipes import SHIPPED_WEIGHTS, load_recipe
     from roboref_node.training.rft import RftRecipe, RftTrainer
@@ -96,4 +109,4 @@ def _ablation(args: argparse.Namespace) -> int:
     return 0
 
 
-_STAGES = {"render": _render, "nano": _nano, "rft": _rft, "ablation": _ablation}
+_STAGES = {"render": _render, "nano": _nano, "sft": _sft, "rft": _rft, "ablation": _ablation}
