@@ -13,6 +13,7 @@ BENCHMARKS = {
     "ingest": "CPU of the idle refer node against a bare subscription (needs ROS 2)",
     "e2e": "instruction to goal over DDS without the model's time (needs ROS 2)",
     "demo": "the whole demonstration on many scenes, each in fresh processes, held against the truth (needs ROS 2)",
+    "navigate": "a simulated G1 walks to where it sees and reaches an object, and looks again",
     "model": "time and memory of the model, by stage",
 }
 

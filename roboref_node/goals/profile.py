@@ -149,6 +149,13 @@ class StandoffSettings:
     target_radius_m: float = setting(
         "Obstacles this near the target belong to what it stands on and do not block the sight of it.", default=0.5, unit="m", minimum=0.0
     )
+    arrival_m: float = setting(
+        "How far from its goal the robot may stop: reach and view must hold that much nearer and farther too.",
+        default=0.0,
+        unit="m",
+        minimum=0.0,
+        maximum=1.0,
+    )
     require_reach: bool = setting(
         "Whether the target must be within the arm's reach on arrival; otherwise that only counts.", default=False
     )

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.occupancy import OccupancyMap
-from roboref_node.goals.profile import HeadView, RobotProfile, StandoffSettings
+from roboref_node.goals.profile import HeadView, Reach, RobotProfile, StandoffSettings
 from roboref_node.status import Refused, Status
 
-__all__ = ["OccupancyMap", "StandoffGoal", "in_view", "plan_standoff"]
+__all__ = ["OccupancyMap", "Places", "StandoffGoal", "in_reach", "in_view", "plan_standoff", "standoff_places"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -43,13 +44,36 @@ class StandoffGoal:
     in_reach: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the robot could stop, with what speaks for each place. All arrays have the length N.
+
+    Args:
+        xy_m: Goal frame, shape (N, 2).
+        distance_m: To the target in the ground plane.
+        clearance_m: Room around the footprint; NaN without a map.
+        score: 0 to 1, higher is better.
+        in_view: Whether the camera sees the target from there, anywhere within ``arrival_m``.
+        in_reach: Whether the target is within the arm's reach, anywhere within ``arrival_m``.
+    """
+
+    xy_m: FloatArray
+    distance_m: FloatArray
+    clearance_m: FloatArray
+    score: FloatArray
+    in_view: BoolArray
+    in_reach: BoolArray
+
+
 def plan_standoff(
     target_m: ArrayLike, robot_xy_yaw: ArrayLike, profile: RobotProfile, occupancy: OccupancyMap | None = None
 ) -> StandoffGoal:
     """Choose the best pose on a ring around a target.
 
-    With a map, poses all around the target are scored; the footprint must lie in known free space and no obstacle between the robot
-    and the target. Without one, only the line from the robot to the target is trusted, because the robot sees the target along it.
+    With a map, poses all around the target are scored; the footprint must lie in known free space that is connected with where the
+    robot stands, and no obstacle between the robot and the target. Without one, only the line from the robot to the target is
+    trusted, because the robot sees the target along it. A place from which the target is in view and in reach is taken before one
+    from which it is not, whatever their scores.
 
     Args:
         target_m: In the goal frame (z up), shape (3,).
@@ -58,24 +82,14 @@ def plan_standoff(
         occupancy: Map in the goal frame.
 
     Raises:
-        Refused: OCCUPIED when no pose is free, UNREACHABLE when the target cannot be in view or in reach, BAD_REQUEST.
+        Refused: OCCUPIED when no pose is free or none of the free ones can be walked to, UNREACHABLE when the target cannot be in
+            view or in reach, BAD_REQUEST.
     """
-    settings = profile.standoff
-    if settings is None:
-        raise Refused(Status.BAD_REQUEST, f"robot '{profile.name}' has no stand-off settings (profile.standoff), so it cannot go anywhere")
+    settings = _settings(profile)
     target = np.asarray(target_m, dtype=np.float64)
-    robot = np.asarray(robot_xy_yaw, dtype=np.float64)
-    if target.shape != (3,) or robot.shape != (3,) or not np.all(np.isfinite(np.concatenate([target, robot]))):
-        raise Refused(Status.BAD_REQUEST, f"a stand-off needs finite numbers: target {target.tolist()}, robot {robot.tolist()}")
-    places = _places(target, robot, settings, all_round=occupancy is not None)
-    distance = np.linalg.norm(places - target[:2], axis=1)
-    clearance = np.full(len(places), np.nan)
-    if occupancy is not None:
-        clearance = occupancy.clearances(places) - settings.footprint_radius_m
-        kept = _free(places, target, clearance, occupancy, settings)
-        places, distance, clearance = places[kept], distance[kept], clearance[kept]
+    places = standoff_places(target, robot_xy_yaw, profile, occupancy)
     height = target[2] - settings.floor_z_m
-    seen = in_view(distance, height, profile.view) if profile.view is not None else np.ones(len(places), dtype=bool)
+    seen, reached, distance = places.in_view, places.in_reach, places.distance_m
     if profile.view is not None and profile.view.required and not np.any(seen):
         raise Refused(
             Status.UNREACHABLE,
@@ -83,7 +97,6 @@ def plan_standoff(
             f"{distance.max():.2f} m (profile.view, profile.standoff.min_m and max_m; profile.view.required insists on it)",
             height_m=float(height),
         )
-    reached = _reached(distance, height, profile)
     if settings.require_reach and not np.any(reached):
         raise Refused(
             Status.UNREACHABLE,
@@ -91,13 +104,6 @@ def plan_standoff(
             "(profile.reach; profile.standoff.require_reach insists on it)",
             height_m=float(height),
         )
-    terms = {
-        "distance": 1.0 - np.abs(distance - settings.preferred_m) / max(settings.max_m - settings.min_m, 1e-6),
-        "clearance": np.clip((np.nan_to_num(clearance) - settings.clearance_m) / ENOUGH_CLEARANCE_M, 0.0, 1.0),
-        "near_robot": 1.0 / (1.0 + np.linalg.norm(places - robot[:2], axis=1)),
-        "reach": reached.astype(np.float64),
-    }
-    score = sum((WEIGHTS[name] * value for name, value in terms.items()), start=np.zeros(len(places)))
     allowed = (seen | (profile.view is None or not profile.view.required)) & (reached | (not settings.require_reach))
     if not np.any(allowed):
         raise Refused(
@@ -105,11 +111,72 @@ def plan_standoff(
             f"from no free place is the target, {height:.2f} m over the floor, both in view and in reach (profile.view, profile.reach)",
             height_m=float(height),
         )
-    best = int(np.argmax(np.where(allowed, score - 0.5 * ~seen, -np.inf)))
-    toward = target[:2] - places[best]
+    # A score is at most 1: being in view decides first, then being in reach.
+    best = int(np.argmax(np.where(allowed, places.score + 2.0 * seen + 1.0 * reached, -np.inf)))
+    toward = target[:2] - places.xy_m[best]
     half = 0.5 * float(np.arctan2(toward[1], toward[0]))
-    pose = Transform(np.array([0.0, 0.0, np.sin(half), np.cos(half)]), np.array([*places[best], settings.floor_z_m]))
-    return StandoffGoal(pose, float(distance[best]), float(clearance[best]), float(score[best]), bool(seen[best]), bool(reached[best]))
+    pose = Transform(np.array([0.0, 0.0, np.sin(half), np.cos(half)]), np.array([*places.xy_m[best], settings.floor_z_m]))
+    return StandoffGoal(
+        pose,
+        float(distance[best]),
+        float(places.clearance_m[best]),
+        float(places.score[best]),
+        bool(seen[best]),
+        bool(reached[best]),
+    )
+
+
+def standoff_places(target_m: ArrayLike, robot_xy_yaw: ArrayLike, profile: RobotProfile, occupancy: OccupancyMap | None = None) -> Places:
+    """Every free place on the ring around a target that can be walked to, in no order; at least one.
+
+    Args:
+        target_m: See `plan_standoff`.
+        robot_xy_yaw: See `plan_standoff`.
+        profile: See `plan_standoff`.
+        occupancy: See `plan_standoff`.
+
+    Raises:
+        Refused: OCCUPIED or BAD_REQUEST, see `plan_standoff`.
+    """
+    settings = _settings(profile)
+    target = np.asarray(target_m, dtype=np.float64)
+    robot = np.asarray(robot_xy_yaw, dtype=np.float64)
+    if target.shape != (3,) or robot.shape != (3,) or not np.all(np.isfinite(np.concatenate([target, robot]))):
+        raise Refused(Status.BAD_REQUEST, f"a stand-off needs finite numbers: target {target.tolist()}, robot {robot.tolist()}")
+    places = _ring(target, robot, settings, all_round=occupancy is not None)
+    clearance = np.full(len(places), np.nan)
+    if occupancy is not None:
+        clearance = _room(places, occupancy) - settings.footprint_radius_m
+        kept = _free(places, target, robot, clearance, occupancy, settings)
+        places, clearance = places[kept], clearance[kept]
+    distance = np.linalg.norm(places - target[:2], axis=1)
+    height = target[2] - settings.floor_z_m
+    seen = np.ones(len(places), dtype=bool)
+    reached = np.ones(len(places), dtype=bool)
+    for off in (-settings.arrival_m, 0.0, settings.arrival_m):
+        seen &= profile.view is None or in_view(distance + off, height, profile.view)
+        reached &= profile.reach is None or in_reach(distance + off, height, profile.reach)
+    terms = {
+        "distance": 1.0 - np.abs(distance - settings.preferred_m) / max(settings.max_m - settings.min_m, 1e-6),
+        "clearance": np.clip((np.nan_to_num(clearance) - settings.clearance_m) / ENOUGH_CLEARANCE_M, 0.0, 1.0),
+        "near_robot": 1.0 / (1.0 + np.linalg.norm(places - robot[:2], axis=1)),
+        "reach": reached.astype(np.float64),
+    }
+    score = sum((WEIGHTS[name] * value for name, value in terms.items()), start=np.zeros(len(places)))
+    return Places(places, distance, clearance, score, seen, reached)
+
+
+def in_reach(distance_m: FloatArray, height_m: float, reach: Reach) -> BoolArray:
+    """Whether a target straight ahead is within the arm's reach.
+
+    Args:
+        distance_m: From the base's axis to the target in the ground plane, shape (N,).
+        height_m: Of the target over the floor.
+        reach: The shell around the shoulder. Shoulders sit on both sides, so the sign of its y does not matter.
+    """
+    shoulder = np.asarray(reach.shoulder_m)
+    apart = np.hypot(np.hypot(np.asarray(distance_m, dtype=np.float64) - shoulder[0], shoulder[1]), height_m - shoulder[2])
+    return np.asarray((apart >= reach.min_m) & (apart <= reach.max_m), dtype=np.bool_)
 
 
 def in_view(distance_m: FloatArray, height_m: float, view: HeadView) -> BoolArray:
@@ -127,7 +194,7 @@ def in_view(distance_m: FloatArray, height_m: float, view: HeadView) -> BoolArra
     return np.asarray(inside & (far >= view.min_range_m) & (far <= view.max_range_m), dtype=np.bool_)
 
 
-def _places(target: FloatArray, robot: FloatArray, settings: StandoffSettings, *, all_round: bool) -> FloatArray:
+def _ring(target: FloatArray, robot: FloatArray, settings: StandoffSettings, *, all_round: bool) -> FloatArray:
     """Candidate positions, shape (N, 2): first along the line to the robot, so that a goal moves with the scene."""
     offset = robot[:2] - target[:2]
     here = float(np.linalg.norm(offset))
@@ -148,7 +215,19 @@ def _places(target: FloatArray, robot: FloatArray, settings: StandoffSettings, *
     return np.asarray((target[:2] + distances[:, None, None] * direction).reshape(-1, 2), dtype=np.float64)
 
 
-def _free(places: FloatArray, target: FloatArray, clearance: FloatArray, occupancy: OccupancyMap, settings: StandoffSettings) -> BoolArray:
+def _room(places: FloatArray, occupancy: OccupancyMap) -> FloatArray:
+    """Distance from places, shape (N, 2), to the nearest cell that is not known to be free, never too large."""
+    index, _ = occupancy.cells(places)
+    cell = occupancy.resolution_m
+    centres = occupancy.origin.apply(np.column_stack([(index + 0.5) * cell, np.zeros(len(places))]))[:, :2]
+    # The map measures from the centre of a cell to the side of another one; a place lies off the centre, and corners are nearer.
+    corner = (np.sqrt(0.5) - 0.5) * cell
+    return np.asarray(occupancy.clearances(places) - np.linalg.norm(places - centres, axis=1) - corner, dtype=np.float64)
+
+
+def _free(
+    places: FloatArray, target: FloatArray, robot: FloatArray, clearance: FloatArray, occupancy: OccupancyMap, settings: StandoffSettings
+) -> BoolArray:
     roomy = clearance >= settings.clearance_m
     if not np.any(roomy):
         best = float(clearance.max())
@@ -158,20 +237,45 @@ def _free(places: FloatArray, target: FloatArray, clearance: FloatArray, occupan
             f"around the footprint, needed are {settings.clearance_m:g} m (profile.standoff.footprint_radius_m and clearance_m)",
             clearance_m=best,
         )
-    sighted = occupancy.sees(places, target[:2], blind_m=settings.target_radius_m)
-    if not np.any(roomy & sighted):
+    sighted = roomy & occupancy.sees(places, target[:2], blind_m=settings.target_radius_m)
+    if not np.any(sighted):
         raise Refused(
             Status.OCCUPIED,
             f"from none of {int(np.count_nonzero(roomy))} free places is the line to the target free of obstacles "
             "(profile.standoff.target_radius_m)",
         )
-    return np.asarray(roomy & sighted, dtype=np.bool_)
+    walkable = sighted & _connected(places, robot[:2], occupancy, settings)
+    if not np.any(walkable):
+        raise Refused(
+            Status.OCCUPIED,
+            f"none of {int(np.count_nonzero(sighted))} free places around the target is connected with where the robot stands "
+            f"({robot[0]:.2f}, {robot[1]:.2f}) by known free floor that is {2.0 * settings.footprint_radius_m:.2f} m wide "
+            "(profile.standoff.footprint_radius_m)",
+        )
+    return np.asarray(walkable, dtype=np.bool_)
 
 
-def _reached(distance: FloatArray, height: float, profile: RobotProfile) -> BoolArray:
-    if profile.reach is None:
-        return np.ones(len(distance), dtype=bool)
-    shoulder = np.asarray(profile.reach.shoulder_m)
-    # Shoulders sit on both sides: the nearer one counts, and facing the target its offset to the side hardly matters.
-    apart = np.hypot(np.hypot(distance - shoulder[0], shoulder[1]), height - shoulder[2])
-    return np.asarray((apart >= profile.reach.min_m) & (apart <= profile.reach.max_m), dtype=np.bool_)
+def _connected(places: FloatArray, robot_xy: FloatArray, occupancy: OccupancyMap, settings: StandoffSettings) -> BoolArray:
+    """Whether a disc can get from the robot to each place."""
+    (column, row), inside = occupancy.cells(robot_xy)
+    if not inside:
+        return np.zeros(len(places), dtype=bool)
+    clearance = occupancy.clearance_m
+    # A robot that already stands nearer to an obstacle than its footprint allows, or where its sensor is blind, gets away as it came.
+    height, width = clearance.shape
+    around = int(np.ceil(settings.footprint_radius_m / occupancy.resolution_m))
+    rows = slice(max(row - around, 0), min(row + around + 1, height))
+    columns = slice(max(column - around, 0), min(column + around + 1, width))
+    passable = clearance >= settings.footprint_radius_m
+    own = min(float(clearance[row, column]), settings.footprint_radius_m)
+    passable[rows, columns] |= (clearance[rows, columns] >= own) & (np.asarray(occupancy.data)[rows, columns] < occupancy.occupied_from)
+    parts, _ = ndimage.label(passable, structure=np.ones((3, 3)))
+    index, within = occupancy.cells(places)
+    part = parts[np.where(within, index[:, 1], 0), np.where(within, index[:, 0], 0)]
+    return np.asarray(within & (part > 0) & (part == parts[row, column]), dtype=np.bool_)
+
+
+def _settings(profile: RobotProfile) -> StandoffSettings:
+    if profile.standoff is None:
+        raise Refused(Status.BAD_REQUEST, f"robot '{profile.name}' has no stand-off settings (profile.standoff), so it cannot go anywhere")
+    return profile.standoff

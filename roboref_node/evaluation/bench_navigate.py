@@ -1,0 +1,264 @@
+"""``roboref bench navigate``: a simulated G1 walks to where it can see and reach what it was sent to, and looks again.
+
+An episode begins where the head camera sees an object that lies on a table. The pipeline plans the stand-off goal from that one image
+and the surveyed map; the robot walks there; the pipeline looks again and gives the hand's goal. The judges share nothing with the
+planner: the flat's true outlines, the true instance image, and inverse kinematics of the robot's arms.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roboref_node.geometry.transform import Transform
+from roboref_node.goals.profile import load_profile
+from roboref_node.pipeline import Context, Pipeline
+from roboref_node.referral import Referral
+from roboref_node.task import Task, TaskKind
+
+if TYPE_CHECKING:
+    from roboref_node.frame import Frame
+    from roboref_node.goals.occupancy import OccupancyMap
+    from roboref_node.sim_g1.world import SimulatedG1
+
+FloatArray = NDArray[np.float64]
+Pixel = tuple[float, float]
+
+_HIT_M = 0.02
+"""The second look must put the hand's goal this near to the object."""
+_SEEN_PX = 60
+_GRID_M = 0.04
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """What came of one walk.
+
+    Args:
+        seed: Flat.
+        target: Index of the object.
+        start: x, y, yaw in the map.
+        first: The referral with the stand-off goal.
+        second: The referral with the hand's goal; None when the robot did not get there.
+        reached: A goal was given, and the robot got there along known free floor without touching anything.
+        in_view: On arrival the object is in the picture and the second referral lies on it.
+        in_reach: One of its hands can get to the second referral's position.
+        in_obstacle: The footprint at the goal lies over something, or over floor that is not known to be free.
+        walked: Way points and the place of arrival, shape (N, 2).
+    """
+
+    seed: int
+    target: int
+    start: tuple[float, float, float]
+    first: Referral
+    second: Referral | None
+    reached: bool
+    in_view: bool
+    in_reach: bool
+    in_obstacle: bool
+    walked: FloatArray
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the benchmark's arguments."""
+    parser.add_argument(
+        "--episodes", type=int, default=50, help="walks to objects that can be seen and reached from somewhere (default 50)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="first flat (default 0)")
+    parser.add_argument("--model", default="", help="walk once more by the pixel of this model (e.g. nano); printed, not part of the JSON")
+    parser.add_argument("--picture", type=Path, help="write floor plan, goal ring, route and the views of the first episode to this PNG")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Walk all episodes; print what happened to each; return the JSON."""
+    from roboref_node.pointing.registry import load_pointer
+    from roboref_node.sim_g1.world import SimulatedG1
+
+    pipeline = Pipeline(load_pointer(args.model) if args.model else None, load_profile("g1"))
+    walks: list[Episode] = []
+    by_model: list[Episode] = []
+    beyond: Counter[str] = Counter()
+    seed = args.seed
+    while len(walks) < args.episodes:
+        with SimulatedG1(seed) as world:
+            for target in np.random.default_rng([seed, 0x65]).permutation(len(world.plan.objects)):
+                rng = np.random.default_rng([seed, int(target), 0x66])
+                if not world.start_facing(int(target), rng):
+                    continue
+                start = world.pose
+                if not is_possible(world, int(target), pipeline):
+                    referral = look(pipeline, world, int(target), TaskKind.NAVIGATE)
+                    beyond["given a goal out of reach" if referral.ok else f"refused, {referral.status.value}"] += 1
+                    continue
+                walks.append(walk(pipeline, world, int(target)))
+                _tell(walks[-1])
+                if args.picture and len(walks) == 1:
+                    from roboref_node.evaluation.floor_plan_picture import write_picture
+
+                    write_picture(args.picture, world, walks[0], pipeline.profile)
+                if args.model:
+                    world.place_robot(*start)
+                    by_model.append(walk(pipeline, world, int(target), by_model=True))
+                break
+        seed += 1
+    result = summarise(walks)
+    print(f"{len(walks)} walks in flats {args.seed} to {seed - 1}; objects that no place fits, left out: {dict(beyond) or 'none'}")
+    if by_model:
+        print(f"by the pixel of {args.model}: {summarise(by_model)}")
+    return result
+
+
+def summarise(walks: list[Episode]) -> dict[str, Any]:
+    """The benchmark's JSON: fractions of all episodes, and the number of goals that are not on free floor."""
+
+    def share(name: str) -> float:
+        return round(sum(bool(getattr(episode, name)) for episode in walks) / max(len(walks), 1), 4)
+
+    rates = {name: share(name) for name in ("reached", "in_view", "in_reach")}
+    return {"episodes": len(walks), **rates, "goals_in_obstacles": sum(episode.in_obstacle for episode in walks)}
+
+
+def walk(pipeline: Pipeline, world: SimulatedG1, target: int, *, by_model: bool = False) -> Episode:
+    """One episode from where the robot stands.
+
+    Args:
+        pipeline: With the G1's profile; with a model when `by_model`.
+        world: The flat; the robot has moved afterwards.
+        target: Index of the object.
+        by_model: Ask the model instead of giving the true pixel.
+    """
+    from roboref_node.sim_g1.body import hand_angles
+    from roboref_node.sim_g1.world import Walk
+
+    start = world.pose
+    first = look(pipeline, world, target, TaskKind.NAVIGATE, by_model=by_model)
+    if first.goal is None:
+        return Episode(world.seed, target, start, first, None, False, False, False, False, np.array([start[:2]]))
+    x, y, _ = first.goal.translation_m
+    heading = first.goal.rotation[:, 0]
+    assert pipeline.profile.standoff is not None
+    bad = is_in_obstacle(world, (float(x), float(y)), pipeline.profile.standoff.footprint_radius_m)
+    world.go_to(float(x), float(y), float(np.arctan2(heading[1], heading[0])))
+    route = np.array([start[:2]]) if world.route is None else world.route.copy()
+    reached = world.walk_to_the_end() is Walk.ARRIVED and not world.touched
+    if not reached:
+        return Episode(world.seed, target, start, first, None, False, False, False, bad, route)
+    seen = int(np.count_nonzero(world.truth().instance == target)) >= _SEEN_PX
+    second = look(pipeline, world, target, TaskKind.POINT, by_model=by_model)
+    on_it = second.ok and second.position_m is not None and world.distance_m(target, second.position_m) <= _HIT_M
+    in_view = seen and on_it
+    reachable = in_view and hand_angles(world.map_from_pelvis.inverse().apply(np.array(second.position_m))) is not None
+    return Episode(world.seed, target, start, first, second, True, in_view, reachable, bad, np.vstack([route, world.pose[:2]]))
+
+
+def look(pipeline: Pipeline, world: SimulatedG1, target: int, kind: TaskKind, *, by_model: bool = False) -> Referral:
+    """One referral on what the camera sees now; with the true pixel unless the model is asked."""
+    item = world.plan.objects[target]
+    expression = f"the {item.colour} {item.shape}"
+    frame = _frame(world)
+    # An object that is not in the picture has no pixel; the middle of the image then stands for a wrong answer.
+    pixel = None if by_model else true_pixel(world, target) or (0.5 * frame.camera.width, 0.5 * frame.camera.height)
+    transforms = {
+        pipeline.profile.goal_frame: world.map_from_optical,
+        pipeline.profile.base_frame: world.map_from_pelvis.inverse() @ world.map_from_optical,
+    }
+    context = Context(occupancy=world.map, goal_from_base=world.map_from_pelvis)
+    return pipeline.refer(frame, Task(kind, expression, f"go to {expression}"), transforms, pixel=pixel, context=context)
+
+
+def true_pixel(world: SimulatedG1, target: int) -> Pixel | None:
+    """The pixel of an object that is farthest from its outline; None when it is not in the picture."""
+    from scipy import ndimage
+
+    mask = np.pad(world.truth().instance == target, 1)
+    if not mask.any():
+        return None
+    row, column = np.unravel_index(int(np.argmax(ndimage.distance_transform_edt(mask))), mask.shape)
+    return float(column - 1), float(row - 1)
+
+
+def is_in_obstacle(world: SimulatedG1, xy_m: tuple[float, float], radius_m: float) -> bool:
+    """Whether a disc meets the true outline of a block, or a cell of the map that is not known to be free."""
+    if float(world.plan.clearance_m(np.array(xy_m))) < radius_m:
+        return True
+    return float(_distances_to_blocked(world.map, np.array([xy_m]))[0]) < radius_m
+
+
+def is_possible(world: SimulatedG1, target: int, pipeline: Pipeline) -> bool:
+    """Whether the object can be reached at all: a search over a dense grid of places, with the true outlines and the true arm.
+
+    The robot must fit with its clearance on floor that it knows to be free, find a way there from where it stands, see the object's
+    middle without a wall between, and get a hand there, also when it stops ``arrival_m`` too far away.
+    """
+    from roboref_node.sim.cell import CAMERA_FROM_OPTICAL
+    from roboref_node.sim_g1.body import BODY_RADIUS_M, CAMERA_LINK, PELVIS_HEIGHT_M, hand_angles, pelvis_from
+    from roboref_node.sim_g1.route import find_route
+    from roboref_node.sim_g1.world import flat_pose
+
+    settings = pipeline.profile.standoff
+    assert settings is not None
+    point = np.array(world.plan.objects[target].center_m)
+    steps = np.arange(-0.75, 0.75, _GRID_M)
+    places = point[:2] + np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    room = settings.footprint_radius_m + settings.clearance_m
+    places = places[np.linalg.norm(places - point[:2], axis=1) < 0.75]
+    places = places[(world.plan.clearance_m(places) >= room) & (_distances_to_blocked(world.map, places) >= room)]
+    places = places[np.argsort(np.linalg.norm(places - point[:2], axis=1))]
+    pelvis_from_optical = pelvis_from(CAMERA_LINK) @ CAMERA_FROM_OPTICAL
+    for x, y in places[:40]:
+        pose = flat_pose(float(x), float(y), float(np.arctan2(point[1] - y, point[0] - x)), PELVIS_HEIGHT_M)
+        if not world.camera.contains(world.camera.project((pose @ pelvis_from_optical).inverse().apply(point))):
+            continue
+        if _wall_between(world, np.array([x, y]), point[:2]) or find_route(world.map, world.pose[:2], (x, y), BODY_RADIUS_M) is None:
+            continue
+        farther = pose @ Transform(np.array([0.0, 0.0, 0.0, 1.0]), np.array([-settings.arrival_m, 0.0, 0.0]))
+        # The nearest place that passes decides: a hand that does not get there from here does not from farther away.
+        return hand_angles(farther.inverse().apply(point)) is not None
+    return False
+
+
+def _frame(world: SimulatedG1) -> Frame:
+    from roboref_node.frame import Frame
+    from roboref_node.sim_g1.world import OPTICAL_FRAME
+
+    image = world.render()
+    return Frame(image.rgb, image.depth_m, world.camera, stamp_ns=world.stamp_ns, frame_id=OPTICAL_FRAME)
+
+
+def _wall_between(world: SimulatedG1, start: FloatArray, end: FloatArray) -> bool:
+    from roboref_node.sim_g1.floor_plan import Kind
+
+    line = start + np.linspace(0.0, 1.0, 30)[:, None] * (end - start)
+    return any(bool(np.any(block.distance_m(line) < 0.0)) for block in world.plan.blocks if block.kind is Kind.WALL)
+
+
+def _distances_to_blocked(occupancy: OccupancyMap, places: FloatArray) -> FloatArray:
+    """Exact distance from places of an unrotated map, shape (N, 2), to the nearest square that is not known to be free."""
+    data = np.asarray(occupancy.data)
+    cell, low = occupancy.resolution_m, occupancy.origin.translation_m[:2]
+    rows, columns = np.nonzero((data < 0) | (data >= occupancy.occupied_from))
+    centres = low + (np.column_stack([columns, rows]) + 0.5) * cell
+    distances = np.full(len(places), np.inf)
+    for number, place in enumerate(places):
+        near = np.all(np.abs(centres - place) < 0.6, axis=1)
+        if near.any():
+            off = np.maximum(np.abs(centres[near] - place) - 0.5 * cell, 0.0)
+            distances[number] = float(np.linalg.norm(off, axis=1).min())
+    high = low + np.array(data.shape[::-1]) * cell
+    border = np.minimum(places - low, high - places).min(axis=1, initial=np.inf)
+    return np.asarray(np.minimum(distances, border))
+
+
+def _tell(episode: Episode) -> None:
+    marks = ", ".join(f"{name} {'yes' if getattr(episode, name) else 'NO'}" for name in ("reached", "in_view", "in_reach"))
+    why = ""
+    if not episode.in_reach:
+        last = episode.second or episode.first
+        why = f" ({last.status.value}: {last.sentence})"
+    print(f"flat {episode.seed}, {episode.first.task.expression}: {marks}{why}", flush=True)
