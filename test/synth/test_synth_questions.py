@@ -7,10 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from roboref_node.sim.appearance import COLOURS
 from roboref_node.sim.render import SceneRenderer
 from roboref_node.sim.scene import sample_scene
 from roboref_node.synth.freespace import CLEARANCE_M
-from roboref_node.synth.language import DIRECTIONS
+from roboref_node.synth.language import DIRECTIONS, NOUNS
 from roboref_node.synth.questions import KINDS, Asker, in_direction
 from roboref_node.synth.resolve import resolve
 from roboref_node.synth.split import RESERVED_PAIRS, reserved_seeds, training_seeds
@@ -96,6 +97,79 @@ def test_expressions_resolve_to_what_they_were_made_from(views: list[SceneView])
                     assert item.index == question.target, question.expression
                     resolved += 1
     assert resolved > 60
+
+
+def test_chains_resolve_hop_by_hop_to_their_target(views: list[SceneView]) -> None:
+    steps: Counter[int] = Counter()
+    for number, view in enumerate(views):
+        for kind in ("multi_step", "chain"):
+            for attempt in range(4):
+                question = asker(view, 500 * number + attempt).ask(kind)
+                if question is None:
+                    continue
+                item = resolve(view, question.expression)
+                assert item is not None and item.index == question.target, question.expression
+                steps[question.steps] += 1
+                lines = question.reasoning().splitlines()
+                assert len(lines) == question.steps - 1
+                assert all(line.startswith("[Position] [") and line.endswith(")]") for line in lines)
+                for name, (x, y) in question.references:
+                    index = view.rendered.instance[int(y * view.height), int(x * view.width)]
+                    noun = "object" if name.endswith("object") else view.objects[index].shape
+                    assert name.endswith(noun), (name, question.expression)
+    assert steps[3] > 15 and steps[4] > 5 and steps[5] > 2
+
+
+def test_free_space_of_a_chain_lies_beside_its_last_stop(views: list[SceneView]) -> None:
+    checked = 0
+    for number, view in enumerate(views):
+        question = asker(view, number).ask("free_chain")
+        if question is None:
+            continue
+        direction = next(d for d, words in DIRECTIONS.items() if question.expression.startswith(f"{words[0]} "))
+        stop = resolve(view, question.expression.removeprefix(f"{DIRECTIONS[direction][0]} "))
+        assert stop is not None and question.steps >= 3 and question.place
+        offset = view.ground_m[question.mask] - [stop.right_m, stop.forward_m]
+        along = {"left": -offset[:, 0], "right": offset[:, 0], "front": -offset[:, 1], "behind": offset[:, 1]}[direction]
+        assert along.min() > 0.0
+        checked += 1
+    assert checked > 8
+
+
+def test_one_question_has_several_wordings(views: list[SceneView]) -> None:
+    texts: dict[tuple[int, str], set[str]] = {}
+    for number, view in enumerate(views[:8]):
+        for kind in KINDS:
+            asked = [
+                Asker(view, np.random.default_rng(number), canonical=wording == 0, unknown_word=lambda: "banana",
+                      wording=np.random.default_rng(wording)).ask(kind)
+                for wording in range(6)
+            ]  # fmt: skip
+            assert len({q is None for q in asked}) == 1
+            found = [q for q in asked if q is not None]
+            if found:
+                assert len({(q.target, q.answer_uv, q.steps, q.kind) for q in found}) == 1
+                texts[number, kind] = {q.text for q in found}
+                assert found[0].wording == "canonical" and all("/" in q.wording for q in found[1:])
+    assert np.mean([len(t) for t in texts.values()]) > 4
+
+
+def test_where_colours_do_not_count_none_is_named_and_reserved_pairs_are_never_named_as_absent(views: list[SceneView]) -> None:
+    absent = 0
+    for number, view in enumerate(views):
+        rng = np.random.default_rng(number)
+        plain = Asker(view, rng, canonical=False, unknown_word=lambda: "banana", colourless=True)
+        careful = Asker(view, rng, canonical=True, unknown_word=lambda: "banana", unnamed=RESERVED_PAIRS)
+        for kind in KINDS:
+            for _ in range(4):
+                question = plain.ask(kind)
+                assert question is None or not set(question.text.split()) & set(COLOURS), question.text
+        for _ in range(60):
+            question = careful.ask("absent")
+            if question is not None:
+                absent += 1
+                assert not any(f"{colour} {NOUNS[shape][0]}" in question.text for colour, shape in RESERVED_PAIRS), question.text
+    assert absent > 300
 
 
 def test_what_is_beyond_the_grammar_resolves_to_nothing(views: list[SceneView]) -> None:
