@@ -27,28 +27,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="do not open the picture, even where there is a display")
     parser.add_argument("--out", type=Path, default=Path("out/demo.png"), help="where the overlay goes (default out/demo.png)")
     parser.add_argument("--timeout", type=float, default=90.0, help="seconds to wait for the nodes and for each answer")
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument(
+        "--pick-place", action="store_true", help="the closed loop: the arm does what the sentence asks; pictures beside --out"
+    )
+    more.add_argument("--console", action="store_true", help="the closed loop with a page in the browser, until Ctrl-C")
+    parser.add_argument("--port", type=int, default=8080, help="--console: port of the page (default 8080, or the next free one)")
+    parser.add_argument("--confirm", action="store_true", help="--console: the arm moves only after a yes on the page")
+    parser.add_argument("--seconds", type=float, help="--console: end after so many seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demonstration; 0 = it answered (a typed refusal is an answer), 2 = it could not run."""
+    """Run the demonstration; 0 = it answered (a typed refusal or a named outcome is an answer), 2 = it could not run."""
     # A domain of its own, so that a robot on the network neither hears nor disturbs the demonstration.
     os.environ["ROS_DOMAIN_ID"] = os.environ.get("ROBOREF_DEMO_DOMAIN_ID", str(random.SystemRandom().randint(101, 200)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     try:
-        result = _demonstrate(args)
+        result = _closed_loop(args) or _demonstrate(args)
     except Refused as refusal:
         print(refusal.sentence, file=sys.stderr)
         if args.json:
             print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence}))
         return 2
-    if not args.headless and os.environ.get("DISPLAY") and result["overlay"]:
+    if not args.headless and os.environ.get("DISPLAY") and result.get("overlay"):
         from PIL import Image
 
         Image.open(result["overlay"]).show()
     if args.json:
         print(json.dumps(result))
     return 0
+
+
+def _closed_loop(args: argparse.Namespace) -> dict[str, Any] | None:
+    """What one of the switches asks for; None without any."""
+    if args.pick_place:
+        from roboref_node.demo.pick_place import demonstrate
+
+        return demonstrate(args)
+    if args.console:
+        from roboref_node.demo.console import demonstrate as serve
+
+        return serve(args)
+    return None
 
 
 def _demonstrate(args: argparse.Namespace) -> dict[str, Any]:

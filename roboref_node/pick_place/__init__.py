@@ -2,7 +2,7 @@
 
 from roboref_node.pick_place.loop import Loop
 from roboref_node.pick_place.outcome import Ended, Outcome, State
-from roboref_node.pick_place.ports import Arm, Eyes, Look, Motion, MotionKind, MotionOutcome, MotionResult, Referrer
+from roboref_node.pick_place.ports import Arm, Eyes, Look, Referrer
 from roboref_node.pick_place.settings import LoopSettings
 from roboref_node.pick_place.timeline import Report, Step
 
@@ -13,10 +13,6 @@ __all__ = [
     "Look",
     "Loop",
     "LoopSettings",
-    "Motion",
-    "MotionKind",
-    "MotionOutcome",
-    "MotionResult",
     "Outcome",
     "Referrer",
     "Report",

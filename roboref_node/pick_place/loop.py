@@ -25,32 +25,32 @@ class Loop:
         eyes: The camera.
         referrer: The refer node.
         arm: The arm.
-        settings: When to believe what is seen, how often to try again.
         release_height_m: Height over the support at which the robot lets go (``profile.place.release_height_m``).
         interrupt: Says when the present sentence has to end.
-        confirm: Asks a person before each motion towards an object or a place; None: nobody is asked.
     """
 
-    def __init__(
-        self, eyes: Eyes, referrer: Referrer, arm: Arm, settings: LoopSettings, *, release_height_m: float,
-        interrupt: Interrupt = lambda: None, confirm: Confirm | None = None,
-    ) -> None:  # fmt: skip
-        self._session = Session(eyes, referrer, arm, settings, release_height_m, interrupt, confirm)
+    def __init__(self, eyes: Eyes, referrer: Referrer, arm: Arm, *, release_height_m: float, interrupt: Interrupt = lambda: None) -> None:
+        self._session = Session(eyes, referrer, arm, release_height_m, interrupt)
 
     @property
     def holding(self) -> bool:
         """Something is in the gripper, as far as is known."""
         return self._session.held is not None
 
-    def run(self, instruction: str, on_step: Callable[[Step], None] = lambda step: None) -> Report:
+    def run(
+        self, instruction: str, settings: LoopSettings | None = None, *, on_step: Callable[[Step], None] = lambda step: None,
+        confirm: Confirm | None = None,
+    ) -> Report:  # fmt: skip
         """Do what a sentence asks. Never raises.
 
         Args:
             instruction: The sentence.
+            settings: When to believe what is seen, how often to try again.
             on_step: Called with every state as it is entered.
+            confirm: Asks a person before each motion towards an object or a place; None: nobody is asked.
         """
         session = self._session
-        session.begin(on_step)
+        session.begin(settings or LoopSettings(), on_step, confirm)
         tasks: tuple[Task, ...] = ()
         try:
             tasks = _understand(instruction)

@@ -6,18 +6,20 @@ import time
 
 import numpy as np
 
+from roboref_node.arm import Motion, MotionKind, MotionResult, Stage
+from roboref_node.arm import Outcome as MotionOutcome
 from roboref_node.goals.grasp import GraspCandidate
 from roboref_node.goals.place import HeldObject
 from roboref_node.pick_place.hand import Held, next_grasp
 from roboref_node.pick_place.outcome import Ended, Outcome, State
-from roboref_node.pick_place.ports import Look, Motion, MotionKind, MotionOutcome, MotionResult
+from roboref_node.pick_place.ports import Look
 from roboref_node.pick_place.session import FAILED, Session
 from roboref_node.pick_place.verification import Presence, Sighting, presence, sight
 from roboref_node.referral import Referral
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task
 
-_BEFORE_CONTACT = frozenset({"plan", "approach"})
+_BEFORE_CONTACT = frozenset({Stage.PLAN, Stage.OPEN, Stage.APPROACH})
 """Stages of a motion in which the object should still stand where it stood."""
 _HOPELESS = frozenset({Status.NOT_FOUND, Status.UNPARSEABLE, Status.AMBIGUOUS, Status.BAD_REQUEST, Status.MODEL_UNAVAILABLE})
 """Refusals of a place that taking the object away cannot mend."""
@@ -62,7 +64,7 @@ class Pick:
                 self._ask_again("before the arm moved")
                 continue
             session.enter(State.MOVE, f"pick {name}: {grasp.kind} grasp, score {grasp.score:.2f}")
-            motion = Motion(MotionKind.PICK, grasp.pose, grasp.pregrasp, grasp.width_m)
+            motion = Motion(MotionKind.PICK, grasp.pregrasp, grasp.pose, grasp.width_m)
             result = session.move(motion, _Witness(self, seen), taking=Held(name, held, seen))
             if result.outcome is MotionOutcome.CANCELED:
                 self._ask_again("while the arm approached")
@@ -185,7 +187,7 @@ class _Witness:
         self._eyes = pick._session.eyes
         self._stamp_ns = 0
 
-    def __call__(self, stage: str) -> bool:
+    def __call__(self, stage: Stage) -> bool:
         if stage not in _BEFORE_CONTACT:
             return False
         look = self._eyes.glance()

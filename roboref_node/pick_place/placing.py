@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from roboref_node.arm import Motion, MotionKind
+from roboref_node.arm import Outcome as MotionOutcome
 from roboref_node.geometry.transform import Transform
 from roboref_node.pick_place.hand import Held, place_candidates
 from roboref_node.pick_place.outcome import Ended, Outcome, State
-from roboref_node.pick_place.ports import Look, Motion, MotionKind, MotionOutcome
+from roboref_node.pick_place.ports import Look
 from roboref_node.pick_place.session import FAILED, Session
 from roboref_node.pick_place.verification import Placed, placed
 from roboref_node.referral import Referral
@@ -40,7 +42,7 @@ class Place:
         candidates = place_candidates(referral, held.size)[: self._settings.max_attempts]
         for session.attempt, (goal, approach) in enumerate(candidates, start=1):
             session.enter(State.MOVE, f"put {held.name} {where}")
-            result = session.move(Motion(MotionKind.PLACE, goal, approach), lambda stage: False)
+            result = session.move(Motion(MotionKind.PLACE, approach, goal), lambda stage: False)
             if result.outcome is MotionOutcome.DONE:
                 if session.held is not None:
                     raise Ended(Outcome.MISPLACED, f"the gripper has opened and still holds {held.name}: {result.sentence}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
+from roboref_node.arm import Motion, MotionResult, Stage
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.place import HeldObject
@@ -73,59 +73,8 @@ Confirm = Callable[[str], bool]
 """Asks a person a question; True = yes. Raises `Ended` with what the interrupt says while it waits."""
 
 
-class MotionKind(str, Enum):
-    """The motions of ``roboref/action/MoveArm``."""
-
-    PICK = "pick"
-    PLACE = "place"
-    HOME = "home"
-
-
-class MotionOutcome(str, Enum):
-    """How a motion ended: the outcomes of ``roboref/action/MoveArm``."""
-
-    DONE = "done"
-    UNREACHABLE = "unreachable"
-    COLLISION = "collision"
-    EMPTY = "gripper_empty"
-    FAULT = "fault"
-    CANCELED = "canceled"
-
-
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """One motion of the arm.
-
-    Args:
-        kind: PICK, PLACE or HOME.
-        goal: Tool pose in the goal frame at which the gripper closes or opens; None for HOME.
-        approach: Where the straight part starts and ends; None for HOME.
-        gripper_width_m: Opening before the fingers close; NaN: fully open.
-    """
-
-    kind: MotionKind
-    goal: Transform | None = None
-    approach: Transform | None = None
-    gripper_width_m: float = float("nan")
-
-
-@dataclass(frozen=True)
-class MotionResult:
-    """How a motion ended; the arm stands still.
-
-    Args:
-        outcome: The name.
-        sentence: What happened.
-        holding: Something is between the fingers now.
-    """
-
-    outcome: MotionOutcome
-    sentence: str
-    holding: bool
-
-
-Watch = Callable[[str], bool]
-"""Called with the motion's stage (plan, approach, advance, close, open, retreat) some ten times a second; True stops the arm."""
+Watch = Callable[[Stage], bool]
+"""Called with the motion's stage some ten times a second; True stops the arm."""
 
 
 class Arm(Protocol):

@@ -5,22 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from roboref_node.arm import Motion, MotionKind, MotionResult, Stage
+from roboref_node.arm import Outcome as MotionOutcome
 from roboref_node.goals.place import HeldObject
 from roboref_node.pick_place.hand import Held
 from roboref_node.pick_place.outcome import Ended, Outcome, State
-from roboref_node.pick_place.ports import (
-    Arm,
-    Confirm,
-    Eyes,
-    Interrupt,
-    Look,
-    Motion,
-    MotionKind,
-    MotionOutcome,
-    MotionResult,
-    Referrer,
-    Watch,
-)
+from roboref_node.pick_place.ports import Arm, Confirm, Eyes, Interrupt, Look, Referrer, Watch
 from roboref_node.pick_place.settings import LoopSettings
 from roboref_node.pick_place.timeline import Step
 from roboref_node.referral import Referral
@@ -34,6 +24,9 @@ FAILED = {
 }
 """Names of the motions that another candidate may mend."""
 
+_ASKS = 5
+"""Frames that are asked about until the refer node has one of them."""
+
 
 class Session:
     """Keeps the gripper and the camera's view from one sentence to the next; the rest belongs to the present sentence.
@@ -42,27 +35,23 @@ class Session:
         eyes: The camera.
         referrer: The refer node.
         arm: The arm.
-        settings: When to believe what is seen, how often to try again.
         release_height_m: Height over the support at which the robot lets go (``profile.place.release_height_m``).
         interrupt: Says when the sentence has to end.
-        confirm: Asks a person before each motion towards an object or a place; None: nobody is asked.
     """
 
-    def __init__(
-        self, eyes: Eyes, referrer: Referrer, arm: Arm, settings: LoopSettings, release_height_m: float, interrupt: Interrupt,
-        confirm: Confirm | None,
-    ) -> None:  # fmt: skip
+    def __init__(self, eyes: Eyes, referrer: Referrer, arm: Arm, release_height_m: float, interrupt: Interrupt) -> None:
         self.eyes, self._referrer, self._arm = eyes, referrer, arm
-        self.settings, self.release_height_m = settings, release_height_m
-        self._interrupt, self._confirm = interrupt, confirm
+        self.release_height_m = release_height_m
+        self._interrupt = interrupt
         self.held: Held | None = None
         """What the gripper holds, as the arm has last reported."""
         self._view_is_clear = True
         self._moved_ns = 0
-        self.begin(lambda step: None)
+        self.begin(LoopSettings(), lambda step: None, None)
 
-    def begin(self, on_step: Callable[[Step], None]) -> None:
-        """Start a sentence."""
+    def begin(self, settings: LoopSettings, on_step: Callable[[Step], None], confirm: Confirm | None) -> None:
+        """Start a sentence; the arguments are those of `Loop.run`."""
+        self.settings, self._confirm = settings, confirm
         self.steps: list[Step] = []
         self._on_step = on_step
         self._started_s = time.monotonic()
@@ -108,12 +97,15 @@ class Session:
     def ask(self, task: Task, held: HeldObject | None) -> tuple[Referral, Look]:
         """The answer, refusals too, and the frame it was given on."""
         look = self.eyes.look(self._moved_ns)
-        referral = self._referrer.refer(task, held, look.frame.stamp_ns)
-        if referral.status is not Status.FRAME_STALE:
-            return referral, look
-        # The refer node has missed or forgotten that frame.
-        referral = self._referrer.refer(task, held, 0)
-        return referral, self.eyes.at(referral.stamp_ns) if referral.ok else look
+        for _ in range(_ASKS):
+            referral = self._referrer.refer(task, held, look.frame.stamp_ns)
+            if referral.status is not Status.FRAME_STALE:
+                break
+            # That frame is still on its way to the refer node, or was lost there: ask about the next one.
+            look = self.eyes.look(look.frame.stamp_ns)
+        if referral.ok and referral.stamp_ns != look.frame.stamp_ns:
+            look = self.eyes.at(referral.stamp_ns)
+        return referral, look
 
     def ask_person(self, question: str) -> None:
         """Wait for a yes, where that is wanted.
@@ -181,6 +173,6 @@ class _Remembering:
         self._watch = watch
         self.fired = False
 
-    def __call__(self, stage: str) -> bool:
+    def __call__(self, stage: Stage) -> bool:
         self.fired = self.fired or self._watch(stage)
         return self.fired

@@ -17,10 +17,13 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.grasp import GraspCandidate
 from roboref_node.goals.place import HeldObject
+from roboref_node.pointing.pointer import PixelPoint
 from roboref_node.referral import Referral
 from roboref_node.ros.transforms import pose_from_transform, pose_stamped, transform_from_pose
 from roboref_node.status import Refused, Status
+from roboref_node.task import Task, TaskKind
 
 
 def header(frame_id: str, stamp_ns: int) -> Header:
@@ -89,6 +92,35 @@ def referral_message(
     message.timing_names = list(timings)
     message.timing_ms = [float(value) for value in timings.values()]
     return message
+
+
+def referral_from_message(message: ReferralMessage) -> Referral:
+    """What a client of the refer node needs of an answer: status, sentence, pixel, point and poses.
+
+    Raises:
+        ValueError: A pose of an OK answer is no pose.
+    """
+    status = Status(message.status_text)
+    kind = TaskKind(message.role) if message.role else TaskKind.POINT
+    position = (float(message.position.x), float(message.position.y), float(message.position.z))
+    known = not math.isnan(message.pixel_u)
+    ok = status is Status.OK
+    return Referral(
+        task=Task(kind, message.expression, message.instruction),
+        status=status,
+        sentence=message.sentence,
+        stamp_ns=int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec),
+        frame_id=message.camera_frame,
+        goal_frame=message.header.frame_id,
+        pixel=PixelPoint(float(message.pixel_u), float(message.pixel_v), float(message.score)) if known else None,
+        answer_text=message.answer_text,
+        position_m=None if math.isnan(position[0]) else position,
+        goal=transform_from_pose(message.goal.pose) if ok else None,
+        approach=transform_from_pose(message.approach.pose) if ok and message.approach.header.frame_id else None,
+        gripper_width_m=float(message.gripper_width_m),
+        grasps=tuple(_grasp(grasp) for grasp in message.grasps) if ok else (),
+        timings_ms=dict(zip(message.timing_names, (float(ms) for ms in message.timing_ms), strict=True)),
+    )
 
 
 def refusal_message(instruction: str, refused: Refused, *, stamp_ns: int = 0, goal_frame: str = "") -> ReferralMessage:
@@ -161,6 +193,12 @@ def _grasp_message(grasp: Any) -> GraspCandidateMessage:
         score=float(grasp.score),
         kind=str(getattr(grasp.kind, "value", grasp.kind)),
     )
+
+
+def _grasp(message: GraspCandidateMessage) -> GraspCandidate:
+    pose, pregrasp = transform_from_pose(message.pose), transform_from_pose(message.pregrasp)
+    unknown = math.nan
+    return GraspCandidate(pose, pregrasp, float(message.width_m), float(message.score), str(message.kind), unknown, unknown)
 
 
 def _to_json(data: dict[str, Any]) -> str:

@@ -1,0 +1,309 @@
+"""The ``pick_place`` node: a sentence on a topic or an action, and what it asks for is done and seen to be done.
+
+It talks to the refer node and to the arm through their actions and has eyes of its own. Threads: one executor for requests,
+services and the actions of others, one for images and transforms, one for the sentence being worked on, which waits.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rclpy.action.server import ActionServer, CancelResponse, GoalResponse
+from rclpy.node import Node
+from rclpy.task import Future
+from roboref.action import PickPlace
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from roboref_node.goals.profile import RobotKind
+from roboref_node.language import Act, Dialogue, read_dialogue
+from roboref_node.pick_place import Loop, Outcome, Report, Step
+from roboref_node.ros import qos
+from roboref_node.ros.camera import CameraReceiver
+from roboref_node.ros.parameters import NodeParameters
+from roboref_node.ros.pick_place_ports import ActionArm, ActionReferrer, CameraEyes, Interruption
+from roboref_node.ros.pick_place_settings import LIVE, PickPlaceSettings
+from roboref_node.ros.process import run
+from roboref_node.ros.profile import ProfileParameters
+from roboref_node.status import Refused, Status
+from roboref_node.task import normalise_instruction
+
+_EXIT_S = 3.0
+"""How long the end of the process waits for the arm to stand still."""
+
+
+class PickPlaceNode(Node):
+    """Node ``pick_place``; all interfaces are documented in docs/pick_place.md."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("pick_place", automatically_declare_parameters_from_overrides=True, **kwargs)
+        self.finished = threading.Event()
+        self.exit_status = 0
+        self._settings = NodeParameters(self, PickPlaceSettings, live=LIVE)
+        self._profile_parameters = ProfileParameters(self)
+        self._interruption = Interruption()
+        self._answer = _Answer()
+        self._receiver: CameraReceiver | None = None
+        self._worker: threading.Thread | None = None
+        self._busy = False
+        self._closing = False
+        self._last_instruction = self._next_instruction = ""
+        self._results: dict[bytes, Future] = {}
+
+    # ---- process -------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Check the parameters, subscribe to the camera and offer the interfaces; a wrong parameter ends the node."""
+        try:
+            settings = self._settings.read()
+            profile = self._profile_parameters.read(settings.robot)
+            if profile.kind is not RobotKind.ARM:
+                raise Refused(Status.BAD_REQUEST, f"robot '{profile.name}' is {profile.kind.value}, picking needs an arm (parameter robot)")
+        except Refused as refused:
+            self.get_logger().error(f"not started: {refused.sentence}")
+            self.exit_status = 1
+            self.finished.set()
+            return
+        self._settings.freeze(True)
+        self._profile_parameters.freeze(True)
+        self._receiver = CameraReceiver(self, settings)
+
+        def current() -> PickPlaceSettings:
+            return self._settings.current
+
+        self._arm = ActionArm(self, profile.goal_frame, current, self._interruption)
+        self._referrer = ActionReferrer(self, current, self._interruption)
+        eyes = CameraEyes(self, self._receiver, profile.goal_frame, current, self._interruption)
+        self._loop = Loop(eyes, self._referrer, self._arm, release_height_m=profile.place.release_height_m, interrupt=self._interruption)
+        self._status = self.create_publisher(String, "~/status", qos.PICTURES)
+        self._publish_status(state="ready")
+        self.create_subscription(String, "~/instruction", self._on_instruction, qos.ANSWERS)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/cancel", self._on_cancel_service)
+        self.create_service(SetBool, "~/confirm", self._on_confirm)
+        self._actions = ActionServer(
+            self, PickPlace, "~/pick_place", execute_callback=self._await_result, goal_callback=self._on_goal,
+            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel,
+        )  # fmt: skip
+        self.get_logger().info(f"ready: robot {profile.name}, {self._referrer.caller.name}, {self._arm.caller.name}")
+
+    def close(self) -> bool:
+        """Stop the arm, answer who waits and end the threads; False when one of them is still busy."""
+        self._closing = True
+        self._interruption.set(Outcome.CANCELED, "the node is shutting down")
+        if self._worker is not None:
+            self._worker.join(_EXIT_S)
+            if self._worker.is_alive():
+                return False
+        deadline = time.monotonic() + 0.5
+        while self._results and time.monotonic() < deadline:  # results leave through the executor, which still spins
+            time.sleep(0.01)
+        if self._receiver is not None:
+            self._receiver.close()
+        return True
+
+    # ---- requests ------------------------------------------------------------------------------------------------------------
+
+    def _on_instruction(self, message: String) -> None:
+        instruction = message.data
+        said = _dialogue(instruction)
+        if said is not None:
+            if said.act is Act.STOP:
+                self._stop("somebody said stop")
+            elif said.act is Act.CANCEL:
+                self._cancel("somebody said cancel")
+            elif said.act in (Act.YES, Act.NO) and self._answer.give(said.act is Act.YES) and not said.rest:
+                return
+            instruction = said.rest or (self._last_instruction if said.act is Act.AGAIN else "")
+            if not instruction:
+                return
+        if said is not None and said.rest and self._busy:
+            self._next_instruction = instruction  # "no, the blue one": begun as soon as what was said no to has ended
+        elif not self._begin(instruction, None):
+            self.get_logger().warning(f'"{instruction[:80]}" is not done: the sentence before is not finished; say "stop" first')
+
+    def _on_goal(self, goal: PickPlace.Goal) -> GoalResponse:
+        if not self._busy:
+            return GoalResponse.ACCEPT
+        # The action protocol has no room for a reason: it goes to the log.
+        self.get_logger().warning(f'goal "{goal.instruction[:80]}" rejected: the sentence before is not finished')
+        return GoalResponse.REJECT
+
+    def _on_accepted(self, handle: Any) -> None:
+        self._results[_key(handle)] = Future(executor=self.executor)
+        if not self._begin(handle.request.instruction, handle):
+            report = Report(Outcome.CANCELED, "another sentence came at the same moment", 0, 0, self._loop.holding, ())
+            self._results[_key(handle)].set_result((report, []))
+        handle.execute()
+
+    def _on_cancel(self, handle: Any) -> CancelResponse:
+        if _key(handle) not in self._results:
+            return CancelResponse.REJECT
+        self._cancel("canceled by the client")
+        return CancelResponse.ACCEPT
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = True, self._stop("stopped through ~/stop")
+        return response
+
+    def _on_cancel_service(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = True, self._cancel("canceled through ~/cancel")
+        return response
+
+    def _on_confirm(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success = self._answer.give(bool(request.data))
+        response.message = "" if response.success else "no question is open"
+        return response
+
+    def _stop(self, reason: str) -> str:
+        """Stop the arm whoever moves it, and end the sentence."""
+        self._interruption.set(Outcome.STOPPED, reason)
+        self._arm.stop()
+        return "the arm is told to stop" + ("" if self._busy else "; no sentence was being worked on")
+
+    def _cancel(self, reason: str) -> str:
+        """End the sentence; the arm stops where the loop moves it."""
+        self._interruption.set(Outcome.CANCELED, reason)
+        self._arm.caller.cancel()
+        return "the sentence is canceled" if self._busy else "no sentence was being worked on"
+
+    # ---- the sentence (its own thread) ---------------------------------------------------------------------------------------
+
+    def _begin(self, instruction: str, handle: Any) -> bool:
+        """Start to work on a sentence; False when another one is not finished."""
+        if self._busy or self._closing:
+            return False
+        self._busy = True
+        self._last_instruction = instruction
+        self._interruption.clear()
+        self._referrer.begin()
+        self._worker = threading.Thread(target=self._work, args=(instruction, handle), name="roboref_loop", daemon=True)
+        self._worker.start()
+        return True
+
+    def _work(self, instruction: str, handle: Any) -> None:
+        def on_step(step: Step) -> None:
+            self.get_logger().info(f"{step.state.value}: {step.sentence}")
+            self._publish_status(
+                instruction=instruction, state=step.state.value, task_index=step.task_index, attempt=step.attempt,
+                sentence=step.sentence, elapsed_s=round(step.elapsed_s, 3),
+            )  # fmt: skip
+            if handle is not None and handle.is_active:
+                handle.publish_feedback(
+                    PickPlace.Feedback(
+                        state=step.state.value,
+                        task_index=step.task_index,
+                        attempt=step.attempt,
+                        sentence=step.sentence,
+                        elapsed_s=step.elapsed_s,
+                    )  # fmt: skip
+                )
+
+        settings = self._settings.current
+        report = self._loop.run(instruction, settings.loop, on_step=on_step, confirm=self._ask_person if settings.confirm else None)
+        messages = list(self._referrer.messages)
+        for message in messages:
+            message.task_count = max(1, report.task_count)
+        self.get_logger().info(f"{report.outcome.value}: {report.sentence}")
+        self._busy = False
+        self._publish_status(
+            instruction=instruction, state="ended", outcome=report.outcome.value, sentence=report.sentence, tasks_done=report.tasks_done,
+            task_count=report.task_count, elapsed_s=round(report.steps[-1].elapsed_s, 3) if report.steps else 0.0,
+        )  # fmt: skip
+        if handle is not None and self.executor is not None:
+            self.executor.create_task(self._results[_key(handle)].set_result, (report, messages))
+        following, self._next_instruction = self._next_instruction, ""
+        if following and self.executor is not None:
+            self.executor.create_task(self._begin, following, None)
+
+    def _ask_person(self, question: str) -> bool:
+        """Wait for a yes or a no; silence is a no."""
+        deadline = time.monotonic() + self._settings.current.confirm_timeout_s
+        self._answer.ask()
+        try:
+            while time.monotonic() < deadline:
+                self._interruption.check()
+                answer = self._answer.wait(0.02)
+                if answer is not None:
+                    return answer
+            return False
+        finally:
+            self._answer.close()
+
+    async def _await_result(self, handle: Any) -> PickPlace.Result:
+        report, messages = await self._results[_key(handle)]
+        del self._results[_key(handle)]
+        if handle.is_cancel_requested:
+            handle.canceled()
+        elif report.outcome is Outcome.DONE:
+            handle.succeed()
+        else:
+            handle.abort()
+        return PickPlace.Result(
+            outcome=report.outcome.value, sentence=report.sentence, tasks_done=report.tasks_done, task_count=report.task_count,
+            holding=report.holding, referrals=messages,
+        )  # fmt: skip
+
+    def _publish_status(self, **values: Any) -> None:
+        self._status.publish(String(data=json.dumps({**values, "holding": self._loop.holding})))
+
+
+class _Answer:
+    """A yes or no that somebody waits for."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._open = False
+        self._value: bool | None = None
+
+    def ask(self) -> None:
+        """A question is open from now on."""
+        with self._changed:
+            self._open, self._value = True, None
+
+    def close(self) -> None:
+        """The question is over."""
+        with self._changed:
+            self._open = False
+
+    def give(self, value: bool) -> bool:
+        """Answer the open question; False when there is none."""
+        with self._changed:
+            if not self._open:
+                return False
+            self._value = value
+            self._changed.notify_all()
+            return True
+
+    def wait(self, timeout_s: float) -> bool | None:
+        """The answer, or None."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._value is not None, timeout_s)
+            return self._value
+
+
+def _dialogue(text: str) -> Dialogue | None:
+    """A word of dialogue; None for everything else, what cannot be understood too, which the loop answers."""
+    try:
+        return read_dialogue(normalise_instruction(text))
+    except Refused:
+        return None
+
+
+def _key(handle: Any) -> bytes:
+    return bytes(handle.goal_id.uuid)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until a signal arrives."""
+    return run(PickPlaceNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

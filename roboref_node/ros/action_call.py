@@ -1,0 +1,147 @@
+"""One action goal, sent and waited for from a worker thread while the executor goes on."""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.action import ActionClient
+from rclpy.node import Node
+
+_POLL_S = 0.02
+_GONE_S = 2.0
+"""A server that is not to be seen for longer has ended, and its result will never come."""
+
+
+class NotServed(Exception):
+    """There is no server, it rejected the goal, or it did not answer in time; the sentence says which."""
+
+
+class ActionCaller:
+    """An action client for one caller at a time.
+
+    Args:
+        node: Its executor must spin, on another thread than the caller's.
+        kind: Action type.
+        name: Action name, relative names are resolved by the node.
+    """
+
+    def __init__(self, node: Node, kind: Any, name: str) -> None:
+        self._node = node
+        self.name = node.resolve_topic_name(name)
+        self._client = ActionClient(node, kind, name)
+        self._handle: Any = None
+
+    @property
+    def ready(self) -> bool:
+        """True when a server is there."""
+        return bool(self._client.server_is_ready())
+
+    def call(
+        self, goal: Any, *, wait_s: float, timeout_s: float, stopping_s: float, poll: Callable[[], bool],
+        on_feedback: Callable[[Any], None] = lambda feedback: None,
+    ) -> Any:  # fmt: skip
+        """Send a goal and wait for its result.
+
+        Args:
+            goal: The goal message.
+            wait_s: How long to wait for a server, and for it to accept.
+            timeout_s: How long to wait for the result, by the node's clock: a slow simulation is given its time. A clock that
+                stands still for as long has stopped.
+            stopping_s: How long a goal that was told to stop may take to end, likewise.
+            poll: Asked fifty times a second; True cancels the goal, whose result is still waited for.
+            on_feedback: Called with each feedback, on the executor's thread.
+
+        Raises:
+            NotServed: No server, rejected, or no result in time; the goal has then been canceled.
+        """
+        self._wait_for_server(wait_s, poll)
+        accepting = _Pending(self._node, lambda: self._client.send_goal_async(goal, lambda message: on_feedback(message.feedback)))
+        if not accepting.wait(wait_s):
+            # It may have been accepted all the same: should the answer come late, what it started is ended.
+            accepting.then(lambda handle: handle.cancel_goal_async() if handle.accepted else None)
+            raise NotServed(f"{self.name} did not accept the goal within {wait_s:g} s")
+        self._handle = accepting.result
+        if not self._handle.accepted:
+            self._handle = None
+            raise NotServed(f"{self.name} rejected the goal: it is busy or not active")
+        try:
+            return self._await_result(_Pending(self._node, self._handle.get_result_async), timeout_s, stopping_s, poll)
+        finally:
+            self._handle = None
+
+    def cancel(self) -> None:
+        """Cancel the goal that runs, if there is one. Returns at once; called on the executor's thread."""
+        handle = self._handle
+        if handle is not None:
+            handle.cancel_goal_async()
+
+    def _wait_for_server(self, wait_s: float, poll: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + wait_s
+        while not self.ready:
+            if poll() or time.monotonic() > deadline:
+                raise NotServed(f"nobody serves {self.name} (waited up to {wait_s:g} s)")
+            time.sleep(_POLL_S)
+
+    def _await_result(self, pending: _Pending, timeout_s: float, stopping_s: float, poll: Callable[[], bool]) -> Any:
+        watch, stopping, seen_s = _Stopwatch(self._node), False, time.monotonic()
+        while not pending.wait(_POLL_S):
+            now_s = time.monotonic()
+            seen_s = now_s if self.ready else seen_s
+            if now_s - seen_s > _GONE_S:
+                raise NotServed(f"the server of {self.name} ended in the middle of a goal")
+            if stopping:
+                if watch.elapsed_s() > stopping_s:
+                    raise NotServed(f"{self.name} was told to stop and did not end within {stopping_s:g} s")
+                continue
+            late = watch.elapsed_s() > timeout_s
+            if late or poll():
+                self._node.executor.create_task(self.cancel)
+                if late:
+                    raise NotServed(f"{self.name} gave no result within {timeout_s:g} s; it was told to stop")
+                watch, stopping = _Stopwatch(self._node), True
+        return pending.result.result
+
+
+class _Stopwatch:
+    """Time by a node's clock, or how long that clock has stood still, whichever is longer."""
+
+    def __init__(self, node: Node) -> None:
+        self._clock = node.get_clock()
+        self._start_ns = self._last_ns = self._clock.now().nanoseconds
+        self._moved_s = time.monotonic()
+
+    def elapsed_s(self) -> float:
+        now_ns = self._clock.now().nanoseconds
+        if now_ns != self._last_ns:
+            self._last_ns, self._moved_s = now_ns, time.monotonic()
+        return max((now_ns - self._start_ns) / 1e9, time.monotonic() - self._moved_s)
+
+
+class _Pending:
+    """A request made in the executor's thread (an action client drops an answer that comes while another thread still asks)."""
+
+    def __init__(self, node: Node, request: Callable[[], Any]) -> None:
+        self._done = threading.Event()
+        self._future: Any = None
+        self._node = node
+
+        def start() -> None:
+            self._future = request()
+            self._future.add_done_callback(lambda _: self._done.set())
+
+        node.executor.create_task(start)
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._done.wait(timeout_s)
+
+    def then(self, follow: Callable[[Any], Any]) -> None:
+        """Do something with a result that comes late."""
+        self._node.executor.create_task(lambda: self._future.add_done_callback(lambda future: follow(future.result())))
+
+    @property
+    def result(self) -> Any:
+        return self._future.result()
