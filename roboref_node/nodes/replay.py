@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
 from roboref_node.parameters import check_settings, setting
 from roboref_node.ros.bag import Bag, RecordedMessage
-from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
+from roboref_node.ros.working_node import WorkingNode
 from roboref_node.status import Refused, Status
 
 _CLOCK_NS = 10_000_000
@@ -40,36 +38,18 @@ class ReplaySettings:
         check_settings(self)
 
 
-class ReplayNode(Node):
-    """Plays on a thread of its own; the executor only serves parameters."""
+class ReplayNode(WorkingNode[ReplaySettings]):
+    """Plays on its own thread."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__("replay", automatically_declare_parameters_from_overrides=True, **kwargs)
-        self.finished = threading.Event()
-        self.exit_status = 0
-        self._settings = NodeParameters(self, ReplaySettings)
-        self._thread = threading.Thread(target=self._run, name="roboref_replay", daemon=True)
+        super().__init__("replay", ReplaySettings, **kwargs)
 
-    def start(self) -> None:
-        """Begin to play."""
-        self._thread.start()
+    def work(self, settings: ReplaySettings) -> None:
+        """Play the bag.
 
-    def close(self) -> bool:
-        """Stop playing."""
-        self.finished.set()
-        if self._thread.ident is not None:
-            self._thread.join(5.0)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self._replay(self._settings.read())
-        except Refused as refused:
-            self.get_logger().error(refused.sentence)
-            self.exit_status = 1
-            self.finished.set()
-
-    def _replay(self, settings: ReplaySettings) -> None:
+        Raises:
+            Refused: The bag cannot be read, or nobody listens.
+        """
         if not settings.bag:
             raise Refused(Status.BAD_REQUEST, "parameter bag is empty: give the folder of a rosbag2")
         bag = Bag(settings.bag)
@@ -86,9 +66,10 @@ class ReplayNode(Node):
         finally:
             bag.close()
         self.get_logger().info(f"played {count} messages")
-        if not settings.stay:
+        if settings.stay:
+            self.finished.wait()
+        else:
             self._drain(publishers)
-            self.finished.set()
 
     def _wait_for_subscribers(self, settings: ReplaySettings, publishers: dict[str, Any]) -> None:
         wanted = [name for text in settings.wait_for.split(",") if (name := text.strip())]

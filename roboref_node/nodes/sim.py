@@ -1,6 +1,7 @@
 """The ``sim`` node: a simulated UR5 cell behind the topics that a real one has, plus the truth.
 
-Publishes colour (rgb8), registered depth (16UC1, millimetres), both camera infos, /tf, /tf_static, /joint_states and /clock.
+Publishes colour (rgb8), registered depth (16UC1, millimetres), both camera infos, /tf, /tf_static, /joint_states and /clock;
+serves ``arm/move`` (roboref/action/MoveArm), ``arm/stop`` and the faults of `ros.sim_arm` (docs/arm.md).
 Time is simulated: it starts at `START_NS` and moves by one frame period per frame, so that what is published depends on the
 seed and the number of the frame only; a machine that is too slow makes time run slower.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
@@ -30,12 +29,12 @@ from roboref_node.ros.camera import COLOR, COLOR_INFO, DEPTH, DEPTH_INFO
 from roboref_node.ros.camera_info import info_from_camera
 from roboref_node.ros.image import color_message, depth_message
 from roboref_node.ros.messages import header
-from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
+from roboref_node.ros.sim_arm import SimulatedArm
 from roboref_node.ros.transforms import message_from_transform
+from roboref_node.ros.working_node import WorkingNode
 from roboref_node.sim.cell import OPTICAL_FRAME, SimulatedCell
 from roboref_node.sim.noise import DepthNoiseSettings
-from roboref_node.status import Refused
 
 START_NS = 10_000_000_000
 """Time of the first frame is one period later. Not 0, which means "no time yet" in ROS."""
@@ -55,41 +54,21 @@ class SimSettings:
         check_settings(self)
 
 
-class SimNode(Node):
-    """Renders and publishes on a thread of its own, which owns the GL context; the executor only serves parameters."""
+class SimNode(WorkingNode[SimSettings]):
+    """Renders and publishes on its own thread, which owns the GL context and the physics."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__("sim", automatically_declare_parameters_from_overrides=True, **kwargs)
-        self.finished = threading.Event()
-        self.exit_status = 0
-        self._settings = NodeParameters(self, SimSettings)
-        self._thread = threading.Thread(target=self._run, name="roboref_sim", daemon=True)
+        super().__init__("sim", SimSettings, **kwargs)
+        self._arm = SimulatedArm(self)
 
-    def start(self) -> None:
-        """Begin to render."""
-        self._thread.start()
-
-    def close(self) -> bool:
-        """Stop rendering."""
-        self.finished.set()
-        if self._thread.ident is not None:
-            self._thread.join(5.0)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
+    def work(self, settings: SimSettings) -> None:
+        """Simulate until the node ends."""
+        noise = DepthNoiseSettings() if settings.noise else None
         try:
-            settings = self._settings.read()
-            self._settings.freeze(True)
-            noise = DepthNoiseSettings() if settings.noise else None
             with SimulatedCell(settings.seed, settings.width, settings.height, noise=noise) as cell:
                 self._publish_forever(cell, settings)
-        except Refused as refused:
-            self.get_logger().error(refused.sentence)
-            self.exit_status = 1
-        except Exception as error:  # no GL, no memory: the process must say so and end
-            self.get_logger().fatal(f"the simulation failed: {type(error).__name__}: {error}")
-            self.exit_status = 1
-        self.finished.set()
+        finally:
+            self._arm.mover.abandon()
 
     def _publish_forever(self, cell: SimulatedCell, settings: SimSettings) -> None:
         cell.render()  # the first image can take seconds: nobody should see a camera that has none yet
@@ -108,7 +87,8 @@ class SimNode(Node):
                 if f.is_static
             ]
         )
-        truth.publish(String(data=json.dumps(_truth(cell))))
+        told = _truth(cell)
+        truth.publish(String(data=json.dumps(told)))
         self.get_logger().info(
             f"scene {settings.seed}: {len(cell.spec.objects)} objects, {settings.width}x{settings.height} at {settings.rate:g} Hz"
         )
@@ -116,7 +96,7 @@ class SimNode(Node):
         next_s = time.monotonic()
         while not self.finished.wait(max(0.0, next_s - time.monotonic())):
             next_s = max(next_s + period_s, time.monotonic() - period_s)
-            cell.step(period_s)
+            self._arm.step(cell, period_s)
             image = cell.render()
             stamp_ns = START_NS + cell.stamp_ns
             # Time and poses first: whoever gets the image can then place it.
@@ -131,6 +111,9 @@ class SimNode(Node):
                 ]
             )
             joints.publish(JointState(header=header("", stamp_ns), name=list(cell.joint_names), position=list(cell.joint_positions_rad)))
+            if (now := _truth(cell)) != told:
+                told = now
+                truth.publish(String(data=json.dumps(told)))
             for info in infos:
                 info.publish(info_from_camera(cell.camera, stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
             depth.publish(depth_message(_millimetres(image.depth_m), stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
@@ -144,7 +127,7 @@ def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def _truth(cell: SimulatedCell) -> dict[str, Any]:
-    """The scene for tests and demos: objects with their poses in base_link, and where the camera stands."""
+    """The scene for tests and demos: objects with their poses in base_link now, what is held, and where the camera stands."""
     objects = [
         {
             "index": index,
@@ -157,7 +140,13 @@ def _truth(cell: SimulatedCell) -> dict[str, Any]:
         }
         for index, (item, pose) in enumerate(zip(cell.spec.objects, cell.object_poses, strict=True))
     ]
-    return {"seed": cell.seed, "objects": objects, "base_from_optical": cell.base_from_optical.to_dict()}
+    return {
+        "seed": cell.seed,
+        "objects": objects,
+        "holding": cell.held,
+        "removed": sorted(cell.removed),
+        "base_from_optical": cell.base_from_optical.to_dict(),
+    }
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
-"""A robot cell that stands still: one scene with its UR5, an RGB-D camera with noise, frames, and the truth behind them.
+"""A robot cell: one scene with its UR5, an RGB-D camera with noise, frames, and the truth behind them.
 
-Time is simulated: it moves with `SimulatedCell.step` only, and an image depends on the seed and the number of steps, nothing else.
+Time is simulated: it moves with `SimulatedCell.step` only, and an image depends on the seed, the steps and the
+commands, nothing else. Physics begins with the first use of `SimulatedCell.arm`; before that, and when nothing moves, nothing is redrawn.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, HOME_RAD, JOINT_NAMES, arm_chain, arm_frames
+from roboref_node.sim.controller import ArmController
 from roboref_node.sim.noise import DepthNoiseSettings, add_depth_noise
+from roboref_node.sim.physics import TIMESTEP_S
 from roboref_node.sim.render import Rendered, SceneRenderer
 from roboref_node.sim.scene import Pair, SceneSettings, SceneSpec, sample_scene
 from roboref_node.sim.truth import distance_to_object_m, object_at_point
+from roboref_node.sim.world import CellWorld
 
 WORLD_FRAME = "world"
 BASE_FRAME = "base_link"
@@ -27,6 +31,8 @@ OPTICAL_FRAME = "camera_color_optical_frame"
 CAMERA_FROM_OPTICAL = Transform(np.array([-0.5, 0.5, -0.5, 0.5]), np.zeros(3))
 """REP-103 body axes (x forward, z up) from optical axes (z forward, y down); the same origin."""
 
+STILL_M, STILL_RAD = 2e-4, 2e-3
+"""Objects that moved less than this look as before."""
 _SHADOW_MODES = ("auto", "on", "off")
 
 
@@ -106,6 +112,9 @@ class SimulatedCell:
         self._step_index = 0
         self._moved = False
         self._moved_before = False
+        self._arm: ArmController | None = None
+        self._physics_s = 0.0
+        self._awake = False
         self._renderer: SceneRenderer | None = None
         self._clean: Rendered | None = None
         self._clean_has_shadows = False
@@ -143,6 +152,23 @@ class SimulatedCell:
         return self._opening_m
 
     @property
+    def arm(self) -> ArmController:
+        """The arm's own stack. Its first use starts the physics, from where everything is; `step` then moves it."""
+        if self._arm is None:
+            self._arm = ArmController(CellWorld(self.spec, self._poses, self._joints_rad, self._opening_m))
+        return self._arm
+
+    @property
+    def held(self) -> int | None:
+        """Index of the object that hangs in the air between the fingers, or None."""
+        return None if self._arm is None else self._arm.world.hanging()
+
+    @property
+    def removed(self) -> frozenset[int]:
+        """Objects that were taken away by `remove_object`."""
+        return frozenset() if self._arm is None else self._arm.world.gone
+
+    @property
     def object_poses(self) -> tuple[Transform, ...]:
         """world_from_object of every object, now."""
         return tuple(self._poses)
@@ -177,6 +203,9 @@ class SimulatedCell:
         self._stamp_ns += round(dt_s * 1e9)
         self._step_index += 1
         self._moved_before, self._moved = self._moved, False
+        if self._arm is not None:
+            self._physics_s += dt_s
+            self._run_physics(self._arm)
 
     def move_object(self, index: int, world_from_object: Transform) -> None:
         """Put an object somewhere else; its frame stands on its base, z up.
@@ -187,7 +216,41 @@ class SimulatedCell:
         if not 0 <= index < len(self._poses):
             raise IndexError(f"object {index} of {len(self._poses)}")
         self._poses[index] = world_from_object
+        if self._arm is not None:
+            self._arm.world.place_object(index, world_from_object)
+            self._awake = True
         self._touch()
+
+    def remove_object(self, index: int) -> None:
+        """Take an object out of the cell for good.
+
+        Raises:
+            IndexError: There is no such object.
+        """
+        if not 0 <= index < len(self._poses):
+            raise IndexError(f"object {index} of {len(self._poses)}")
+        self.arm.world.remove_object(index)
+        self._poses[index] = self.arm.world.object_pose(index)
+        self._touch()
+
+    def push_object(self, index: int, distance_m: float) -> None:
+        """Set an object aside to the nearest free place on the table that is so far away, or a little farther.
+
+        Raises:
+            IndexError: There is no such object.
+        """
+        pose, radius = self._poses[index], self.spec.objects[index].radius_m
+        others = [(p.translation_m, o.radius_m) for i, (p, o) in enumerate(zip(self._poses, self.spec.objects, strict=True)) if i != index]
+        for distance in distance_m + np.arange(0.0, 0.4, 0.02):
+            for bearing in np.arange(0.0, 2.0 * np.pi, np.pi / 8):
+                x, y = pose.translation_m[:2] + distance * np.array([np.cos(bearing), np.sin(bearing)])
+                on_table = self.spec.table.distance_to_edge_m(x, y) < -radius and np.hypot(x, y) > 0.2
+                clear = self.spec.shelf is None or self.spec.shelf.distance_to_edge_m(x, y) > radius
+                if on_table and clear and all(np.hypot(*(p[:2] - (x, y))) > radius + r + 0.01 for p, r in others):
+                    yaw = 2.0 * float(np.arctan2(pose.quaternion_xyzw[2], pose.quaternion_xyzw[3]))
+                    upright = np.array([0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)])
+                    self.move_object(index, Transform(upright, np.array([x, y, 0.001])))
+                    return
 
     def set_arm(self, joints_rad: Sequence[float]) -> None:
         """Set the six joint angles.
@@ -203,6 +266,8 @@ class SimulatedCell:
                 raise ValueError(f"{joint.name} = {angle:.3f} rad is outside {joint.limits_rad}")
         if angles != self._joints_rad:
             self._joints_rad = angles
+            if self._arm is not None:
+                self._arm.world.set_arm(angles)
             self._touch()
 
     def set_gripper(self, opening_m: float) -> None:
@@ -215,6 +280,8 @@ class SimulatedCell:
             raise ValueError(f"opening_m is {opening_m}; the gripper opens 0 .. {GRIPPER_MAX_OPENING_M}")
         if opening_m != self._opening_m:
             self._opening_m = opening_m
+            if self._arm is not None:
+                self._arm.world.set_opening(opening_m)
             self._touch()
 
     def render(self) -> Rendered:
@@ -258,6 +325,26 @@ class SimulatedCell:
     def distance_m(self, index: int, world_point_m: ArrayLike) -> float:
         """Distance of a world point to an object; 0 inside its material."""
         return distance_to_object_m(self.spec.objects[index], self._poses[index], world_point_m)
+
+    def _run_physics(self, arm: ArmController) -> None:
+        """Let the physics catch up with the time, and take over what moved."""
+        steps, self._physics_s = int(self._physics_s / TIMESTEP_S + 1e-6), self._physics_s % TIMESTEP_S
+        if not (arm.busy or self._awake):
+            return
+        for _ in range(steps):
+            arm.step()
+        world = arm.world
+        self._awake = not world.at_rest()
+        for index, before in enumerate(self._poses):
+            now = world.object_pose(index)
+            turned = 2.0 * np.arccos(min(1.0, abs(float(before.quaternion_xyzw @ now.quaternion_xyzw))))
+            if index not in world.gone and (np.linalg.norm(now.translation_m - before.translation_m) > STILL_M or turned > STILL_RAD):
+                self._poses[index] = now
+                self._touch()
+        joints, opening = world.joints_rad, world.opening_m
+        if float(np.abs(joints - self._joints_rad).max()) > 1e-5 or abs(opening - self._opening_m) > 1e-5:
+            self._joints_rad, self._opening_m = tuple(float(q) for q in joints), opening
+            self._touch()
 
     def _touch(self) -> None:
         self._moved = True
