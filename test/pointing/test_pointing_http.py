@@ -220,7 +220,7 @@ def test_a_restarted_server_is_used_again_without_further_ado(serve) -> None:
 
 def test_many_threads_share_one_client(serve) -> None:
     server = serve(lambda exchange: exchange.send_json({"echo": exchange.json["n"]}))
-    http = client(server.url)
+    http = client(server.url, connect_timeout_s=10.0, read_timeout_s=10.0, total_timeout_s=20.0)  # time is not what is tested
     results: dict[int, int] = {}
 
     def ask(n: int) -> None:

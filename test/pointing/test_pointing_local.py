@@ -11,30 +11,20 @@ import torch
 
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
-from roboref_node.model import RoboReferConfig, RoboReferModel
-from roboref_node.model.conversation import attach_tokenizer
 from roboref_node.pointing.local import LocalPointer
 from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.registry import load_pointer
 from roboref_node.pointing.weights_hash import weights_sha256
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
-from roboref_node.training.vocabulary import build_tokenizer
 
 CUP = Task(TaskKind.PICK, "the red cup left of the blue box", "pick up the red cup left of the blue box")
 PLACE = Task(TaskKind.PLACE, "behind the bowl", "put it behind the bowl")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("random_nano")
-    tokenizer = build_tokenizer()
-    config = RoboReferConfig.nano(vocab_size=len(tokenizer))
-    attach_tokenizer(config, tokenizer)
-    torch.manual_seed(3)
-    RoboReferModel(config).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+@pytest.fixture(scope="session")
+def folder(random_nano: Path) -> Path:
+    return random_nano
 
 
 @pytest.fixture(autouse=True)

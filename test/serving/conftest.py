@@ -5,33 +5,15 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from roboref_node.model import RoboReferConfig, RoboReferModel
-from roboref_node.model.conversation import attach_tokenizer
 from roboref_node.serving import Answer, ModelServer, Question, ServeSettings
-from roboref_node.training.vocabulary import build_tokenizer
 
 TOKEN = "a-token-for-tests"
-
-
-@pytest.fixture(scope="session")
-def random_nano(tmp_path_factory) -> Path:
-    """A folder with a nano of random weights."""
-    path = tmp_path_factory.mktemp("random_nano")
-    tokenizer = build_tokenizer()
-    config = RoboReferConfig.nano(vocab_size=len(tokenizer))
-    attach_tokenizer(config, tokenizer)
-    torch.manual_seed(3)
-    RoboReferModel(config).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
 
 
 def describe(questions: Sequence[Question]) -> list[Answer]:
