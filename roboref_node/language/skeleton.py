@@ -16,6 +16,9 @@ from lark.exceptions import UnexpectedInput
 VERBS = ("_PICK", "_HAND_OVER", "_PUT", "_MOVE", "_GO", "_POINT", "_STOP", "_CANCEL")
 """Terminals that begin a clause."""
 
+ACTS = ("_STOP", "_CANCEL", "_AGAIN", "_OTHER", "_YES", "_NO")
+"""Terminals of the words of dialogue."""
+
 _TAIL = re.compile(r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks|thank you)$)+$")
 
 

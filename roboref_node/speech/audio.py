@@ -1,0 +1,117 @@
+"""Sound as data: mono samples with a rate, WAV files, resampling, noise of a stated level."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from roboref_node.status import Refused, Status
+
+RATE_HZ = 16_000
+"""What every recogniser and the voice activity detector work with."""
+
+_VOICED = 0.02
+"""Share of the peak above which a synthetic, clean recording counts as voiced."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Mono sound.
+
+    Args:
+        samples: float32 in [-1, 1], (N,).
+        rate_hz: Samples per second.
+    """
+
+    samples: NDArray[np.float32]
+    rate_hz: int = RATE_HZ
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1 or self.samples.dtype != np.float32:
+            raise ValueError(f"samples are {self.samples.dtype} of shape {self.samples.shape}, they must be float32 of shape (N,)")
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.rate_hz
+
+    def at_rate(self, rate_hz: int) -> Audio:
+        """The same sound at another rate (polyphase filter)."""
+        if rate_hz == self.rate_hz:
+            return self
+        divisor = gcd(rate_hz, self.rate_hz)
+        resampled = resample_poly(self.samples, rate_hz // divisor, self.rate_hz // divisor)
+        return Audio(resampled.astype(np.float32), rate_hz)
+
+    def padded(self, before_s: float, after_s: float) -> Audio:
+        """With silence around it."""
+        before, after = (np.zeros(round(s * self.rate_hz), dtype=np.float32) for s in (before_s, after_s))
+        return Audio(np.concatenate([before, self.samples, after]), self.rate_hz)
+
+    def voiced_end_s(self) -> float:
+        """When the last sound of a clean recording ends; its trailing silence does not count."""
+        loud = np.flatnonzero(np.abs(self.samples) > _VOICED * max(float(np.abs(self.samples).max(initial=0.0)), 1e-9))
+        return float(loud[-1] + 1) / self.rate_hz if len(loud) else 0.0
+
+    def with_noise(self, snr_db: float, rng: np.random.Generator) -> Audio:
+        """With white noise at `snr_db` below the mean power of the voiced part, over the whole length."""
+        loud = np.abs(self.samples) > _VOICED * max(float(np.abs(self.samples).max(initial=0.0)), 1e-9)
+        power = float(np.mean(self.samples[loud].astype(np.float64) ** 2)) if loud.any() else 0.0
+        noise = rng.normal(0.0, np.sqrt(power / 10 ** (snr_db / 10)), len(self.samples))
+        return Audio(np.clip(self.samples + noise, -1.0, 1.0).astype(np.float32), self.rate_hz)
+
+    def chunks(self, samples: int) -> Iterator[NDArray[np.float32]]:
+        """Consecutive pieces of `samples` samples; the last one may be shorter."""
+        for start in range(0, len(self.samples), samples):
+            yield self.samples[start : start + samples]
+
+
+def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Samples as 16-bit integers."""
+    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+
+
+def from_pcm16(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    """16-bit integers as samples in [-1, 1]."""
+    return samples.astype(np.float32) / 32768.0
+
+
+def read_wav(path: str | Path) -> Audio:
+    """A WAV file (PCM of 8, 16, 24 or 32 bits, any rate, any number of channels) as mono sound at `RATE_HZ`.
+
+    Raises:
+        Refused: BAD_REQUEST when the file cannot be read or is no PCM.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
+            content = file.readframes(file.getnframes())
+    except (OSError, wave.Error, EOFError) as error:
+        raise Refused(Status.BAD_REQUEST, f"{path} is no readable WAV file: {error or 'it is empty'}") from error
+    if width == 1:
+        samples = (np.frombuffer(content, dtype=np.uint8).astype(np.float32) - 128.0) / 128.0
+    elif width == 3:
+        bytes_of = np.frombuffer(content[: len(content) // 3 * 3], dtype=np.uint8).reshape(-1, 3).astype(np.int32)
+        value = bytes_of[:, 0] | (bytes_of[:, 1] << 8) | (bytes_of[:, 2] << 16)
+        samples = (np.where(value >= 1 << 23, value - (1 << 24), value) / float(1 << 23)).astype(np.float32)
+    else:
+        kind = np.dtype("<i2") if width == 2 else np.dtype("<i4")
+        samples = np.frombuffer(content[: len(content) // width * width], dtype=kind).astype(np.float32) / float(1 << (8 * width - 1))
+    mono = samples[: len(samples) // channels * channels].reshape(-1, channels).mean(axis=1)
+    return Audio(mono.astype(np.float32), rate).at_rate(RATE_HZ)
+
+
+def write_wav(path: str | Path, audio: Audio) -> None:
+    """Write 16-bit PCM."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(audio.rate_hz)
+        file.writeframes(pcm16(audio.samples).tobytes())

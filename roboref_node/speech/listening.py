@@ -1,0 +1,158 @@
+"""Two listeners on one stream of sound: one that only knows "stop" and "cancel" and never waits, one that understands sentences."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roboref_node.language import Act, read_dialogue
+from roboref_node.speech.audio import RATE_HZ
+from roboref_node.speech.endpointing import EndPointer, Phase
+from roboref_node.speech.recogniser import Heard, Recogniser
+from roboref_node.speech.sphinx import KeywordSpotter
+
+_BACKLOG_S = 30.0
+_REFRACTORY_S = 0.7
+_WORST_CHUNK = 1600
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What was heard, and when.
+
+    Args:
+        heard: The text.
+        onset_ns: Node time at which the sound of the onset arrived.
+        ended_s: ``time.time()`` at which the last voiced sound arrived.
+        understood_s: ``time.time()`` at which the text was there.
+    """
+
+    heard: Heard
+    onset_ns: int
+    ended_s: float
+    understood_s: float
+
+
+class Listener:
+    """Listens on two threads of its own; `push` only stores.
+
+    Args:
+        recogniser: Of sentences.
+        end_pointer: Where utterances begin and end.
+        spotter: Of the words that interrupt.
+        on_utterance: Called on the thread of the sentences.
+        on_interrupt: Called on the thread of the spotter, at once.
+        on_onset: Called with the onset's node time when somebody begins to speak.
+        answering: True while the robot waits for an answer.
+        deaf: True while the robot itself speaks; the spotter listens on.
+        on_failure: Called with a sentence when a recogniser fails; the listener goes on.
+    """
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        end_pointer: EndPointer,
+        spotter: KeywordSpotter,
+        *,
+        on_utterance: Callable[[Utterance], None],
+        on_interrupt: Callable[[Act], None],
+        on_onset: Callable[[int], None] = lambda onset_ns: None,
+        answering: Callable[[], bool] = lambda: False,
+        deaf: Callable[[], bool] = lambda: False,
+        on_failure: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._recogniser, self._end_pointer, self._spotter = recogniser, end_pointer, spotter
+        self._on_utterance, self._on_interrupt, self._on_onset, self._on_failure = on_utterance, on_interrupt, on_onset, on_failure
+        self._answering, self._deaf = answering, deaf
+        self._sentences: queue.Queue[_Chunk | None] = queue.Queue()
+        self._interrupts: queue.Queue[_Chunk | None] = queue.Queue()
+        self._arrivals: list[tuple[float, int, float]] = []
+        self._heard_s = 0.0
+        self._onset_ns = 0
+        self._threads = [
+            threading.Thread(target=self._work, args=(self._interrupts, self._spot), name="roboref_stop_words", daemon=True),
+            threading.Thread(target=self._work, args=(self._sentences, self._understand), name="roboref_sentences", daemon=True),
+        ]
+        self._last_interrupt_s = -1e9
+
+    def start(self) -> None:
+        """Start both threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def push(self, samples: NDArray[np.float32], arrived_ns: int) -> None:
+        """Add sound at 16 kHz.
+
+        Args:
+            samples: float32, (N,).
+            arrived_ns: Node time of its last sample.
+        """
+        for start in range(0, len(samples), _WORST_CHUNK):  # a large message must not delay the spotter's first look
+            chunk = _Chunk(samples[start : start + _WORST_CHUNK], arrived_ns, time.time())
+            self._interrupts.put(chunk)
+            self._sentences.put(chunk)
+
+    @property
+    def backlog_s(self) -> float:
+        """Sound that waits to be understood."""
+        return self._sentences.qsize() * _WORST_CHUNK / RATE_HZ
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """End both threads; False when one was still busy after `timeout_s`."""
+        self._interrupts.put(None)
+        self._sentences.put(None)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self, chunks: queue.Queue[_Chunk | None], handle: Callable[[_Chunk], None]) -> None:
+        while (chunk := chunks.get()) is not None:
+            try:
+                handle(chunk)
+            except Exception as error:  # a defect in one utterance must not make the robot deaf to "stop"
+                self._on_failure(f"a recogniser failed, listening goes on: {type(error).__name__}: {error}")
+
+    def _spot(self, chunk: _Chunk) -> None:
+        word = self._spotter.feed(chunk.samples)
+        if word is None:
+            return
+        now_s = time.monotonic()
+        dialogue = read_dialogue(word)
+        if dialogue is not None and now_s - self._last_interrupt_s > _REFRACTORY_S:
+            self._last_interrupt_s = now_s
+            self._on_interrupt(dialogue.act)
+
+    def _understand(self, chunk: _Chunk) -> None:
+        begin_s = self._heard_s
+        self._heard_s += len(chunk.samples) / RATE_HZ
+        self._arrivals.append((begin_s, chunk.arrived_ns, chunk.arrived_s))
+        if begin_s - self._arrivals[0][0] > _BACKLOG_S:
+            del self._arrivals[: len(self._arrivals) // 2]
+        samples = np.zeros_like(chunk.samples) if self._deaf() else chunk.samples
+        for piece in self._end_pointer.feed(samples):
+            if piece.phase is Phase.STARTED:
+                self._onset_ns = self._arrival(piece.at_s)[1]
+                self._on_onset(self._onset_ns)
+                self._recogniser.start()
+            if piece.phase is not Phase.ENDED:
+                self._recogniser.feed(piece.samples)
+                continue
+            heard = self._recogniser.finish(answering=self._answering())
+            self._on_utterance(Utterance(heard, self._onset_ns, self._arrival(piece.at_s - 1e-6)[2], time.time()))
+
+    def _arrival(self, at_s: float) -> tuple[float, int, float]:
+        return next((entry for entry in reversed(self._arrivals) if entry[0] <= at_s), self._arrivals[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    samples: NDArray[np.float32]
+    arrived_ns: int
+    arrived_s: float

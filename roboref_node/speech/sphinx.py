@@ -1,0 +1,209 @@
+"""Recognition without a network: pocketsphinx with a grammar for commands, and keyword search for what must never be mistaken.
+
+A grammar turns *any* speech into one of its sentences, so what it gives is a proposal for the robot to read back. Answers to that
+question, and "stop", are found by keyword search against a loop of all phonemes, which has something to say for everything else.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roboref_node.language import words_of
+from roboref_node.language.skeleton import ACTS
+from roboref_node.speech.audio import RATE_HZ, pcm16
+from roboref_node.speech.jsgf import command_grammar, spoken_words
+from roboref_node.speech.recogniser import Heard
+from roboref_node.speech.vocabulary import Vocabulary
+from roboref_node.status import Refused, Status
+
+_FRAME_S = 0.01
+_RESTART_S = 8.0
+_OVERLAP_S = 0.8
+_SUFFIXES = ("most", "est", "er", "s")
+"""Endings with which a word outside of the dictionary is put together: leftmost = left + most."""
+
+ANSWER_COVERAGE = 0.55
+"""Share of the utterance that a keyword must fill to be the answer: "yes" inside of a sentence is none."""
+
+ANSWER_MAX_S = 1.6
+"""Longer utterances are sentences, not answers."""
+
+
+class SphinxRecogniser:
+    """Commands by grammar, answers by keyword.
+
+    Args:
+        vocabulary: What can be named.
+        answer_threshold: Of the keyword search for answers; larger is stricter.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE without pocketsphinx; BAD_REQUEST naming a word that its dictionary does not know.
+    """
+
+    name = "sphinx"
+
+    def __init__(self, vocabulary: Vocabulary | None = None, *, answer_threshold: float = 1e-3) -> None:
+        vocabulary = vocabulary or Vocabulary()
+        self.grammar = command_grammar(vocabulary)
+        self._commands = make_decoder()
+        add_words(self._commands, spoken_words(self.grammar))
+        self._commands.add_jsgf_string("commands", self.grammar)
+        self._commands.activate_search("commands")
+        phrases = [phrase for name in ACTS for phrase in words_of(name) if phrase in vocabulary.phrases]
+        self._answers = keyword_decoder(dict.fromkeys(phrases, answer_threshold))
+        self._utterance: list[NDArray[np.float32]] = []
+        self._running = False
+
+    def start(self) -> None:
+        """See `Recogniser`."""
+        self._commands.start_utt()
+        self._utterance, self._running = [], True
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """See `Recogniser`."""
+        self._utterance.append(samples)
+        self._commands.process_raw(pcm16(samples).tobytes())
+
+    def finish(self, *, answering: bool) -> Heard:
+        """See `Recogniser`."""
+        if not self._running:
+            return Heard("")
+        self._commands.end_utt()
+        self._running = False
+        samples = np.concatenate(self._utterance) if self._utterance else np.zeros(0, dtype=np.float32)
+        if answering and len(samples) <= ANSWER_MAX_S * RATE_HZ + RATE_HZ:
+            answer = self._find_answer(samples)
+            if answer:
+                return Heard(answer, is_answer=True)
+        hypothesis = self._commands.hyp()
+        return Heard(hypothesis.hypstr.strip() if hypothesis is not None else "")
+
+    def _find_answer(self, samples: NDArray[np.float32]) -> str:
+        voiced_s = voiced_length_s(samples)
+        if not 0.0 < voiced_s <= ANSWER_MAX_S:
+            return ""
+        decoder = self._answers
+        decoder.start_utt()
+        decoder.process_raw(pcm16(np.concatenate([samples, np.zeros(RATE_HZ // 4, dtype=np.float32)])).tobytes(), full_utt=True)
+        decoder.end_utt()
+        found = [(s.word, (s.end_frame - s.start_frame + 1) * _FRAME_S) for s in decoder.seg() or () if not s.word.startswith("<")]
+        best = max(found, key=lambda item: item[1], default=None)
+        return best[0].strip() if best is not None and best[1] >= ANSWER_COVERAGE * voiced_s else ""
+
+
+class KeywordSpotter:
+    """Finds words in an endless stream, whatever else is said.
+
+    Args:
+        thresholds: Words with the threshold of each; larger is stricter, smaller finds more.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE without pocketsphinx; BAD_REQUEST naming a word that its dictionary does not know.
+    """
+
+    def __init__(self, thresholds: Mapping[str, float]) -> None:
+        self._decoder = keyword_decoder(thresholds)
+        self._decoder.start_utt()
+        self._recent: deque[NDArray[np.float32]] = deque()
+        self._recent_samples = 0
+        self._fed = 0
+
+    def feed(self, samples: NDArray[np.float32]) -> str | None:
+        """Add sound at 16 kHz; the word that was just completed, or None."""
+        self._decoder.process_raw(pcm16(samples).tobytes())
+        self._fed += len(samples)
+        self._recent.append(samples)
+        self._recent_samples += len(samples)
+        while self._recent_samples - len(self._recent[0]) >= _OVERLAP_S * RATE_HZ:
+            self._recent_samples -= len(self._recent.popleft())
+        hypothesis = self._decoder.hyp()
+        if hypothesis is not None and hypothesis.hypstr.strip():
+            # Of several keywords the decoder lists the newest first.
+            found = str(next(iter(hypothesis.hypstr.split("  "))).strip())
+            self._restart(())
+            return found
+        if self._fed >= _RESTART_S * RATE_HZ:  # an utterance that never ends grows without bound
+            self._restart(tuple(self._recent))
+        return None
+
+    def _restart(self, overlap: tuple[NDArray[np.float32], ...]) -> None:
+        self._decoder.end_utt()
+        self._decoder.start_utt()
+        self._recent.clear()
+        self._recent_samples = self._fed = 0
+        if overlap:  # a word across the seam is still found
+            self._decoder.process_raw(pcm16(np.concatenate(overlap)).tobytes())
+
+
+def voiced_length_s(samples: NDArray[np.float32]) -> float:
+    """Length from the first to the last 20 ms whose level is within 25 dB of the loudest."""
+    frame = RATE_HZ // 50
+    count = len(samples) // frame
+    if count == 0:
+        return 0.0
+    power = np.mean(samples[: count * frame].reshape(count, frame).astype(np.float64) ** 2, axis=1)
+    loud = np.flatnonzero(power > max(float(power.max()) * 10**-2.0, 1e-10))
+    return float((loud[-1] - loud[0] + 1) * frame / RATE_HZ) if len(loud) else 0.0
+
+
+def make_decoder() -> Any:
+    """A decoder with the English model of the wheel and no language model.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE without pocketsphinx.
+    """
+    try:
+        import pocketsphinx
+    except ImportError as error:
+        raise Refused(
+            Status.MODEL_UNAVAILABLE, f"pocketsphinx cannot be imported ({error}): pip install 'roboref[speech]' (requirements/speech.txt)"
+        ) from error
+    pocketsphinx.set_loglevel("FATAL")
+    model = os.path.join(pocketsphinx.get_model_path(), "en-us")
+    return pocketsphinx.Decoder(hmm=os.path.join(model, "en-us"), dict=os.path.join(model, "cmudict-en-us.dict"), lm=None)
+
+
+def keyword_decoder(thresholds: Mapping[str, float]) -> Any:
+    """A decoder that searches for phrases against a loop of all phonemes."""
+    decoder = make_decoder()
+    add_words(decoder, sorted({word for phrase in thresholds for word in phrase.split()}))
+    with tempfile.NamedTemporaryFile("w", suffix=".keywords") as file:
+        file.writelines(f"{phrase} /{threshold:.0e}/\n" for phrase, threshold in thresholds.items())
+        file.flush()
+        decoder.add_kws("keywords", file.name)
+    decoder.activate_search("keywords")
+    return decoder
+
+
+def add_words(decoder: Any, words: tuple[str, ...] | list[str]) -> None:
+    """Give the decoder a pronunciation for compounds that its dictionary lacks.
+
+    Raises:
+        Refused: BAD_REQUEST naming the words for which there is none.
+    """
+    unknown = []
+    for word in words:
+        if decoder.lookup_word(word) is not None:
+            continue
+        parts = next(
+            ((word.removesuffix(s), s) for s in _SUFFIXES if word.endswith(s) and decoder.lookup_word(word.removesuffix(s)) is not None),
+            None,
+        )
+        tail = None if parts is None else decoder.lookup_word(parts[1])
+        if parts is None or tail is None:
+            unknown.append(word)
+        else:
+            decoder.add_word(word, f"{decoder.lookup_word(parts[0])} {tail}", True)
+    if unknown:
+        raise Refused(
+            Status.BAD_REQUEST,
+            f"pocketsphinx's dictionary does not know {', '.join(unknown[:5])} (parameters vocabulary.*); use other words, or Whisper",
+            words=unknown,
+        )
