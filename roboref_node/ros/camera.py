@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import threading
 
-from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from tf2_ros import Buffer, TransformListener
+from tf2_ros import TransformListener
 
+from roboref_node.ros import qos
 from roboref_node.ros.frames import CameraTopics, FrameStore
 from roboref_node.ros.process import spin
 from roboref_node.ros.settings import CameraSettings, Reliability, Transport
+from roboref_node.ros.transform_buffer import TransformBuffer
 from roboref_node.ros.transforms import TransformSource
 
 COLOR, COLOR_INFO = "camera/color/image_raw", "camera/color/camera_info"
@@ -65,13 +66,24 @@ class CameraReceiver:
             self._node, resolved_topics(node, settings), slop_s=settings.sync_slop_s, keep=settings.frame_buffer, now_ns=now_ns
         )
         # The buffer gets the main node: its clock tells of jumps in simulated time, after which old transforms are dropped.
-        buffer = Buffer(cache_time=Duration(seconds=settings.tf_cache_s), node=node)
-        self._listener = TransformListener(buffer, self._node)
-        self.transforms = TransformSource(buffer, settings.tf_timeout_s)
+        buffer = TransformBuffer(settings.tf_cache_s, node)
+        self._listener = TransformListener(buffer, self._node, qos=qos.MOVING_TRANSFORMS, static_qos=qos.STATIC_TRANSFORMS)
+        self.transforms = TransformSource(buffer, settings.tf_timeout_s, explain=self._explain_transforms)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=spin, args=(self._executor, self._node), name="roboref_camera", daemon=True)
         self._thread.start()
+
+    def _explain_transforms(self) -> str:
+        """One clause on why TF may be incomplete: nobody publishes it, or the QoS of who does so does not match; else ""."""
+        topics = {
+            self._node.resolve_topic_name("/tf"): qos.MOVING_TRANSFORMS,
+            self._node.resolve_topic_name("/tf_static"): qos.STATIC_TRANSFORMS,
+        }
+        reasons = [reason for topic, profile in topics.items() if (reason := qos.explain_mismatch(self._node, topic, profile))]
+        if not any(self._node.count_publishers(topic) for topic in topics):
+            reasons.append(f"nobody publishes {' or '.join(topics)}")
+        return "; ".join(reasons)
 
     def close(self) -> None:
         """End the subscriptions and the thread."""

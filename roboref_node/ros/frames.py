@@ -28,10 +28,6 @@ _JUMP_BACK_NS = 1_000_000_000
 """A stamp that is older than the newest one by more than this means that the camera or the bag started again."""
 
 
-_ALIVE_S = 1.0
-"""A stream whose last message arrived less than this ago is alive, whatever its stamps say."""
-
-
 @dataclass(frozen=True)
 class CameraTopics:
     """Fully resolved topic names, and how the images travel.
@@ -79,6 +75,8 @@ class _Stream:
     """Newest stamp."""
     arrived_s: float = 0.0
     """When the newest message arrived, monotonic."""
+    arrived_ns: int = 0
+    """The same on the clock that stamps are compared with."""
     newest: ImageMessage | None = None
     lost: int = 0
     """Messages that the middleware has lost on the way."""
@@ -265,7 +263,7 @@ class FrameStore:
         stream.last_ns = now_ns
         stream.newest = message
         stream.count += 1
-        stream.arrived_s = time.monotonic()
+        stream.arrived_s, stream.arrived_ns = time.monotonic(), self._now_ns()
         self._filters[index].signalMessage(message)
 
     def _on_pair(self, color: ImageMessage, depth: ImageMessage) -> None:
@@ -295,12 +293,14 @@ class FrameStore:
 
     @staticmethod
     def _staleness(stream: _Stream, age_s: float, max_age_s: float, now_ns: int) -> str:
+        late_s = (stream.arrived_ns - stream.last_ns) / 1e9
         if now_ns == 0:
             reason = "use_sim_time is on and no /clock has arrived"
-        elif age_s < 0 or time.monotonic() - stream.arrived_s < _ALIVE_S:
+        elif age_s < 0 or late_s > max_age_s:
+            arrival = "" if age_s < 0 else f"it was {late_s:.3f} s old when it arrived, so "
             reason = (
-                f"it has just arrived, and max_frame_age_s is {max_age_s:g}; it travels too slowly, or camera and node have different "
-                "clocks: synchronise the hosts, or set use_sim_time for simulations and bags"
+                f"max_frame_age_s is {max_age_s:g}; {arrival}it travels too slowly, or camera and node have different clocks: "
+                "synchronise the hosts, or set use_sim_time for simulations and bags"
             )
         else:
             reason = f"max_frame_age_s is {max_age_s:g}; did the camera stop?"

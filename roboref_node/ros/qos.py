@@ -27,6 +27,16 @@ PICTURES = QoSProfile(
 LATCHED = PICTURES
 """Maps and other values that are published once."""
 
+MOVING_TRANSFORMS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
+)
+"""tf2's own profile of ``/tf``."""
+
+STATIC_TRANSFORMS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""tf2's own profile of ``/tf_static``."""
+
 
 def images(*, reliable: bool, depth: int = 5) -> QoSProfile:
     """Sensor data: best effort matches every camera driver; `reliable` refuses best-effort publishers in exchange for retransmission."""
@@ -39,11 +49,16 @@ def explain_silence(node: Node, topic: str, subscribed: QoSProfile) -> str:
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
         return f"nobody publishes {topic}"
-    for publisher in publishers:
+    return explain_mismatch(node, topic, subscribed) or f"{publishers[0].node_name} offers {topic} but nothing arrives"
+
+
+def explain_mismatch(node: Node, topic: str, subscribed: QoSProfile) -> str:
+    """One clause that names a publisher of `topic` that cannot be heard with the profile `subscribed`, "" when all can."""
+    for publisher in node.get_publishers_info_by_topic(topic):
         compatibility, reason = qos_check_compatible(publisher.qos_profile, subscribed)
         if compatibility == QoSCompatibility.ERROR:
             return f"the QoS of {publisher.node_name} on {topic} does not match ({reason.strip()})"
-    return f"{publishers[0].node_name} offers {topic} but nothing arrives"
+    return ""
 
 
 def describe(profile: QoSProfile) -> str:

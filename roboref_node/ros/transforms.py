@@ -16,7 +16,7 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
-    from tf2_ros import Buffer
+    from roboref_node.ros.transform_buffer import TransformBuffer
 
 _POLL_S = 0.02
 
@@ -71,11 +71,13 @@ class TransformSource:
     Args:
         buffer: The buffer; created with a node, so that a jump of simulated time clears it.
         timeout_s: How long `lookup` waits, in wall-clock seconds: simulated time may stand still.
+        explain: A clause on why transforms may not arrive at all, "" when nothing is known.
     """
 
-    def __init__(self, buffer: Buffer, timeout_s: float) -> None:
+    def __init__(self, buffer: TransformBuffer, timeout_s: float, explain: Callable[[], str] = lambda: "") -> None:
         self._buffer = buffer
         self.timeout_s = timeout_s
+        self._explain = explain
 
     def lookup(self, target: str, source: str, stamp_ns: int, *, canceled: Callable[[], bool] = lambda: False) -> Transform:
         """``target_from_source`` at `stamp_ns`, interpolated.
@@ -83,8 +85,10 @@ class TransformSource:
         Blocks the calling thread (a worker, never an executor's) until the transform is there or the timeout has passed.
 
         Raises:
-            Refused: TF_UNAVAILABLE when the frames are not connected, TF_STALE when they are, but not at this time, CANCELED.
+            Refused: TF_UNAVAILABLE when the frames are not connected, or by two ways; TF_STALE when they are, but not at this time;
+                CANCELED.
         """
+        self._check_tree(target, source)
         stamp = Time(nanoseconds=stamp_ns)
         arrived = threading.Event()
         future = self._buffer.wait_for_transform_async(target, source, stamp)
@@ -109,16 +113,26 @@ class TransformSource:
         """How much older than `stamp_ns` the newest transform is; None when all of the chain is static. Does not wait.
 
         Raises:
-            Refused: TF_UNAVAILABLE when the frames are not connected.
+            Refused: TF_UNAVAILABLE when the frames are not connected, or by two ways.
         """
+        self._check_tree(target, source)
         try:
             latest = self._buffer.lookup_transform(target, source, Time())
         except TransformException as error:
-            raise Refused(
-                Status.TF_UNAVAILABLE, f"no transform from {source} to {target}: {error}", target=target, source=source
-            ) from error
+            sentence = f"no transform from {source} to {target}: {error}{self._hint()}"
+            raise Refused(Status.TF_UNAVAILABLE, sentence, target=target, source=source) from error
         latest_ns = int(latest.header.stamp.sec) * 1_000_000_000 + int(latest.header.stamp.nanosec)
         return None if latest_ns == 0 else (stamp_ns - latest_ns) / 1e9
+
+    def _check_tree(self, target: str, source: str) -> None:
+        contradiction = self._buffer.find_contradiction(target, source)
+        if contradiction:
+            sentence = f"the transform from {source} to {target} is not certain: {contradiction}"
+            raise Refused(Status.TF_UNAVAILABLE, sentence, target=target, source=source)
+
+    def _hint(self) -> str:
+        reason = self._explain()
+        return f"; {reason}" if reason else ""
 
     def _latest_ns(self, target: str, source: str) -> int | None:
         """Stamp of the newest common transform; 0 when all of the chain is static, None when there is no chain."""
@@ -138,7 +152,7 @@ class TransformSource:
         if latest_ns is None:
             return Refused(
                 Status.TF_UNAVAILABLE,
-                f"no transform from {source} to {target} after {self.timeout_s:g} s (tf_timeout_s): {error}",
+                f"no transform from {source} to {target} after {self.timeout_s:g} s (tf_timeout_s): {error}{self._hint()}",
                 target=target,
                 source=source,
             )

@@ -1,0 +1,96 @@
+"""tf2's buffer, made to notice what tf2 is silent about: frames with two parents, and broadcasters whose clock went back."""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import threading
+import time
+
+from geometry_msgs.msg import TransformStamped
+from rclpy.duration import Duration
+from rclpy.node import Node
+from tf2_ros import Buffer
+
+_JUMP_BACK_NS = 1_000_000_000
+"""A stamp of one frame that is older than its newest by more than this: its broadcaster's clock was set back, or a bag began again."""
+
+_BOTH_S = 2.0
+"""Two parents count as contradicting each other when both were told within this time; later the second has replaced the first."""
+
+
+class TransformBuffer(Buffer):
+    """A tf2 buffer that knows who contradicts whom.
+
+    tf2 lets the last of two parents win, so that lookups jump between them. And it drops transforms that are older than its cache,
+    so that after a broadcaster's clock was set back it waits until that clock has caught up: here everything that moves is forgotten
+    instead, as tf2 itself does when simulated time jumps.
+
+    Args:
+        cache_s: How much of the past is kept, seconds.
+        node: The node whose clock tells of jumps in simulated time.
+    """
+
+    def __init__(self, cache_s: float, node: Node) -> None:
+        super().__init__(cache_time=Duration(seconds=cache_s), node=node)
+        self._logger = node.get_logger()
+        self._noting = threading.Lock()
+        self._newest_ns: dict[str, int] = {}
+        self._told_s: dict[str, dict[str, tuple[float, bool]]] = {}
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Add a transform of a moving frame."""
+        child = transform.child_frame_id
+        stamp_ns = int(transform.header.stamp.sec) * 1_000_000_000 + int(transform.header.stamp.nanosec)
+        if stamp_ns < self._newest_ns.get(child, stamp_ns) - _JUMP_BACK_NS:
+            gap_s = (self._newest_ns[child] - stamp_ns) / 1e9
+            self._logger.warning(f"the stamps of {child} on /tf went back by {gap_s:.3f} s: all moving transforms are forgotten")
+            self.clear()
+        self._newest_ns[child] = stamp_ns
+        self._note(transform, is_static=False)
+        super().set_transform(transform, authority)
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        """Add a transform that holds at every time."""
+        self._note(transform, is_static=True)
+        super().set_transform_static(transform, authority)
+
+    def clear(self) -> None:
+        """Forget what moves."""
+        self._newest_ns.clear()
+        super().clear()
+
+    def find_contradiction(self, target: str, source: str) -> str:
+        """A clause that names the frame between `target` and `source` that has two parents, "" when there is none."""
+        with self._noting:
+            between = self._ancestors(target) ^ self._ancestors(source)
+            contradictions = [(child, self._contradicting(child)) for child in sorted(between)]
+        for child, parents in contradictions:
+            if parents:
+                return f"{child} has two parents in TF, {parents[0]} and {parents[1]}: end one of their broadcasters"
+        return ""
+
+    def _note(self, transform: TransformStamped, *, is_static: bool) -> None:
+        child, parent = transform.child_frame_id.removeprefix("/"), transform.header.frame_id.removeprefix("/")
+        with self._noting:
+            self._told_s.setdefault(child, {})[parent] = (time.monotonic(), is_static)
+
+    def _contradicting(self, child: str) -> tuple[str, str] | None:
+        """The last two parents of `child`, when the second has not replaced the first."""
+        told = sorted(((told_s, is_static, parent) for parent, (told_s, is_static) in self._told_s.get(child, {}).items()), reverse=True)
+        if len(told) < 2:
+            return None
+        (last_s, last_static, last), (first_s, first_static, first) = told[:2]
+        # A static transform is told once: two of them contradict each other for ever. What moves is told again and again.
+        reference_s = last_s if last_static and first_static else time.monotonic()
+        return (last, first) if reference_s - first_s < _BOTH_S else None
+
+    def _ancestors(self, frame: str) -> set[str]:
+        """`frame` and all frames above it, along every parent."""
+        found: set[str] = set()
+        waiting = [frame]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting.extend(self._told_s.get(name, ()))
+        return found
