@@ -14,6 +14,7 @@ BENCHMARKS = {
     "e2e": "instruction to goal over DDS without the model's time (needs ROS 2)",
     "demo": "the whole demonstration on many scenes, each in fresh processes, held against the truth (needs ROS 2)",
     "navigate": "a simulated G1 walks to where it sees and reaches an object, and looks again",
+    "serve": "`roboref serve` under load: fairness, memory, a kill and a restart",
     "model": "time and memory of the model, by stage",
 }
 
