@@ -159,7 +159,6 @@ def _summary(
     returned_s: float,
     rss_start_mb: float,
     rss_end_mb: float,
-    health: str,
 ) -> dict[str, Any]:
     loaded = [[a for a in client.answers if a[0] < killed_s] for client in clients]
     times_s = np.array([duration for answers in loaded for _, duration, _ in answers])
