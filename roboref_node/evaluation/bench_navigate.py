@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import load_profile
@@ -23,8 +24,8 @@ from roboref_node.referral import Referral
 from roboref_node.task import Task, TaskKind
 
 if TYPE_CHECKING:
-    from roboref_node.frame import Frame
     from roboref_node.goals.occupancy import OccupancyMap
+    from roboref_node.sim_g1.render import HeadImage
     from roboref_node.sim_g1.world import SimulatedG1
 
 FloatArray = NDArray[np.float64]
@@ -159,24 +160,27 @@ def walk(pipeline: Pipeline, world: SimulatedG1, target: int, *, by_model: bool 
 
 def look(pipeline: Pipeline, world: SimulatedG1, target: int, kind: TaskKind, *, by_model: bool = False) -> Referral:
     """One referral on what the camera sees now; with the true pixel unless the model is asked."""
+    from roboref_node.frame import Frame
+    from roboref_node.sim_g1.world import OPTICAL_FRAME
+
     item = world.plan.objects[target]
     expression = f"the {item.colour} {item.shape}"
-    frame = _frame(world)
+    image = world.render()
+    frame = Frame(image.rgb, image.depth_m, world.camera, stamp_ns=world.stamp_ns, frame_id=OPTICAL_FRAME)
     # An object that is not in the picture has no pixel; the middle of the image then stands for a wrong answer.
-    pixel = None if by_model else true_pixel(world, target) or (0.5 * frame.camera.width, 0.5 * frame.camera.height)
+    pixel = None if by_model else true_pixel(image, target) or (0.5 * frame.camera.width, 0.5 * frame.camera.height)
+    profile = pipeline.profile
     transforms = {
-        pipeline.profile.goal_frame: world.map_from_optical,
-        pipeline.profile.base_frame: world.map_from_pelvis.inverse() @ world.map_from_optical,
+        profile.goal_frame: world.map_from_optical,
+        profile.base_frame: world.map_from_pelvis.inverse() @ world.map_from_optical,
     }
     context = Context(occupancy=world.map, goal_from_base=world.map_from_pelvis)
     return pipeline.refer(frame, Task(kind, expression, f"go to {expression}"), transforms, pixel=pixel, context=context)
 
 
-def true_pixel(world: SimulatedG1, target: int) -> Pixel | None:
-    """The pixel of an object that is farthest from its outline; None when it is not in the picture."""
-    from scipy import ndimage
-
-    mask = np.pad(world.truth().instance == target, 1)
+def true_pixel(image: HeadImage, target: int) -> Pixel | None:
+    """The pixel of an object that is farthest from its outline and from holes in the depth; None when there is none."""
+    mask = np.pad((image.instance == target) & np.isfinite(image.depth_m), 1)
     if not mask.any():
         return None
     row, column = np.unravel_index(int(np.argmax(ndimage.distance_transform_edt(mask))), mask.shape)
@@ -221,14 +225,6 @@ def is_possible(world: SimulatedG1, target: int, pipeline: Pipeline) -> bool:
         # The nearest place that passes decides: a hand that does not get there from here does not from farther away.
         return hand_angles(farther.inverse().apply(point)) is not None
     return False
-
-
-def _frame(world: SimulatedG1) -> Frame:
-    from roboref_node.frame import Frame
-    from roboref_node.sim_g1.world import OPTICAL_FRAME
-
-    image = world.render()
-    return Frame(image.rgb, image.depth_m, world.camera, stamp_ns=world.stamp_ns, frame_id=OPTICAL_FRAME)
 
 
 def _wall_between(world: SimulatedG1, start: FloatArray, end: FloatArray) -> bool:

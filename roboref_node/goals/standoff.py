@@ -7,20 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.occupancy import OccupancyMap
 from roboref_node.goals.profile import HeadView, Reach, RobotProfile, StandoffSettings
 from roboref_node.status import Refused, Status
 
-__all__ = ["OccupancyMap", "Places", "StandoffGoal", "in_reach", "in_view", "plan_standoff", "standoff_places"]
+__all__ = ["OccupancyMap", "Places", "StandoffGoal", "hand_to_spare_m", "in_view", "plan_standoff", "reach_to_spare_m", "standoff_places"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 ENOUGH_CLEARANCE_M = 0.5
 """Room around the footprint beyond which more is no better."""
-WEIGHTS = {"distance": 0.25, "clearance": 0.25, "near_robot": 0.3, "reach": 0.2}
+_FAR_M = 1.2
+"""Obstacles farther than this from a place are not looked for."""
+ENOUGH_REACH_M = 0.10
+"""Length of arm to spare beyond which more is no better: what is seen of an object from afar is its near side, its middle lies deeper."""
+WEIGHTS = {"distance": 0.2, "clearance": 0.25, "near_robot": 0.2, "reach": 0.35}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,22 +157,25 @@ def standoff_places(target_m: ArrayLike, robot_xy_yaw: ArrayLike, profile: Robot
     distance = np.linalg.norm(places - target[:2], axis=1)
     height = target[2] - settings.floor_z_m
     seen = np.ones(len(places), dtype=bool)
-    reached = np.ones(len(places), dtype=bool)
+    spare = np.full(len(places), ENOUGH_REACH_M)
     for off in (-settings.arrival_m, 0.0, settings.arrival_m):
-        seen &= profile.view is None or in_view(distance + off, height, profile.view)
-        reached &= profile.reach is None or in_reach(distance + off, height, profile.reach)
+        if profile.view is not None:
+            seen &= in_view(distance + off, height, profile.view)
+        if profile.reach is not None:
+            spare = np.minimum(spare, reach_to_spare_m(distance + off, height, profile.reach))
+    reached = spare >= 0.0
     terms = {
         "distance": 1.0 - np.abs(distance - settings.preferred_m) / max(settings.max_m - settings.min_m, 1e-6),
         "clearance": np.clip((np.nan_to_num(clearance) - settings.clearance_m) / ENOUGH_CLEARANCE_M, 0.0, 1.0),
         "near_robot": 1.0 / (1.0 + np.linalg.norm(places - robot[:2], axis=1)),
-        "reach": reached.astype(np.float64),
+        "reach": np.clip(spare / ENOUGH_REACH_M, 0.0, 1.0),
     }
     score = sum((WEIGHTS[name] * value for name, value in terms.items()), start=np.zeros(len(places)))
     return Places(places, distance, clearance, score, seen, reached)
 
 
-def in_reach(distance_m: FloatArray, height_m: float, reach: Reach) -> BoolArray:
-    """Whether a target straight ahead is within the arm's reach.
+def reach_to_spare_m(distance_m: FloatArray, height_m: float, reach: Reach) -> FloatArray:
+    """How far a target straight ahead lies inside the shell that the hand can get to; negative outside it.
 
     Args:
         distance_m: From the base's axis to the target in the ground plane, shape (N,).
@@ -176,7 +184,20 @@ def in_reach(distance_m: FloatArray, height_m: float, reach: Reach) -> BoolArray
     """
     shoulder = np.asarray(reach.shoulder_m)
     apart = np.hypot(np.hypot(np.asarray(distance_m, dtype=np.float64) - shoulder[0], shoulder[1]), height_m - shoulder[2])
-    return np.asarray((apart >= reach.min_m) & (apart <= reach.max_m), dtype=np.bool_)
+    return np.asarray(np.minimum(reach.max_m - apart, apart - reach.min_m), dtype=np.float64)
+
+
+def hand_to_spare_m(point_m: ArrayLike, reach: Reach) -> float:
+    """How far a point lies inside the shell that one of the hands can get to; negative outside of both.
+
+    Args:
+        point_m: Over the floor under the base, x forward, shape (3,).
+        reach: The shell around the left or the right shoulder.
+    """
+    x, y, z = np.asarray(point_m, dtype=np.float64)
+    shoulder = np.asarray(reach.shoulder_m)
+    apart = float(np.linalg.norm(np.array([x, abs(y), z]) - [shoulder[0], abs(shoulder[1]), shoulder[2]]))
+    return min(reach.max_m - apart, apart - reach.min_m)
 
 
 def in_view(distance_m: FloatArray, height_m: float, view: HeadView) -> BoolArray:
@@ -216,13 +237,29 @@ def _ring(target: FloatArray, robot: FloatArray, settings: StandoffSettings, *, 
 
 
 def _room(places: FloatArray, occupancy: OccupancyMap) -> FloatArray:
-    """Distance from places, shape (N, 2), to the nearest cell that is not known to be free, never too large."""
-    index, _ = occupancy.cells(places)
+    """Exact distance from places, shape (N, 2), to the nearest cell that is not known to be free; cut off at `_FAR_M`.
+
+    `OccupancyMap.clearances` is that of the centre of the place's cell: up to a cell more or less, which next to a table decides.
+    """
     cell = occupancy.resolution_m
-    centres = occupancy.origin.apply(np.column_stack([(index + 0.5) * cell, np.zeros(len(places))]))[:, :2]
-    # The map measures from the centre of a cell to the side of another one; a place lies off the centre, and corners are nearer.
-    corner = (np.sqrt(0.5) - 0.5) * cell
-    return np.asarray(occupancy.clearances(places) - np.linalg.norm(places - centres, axis=1) - corner, dtype=np.float64)
+    local = occupancy.origin.inverse().apply(np.column_stack([places, np.zeros(len(places))]))[:, :2] / cell
+    margin = int(np.ceil(_FAR_M / cell))
+    low = np.floor(local.min(axis=0)).astype(int) - margin
+    high = np.ceil(local.max(axis=0)).astype(int) + margin
+    data = np.asarray(occupancy.data)
+    blocked = np.ones((high[1] - low[1], high[0] - low[0]), dtype=bool)  # beyond the map nothing is known
+    x0, y0 = np.maximum(low, 0)
+    x1, y1 = np.minimum(high, data.shape[::-1])
+    if x1 > x0 and y1 > y0:
+        part = data[y0:y1, x0:x1]
+        blocked[y0 - low[1] : y1 - low[1], x0 - low[0] : x1 - low[0]] = (part < 0) | (part >= occupancy.occupied_from)
+    centres = np.argwhere(blocked)[:, ::-1] + low + 0.5
+    if len(centres) == 0:
+        return np.full(len(places), _FAR_M)
+    # The nearest square is among those with the nearest centres.
+    _, nearest = KDTree(centres).query(local, k=np.arange(1, min(8, len(centres)) + 1))
+    off = np.maximum(np.abs(centres[nearest] - local[:, None, :]) - 0.5, 0.0)
+    return np.asarray(np.minimum(np.linalg.norm(off, axis=-1).min(axis=1) * cell, _FAR_M), dtype=np.float64)
 
 
 def _free(

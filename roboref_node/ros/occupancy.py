@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.standoff import OccupancyMap
+from roboref_node.ros.messages import header
+from roboref_node.ros.transforms import pose_from_transform
 from roboref_node.status import Refused, Status
 
 
@@ -27,3 +31,14 @@ def map_from_message(message: OccupancyGrid, goal_frame: str) -> OccupancyMap:
     q, p = message.info.origin.orientation, message.info.origin.position
     origin = Transform(np.array([q.x, q.y, q.z, q.w]), np.array([p.x, p.y, p.z]))
     return OccupancyMap(data=data.reshape(height, width), resolution_m=float(message.info.resolution), origin=origin)
+
+
+def message_from_map(occupancy: OccupancyMap, *, frame_id: str, stamp_ns: int) -> OccupancyGrid:
+    """A map as a message, the inverse of `map_from_message`."""
+    data = np.asarray(occupancy.data, dtype=np.int8)
+    message = OccupancyGrid(header=header(frame_id, stamp_ns))
+    message.info.resolution = float(occupancy.resolution_m)
+    message.info.height, message.info.width = data.shape
+    message.info.origin = pose_from_transform(occupancy.origin)
+    message.data = array("b", data.tobytes())
+    return message
