@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=16, help="length of the answer (default 16)")
     parser.add_argument("--repeats", type=int, default=20, help="timed answers per row (default 20)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU (default 1)")
+    parser.add_argument("--estimate", action="store_true", help="memory that each shape needs in each precision; loads and times nothing")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     import torch
 
+    if args.estimate:
+        return {"memory": memory_rows(args.shape or list(SHAPES))}
     torch.set_num_threads(args.threads)
     cuda = torch.cuda.is_available()
     shapes = args.shape or (["nano", "2b"] if cuda else ["nano"])
@@ -47,6 +50,29 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         del bench
     first = next(row for row in rows if row["shape"] == max(shapes, key=SHAPES.index))
     return {**first, "rows": rows}
+
+
+def memory_rows(shapes: Sequence[str]) -> list[dict[str, Any]]:
+    """Memory in GB of one RGB-D question with the largest grid of tiles, by shape and precision; nothing is allocated."""
+    import torch
+
+    from roboref_node.model import RoboReferModel
+    from roboref_node.model.memory import GIGABYTE, estimate_memory
+    from roboref_node.model.quantization import BITS, LAYERS
+
+    rows = []
+    for shape in shapes:
+        config, _ = _preset(shape)
+        with torch.device("meta"):
+            sizes = {name: parameter.numel() for name, parameter in RoboReferModel(config).named_parameters()}
+        layers = sum(size for name, size in sizes.items() if name.startswith(LAYERS))
+        for precision, bits in {"float32": 32, "bfloat16": 16, **BITS}.items():
+            rest = torch.float32 if precision == "float32" else torch.bfloat16
+            weights = (sum(sizes.values()) - layers) * rest.itemsize + layers * bits // 8
+            estimate = estimate_memory(config, weights, rest)
+            rows.append({"shape": shape, "precision": precision, "memory_gb": round(estimate.total / GIGABYTE, 2)})
+            print(f"{shape:>5} {precision:>9}: {estimate}")
+    return rows
 
 
 class ModelBench:
