@@ -109,37 +109,40 @@ class KeywordSpotter:
     """
 
     def __init__(self, thresholds: Mapping[str, float]) -> None:
-        self._decoder = keyword_decoder(thresholds)
-        self._decoder.start_utt()
+        # One decoder for each word: two words in one search take each other's places.
+        self._decoders = {word: keyword_decoder({word: threshold}) for word, threshold in thresholds.items()}
+        for decoder in self._decoders.values():
+            decoder.start_utt()
         self._recent: deque[NDArray[np.float32]] = deque()
         self._recent_samples = 0
         self._fed = 0
 
     def feed(self, samples: NDArray[np.float32]) -> str | None:
         """Add sound at 16 kHz; the word that was just completed, or None."""
-        self._decoder.process_raw(pcm16(samples).tobytes())
+        sound = pcm16(samples).tobytes()
         self._fed += len(samples)
         self._recent.append(samples)
         self._recent_samples += len(samples)
         while self._recent_samples - len(self._recent[0]) >= _OVERLAP_S * RATE_HZ:
             self._recent_samples -= len(self._recent.popleft())
-        hypothesis = self._decoder.hyp()
-        if hypothesis is not None and hypothesis.hypstr.strip():
-            # Of several keywords the decoder lists the newest first.
-            found = str(next(iter(hypothesis.hypstr.split("  "))).strip())
-            self._restart(())
-            return found
+        for word, decoder in self._decoders.items():
+            decoder.process_raw(sound)
+            hypothesis = decoder.hyp()
+            if hypothesis is not None and hypothesis.hypstr.strip():
+                self._restart(())
+                return word
         if self._fed >= _RESTART_S * RATE_HZ:  # an utterance that never ends grows without bound
             self._restart(tuple(self._recent))
         return None
 
     def _restart(self, overlap: tuple[NDArray[np.float32], ...]) -> None:
-        self._decoder.end_utt()
-        self._decoder.start_utt()
         self._recent.clear()
         self._recent_samples = self._fed = 0
-        if overlap:  # a word across the seam is still found
-            self._decoder.process_raw(pcm16(np.concatenate(overlap)).tobytes())
+        for decoder in self._decoders.values():
+            decoder.end_utt()
+            decoder.start_utt()
+            if overlap:  # a word across the seam is still found
+                decoder.process_raw(pcm16(np.concatenate(overlap)).tobytes())
 
 
 def voiced_length_s(samples: NDArray[np.float32]) -> float:

@@ -55,6 +55,21 @@ class Synthesiser:
             return read_wav(out).at_rate(RATE_HZ)
 
 
+def speak_command(voice: str, text: str) -> list[str]:
+    """The command that says `text` on the machine's own loudspeaker.
+
+    Raises:
+        Refused: As `Synthesiser`.
+    """
+    program, _, name = voice.partition(":")
+    if program not in _PROGRAMS:
+        raise Refused(Status.BAD_REQUEST, f"voice is {voice!r}, it must be none or begin with one of {', '.join(_PROGRAMS)}")
+    path = find_program(program)
+    if program == "flite":
+        return [path, *(["-voice", name] if name else []), "-t", text]
+    return [path, *(["-v", name] if name else []), "--", text]
+
+
 def find_program(name: str) -> str:
     """The path of `name`.
 

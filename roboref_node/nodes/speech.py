@@ -1,0 +1,298 @@
+"""The ``speech`` node: what a person says becomes an instruction, after the robot has repeated it and heard a yes.
+
+Threads: the executor takes messages and services, one thread listens for "stop" and "cancel" alone, one understands sentences, one
+speaks. Stop never waits for any of the others. Interfaces: docs/speech.md.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rclpy.action import ActionClient
+from rclpy.node import Node
+from roboref.action import Refer
+from std_msgs.msg import Empty, Header, Int16MultiArray, String
+from std_srvs.srv import SetBool, Trigger
+
+from roboref_node.language import Act
+from roboref_node.ros import qos
+from roboref_node.ros.audio import CHUNK, samples_of
+from roboref_node.ros.messages import header
+from roboref_node.ros.parameters import NodeParameters
+from roboref_node.ros.process import run
+from roboref_node.speech.audio import RATE_HZ, Audio, read_wav
+from roboref_node.speech.conversation import Conversation, Deed, Reaction
+from roboref_node.speech.endpointing import EndPointer
+from roboref_node.speech.listening import Listener, Utterance
+from roboref_node.speech.microphone import Microphone
+from roboref_node.speech.recogniser import Heard, Recogniser
+from roboref_node.speech.settings import Backend, SendTo, Source, SpeechSettings
+from roboref_node.speech.sphinx import KeywordSpotter, SphinxRecogniser
+from roboref_node.speech.synthesis import speak_command
+from roboref_node.speech.whisper import WhisperRecogniser
+from roboref_node.status import Refused
+
+LIVE = frozenset({"confirm", "confirm_timeout_s", "freeze_at_speech", "send_to"})
+"""Parameters that may change at any time."""
+
+_TICK_S = 0.1
+_ECHO_S = 0.3
+"""How long the node stays deaf to sentences after its own voice has ended."""
+
+_EVENT_OF = {Deed.ASKED: "asked", Deed.CONFIRMED: "confirmed", Deed.DROPPED: "dropped"}
+
+
+class SpeechNode(Node):
+    """Listens, asks, passes on."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("speech", automatically_declare_parameters_from_overrides=True, **kwargs)
+        self.finished = threading.Event()
+        self.exit_status = 0
+        self._parameters = NodeParameters(self, SpeechSettings, live=LIVE)
+        self._conversation = Conversation()
+        self._talking = threading.RLock()  # guards the conversation: sentences, services and the timer all take part
+        self._listener: Listener | None = None
+        self._microphone: Microphone | None = None
+        self._sayings: queue.Queue[str | None] = queue.Queue()
+        self._threads: list[threading.Thread] = []
+        self._deaf_until_s = 0.0
+        self._starting = threading.Thread(target=self._begin, name="roboref_speech_start", daemon=True)
+        kinds = {"~/heard": String, "~/say": String, "instruction": String, "~/dialogue": String, "~/event": String, "~/onset": Header}
+        kinds |= {"stop": Empty, "cancel": Empty}
+        self._out = {name: self.create_publisher(kind, name, qos.ANSWERS) for name, kind in kinds.items()}
+        self._interrupt_clients: dict[Act, list[Any]] = {}
+        self._refer: ActionClient | None = None
+        self.create_service(Trigger, "~/stop", lambda request, response: self._on_interrupt_service(Act.STOP, response))
+        self.create_service(Trigger, "~/cancel", lambda request, response: self._on_interrupt_service(Act.CANCEL, response))
+        self.create_service(SetBool, "~/confirm", self._on_confirm_service)
+        self.create_subscription(String, "~/text", self._on_text, qos.ANSWERS)
+
+    # ---- process -------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load the recognisers, on a thread: services answer meanwhile."""
+        try:
+            settings = self._parameters.read()
+        except Refused as refused:
+            self._fail(refused)
+            return
+        self._parameters.freeze(True)
+        # Clients that exist from the start have discovered their server long before somebody shouts.
+        for act, names in ((Act.STOP, settings.stop_services), (Act.CANCEL, settings.cancel_services)):
+            self._interrupt_clients[act] = [self.create_client(Trigger, name) for name in names if name]
+        if settings.send_to is SendTo.REFER:
+            self._refer = ActionClient(self, Refer, "refer/refer")
+        if settings.source is Source.TOPIC:
+            self.create_subscription(Int16MultiArray, "audio", self._on_audio, qos.ANSWERS)
+        self.create_timer(_TICK_S, self._on_tick)
+        self._starting.start()
+
+    def close(self) -> bool:
+        """Stop listening and speaking."""
+        self.finished.set()
+        if self._microphone is not None:
+            self._microphone.close()
+        self._sayings.put(None)
+        stopped = self._listener is None or self._listener.close()
+        for thread in (self._starting, *self._threads):
+            if thread.ident is not None:
+                thread.join(1.0)
+        return stopped and not any(thread.is_alive() for thread in self._threads)
+
+    def _begin(self) -> None:
+        settings = self._parameters.current
+        try:
+            if settings.voice != "none":
+                speak_command(settings.voice, "")  # a missing program is told now, not at the first question
+            if settings.source is not Source.NONE:
+                self._listen(settings)
+            self._threads.append(threading.Thread(target=self._speak, args=(settings.voice,), name="roboref_voice", daemon=True))
+            self._threads[-1].start()
+        except Refused as refused:
+            self._fail(refused)
+            return
+        listens = "reads ~/text only" if self._listener is None else f"listens to {settings.source.value} with {settings.recogniser.value}"
+        self.get_logger().info(f"active: {listens}, {'asks before it acts' if settings.confirm else 'acts WITHOUT asking'}")
+
+    def _listen(self, settings: SpeechSettings) -> None:
+        recogniser: Recogniser
+        if settings.recogniser is Backend.WHISPER:
+            recogniser = WhisperRecogniser(settings.whisper_model, language=settings.language)
+        else:
+            recogniser = SphinxRecogniser(settings.vocabulary, answer_threshold=10.0**settings.answer_threshold_exponent)
+        threshold = 10.0**settings.stop_threshold_exponent
+        self._listener = Listener(
+            recogniser,
+            EndPointer(settings.end_point),
+            KeywordSpotter(dict.fromkeys((*settings.stop_words, *settings.cancel_words), threshold)),
+            on_utterance=self._on_utterance,
+            on_interrupt=self._interrupt,
+            on_onset=lambda onset_ns: self._event("onset", "", time.time(), stamp_ns=onset_ns),
+            answering=lambda: self._conversation.asking,
+            deaf=lambda: time.monotonic() < self._deaf_until_s,
+            on_failure=lambda sentence: self.get_logger().error(sentence),
+        )
+        self._listener.start()
+        if settings.source is Source.MICROPHONE:
+            self._microphone = Microphone(self._on_samples, settings.microphone)
+        elif settings.source is Source.WAV:
+            audio = read_wav(settings.wav)
+            self._threads.append(threading.Thread(target=self._play_in, args=(audio,), name="roboref_wav", daemon=True))
+            self._threads[-1].start()
+
+    def _fail(self, refused: Refused) -> None:
+        self.get_logger().error(refused.sentence)
+        self.exit_status = 1
+        self.finished.set()
+
+    # ---- sound ---------------------------------------------------------------------------------------------------------------
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _on_samples(self, samples: Any) -> None:
+        if self._listener is not None:
+            self._listener.push(samples, self._now_ns())
+
+    def _on_audio(self, message: Int16MultiArray) -> None:
+        samples = samples_of(message)
+        rate_hz = self._parameters.current.sample_rate
+        self._on_samples(samples if rate_hz == RATE_HZ else Audio(samples, rate_hz).at_rate(RATE_HZ).samples)
+
+    def _play_in(self, audio: Audio) -> None:
+        began_s, sent_s = time.monotonic(), 0.0
+        for chunk in audio.padded(0.3, 1.0).chunks(CHUNK):
+            sent_s += len(chunk) / RATE_HZ
+            if self.finished.wait(max(0.0, began_s + sent_s - time.monotonic())):
+                return
+            self._on_samples(chunk)
+
+    # ---- understanding (thread of the sentences, executor for text and services) ----------------------------------------------
+
+    def _on_utterance(self, utterance: Utterance) -> None:
+        self._event("end_of_speech", "", utterance.ended_s)
+        self._event("heard", utterance.heard.text, utterance.understood_s)
+        self._out["~/heard"].publish(String(data=utterance.heard.text))
+        self._converse(utterance.heard, utterance.onset_ns)
+
+    def _on_text(self, message: String) -> None:
+        self._event("heard", message.data, time.time())
+        self._out["~/heard"].publish(String(data=message.data))
+        self._converse(Heard(message.data), self._now_ns(), typed=True)
+
+    def _converse(self, heard: Heard, onset_ns: int, *, typed: bool = False) -> None:
+        with self._talking:
+            self._follow_settings()
+            reactions = self._conversation.hear(heard, onset_ns=onset_ns, now_s=time.monotonic(), typed=typed)
+        self._react(reactions)
+
+    def _follow_settings(self) -> None:
+        self._conversation.confirm = self._parameters.current.confirm
+        self._conversation.timeout_s = self._parameters.current.confirm_timeout_s
+
+    def _on_tick(self) -> None:
+        with self._talking:
+            self._follow_settings()
+            reactions = self._conversation.tick(time.monotonic())
+        self._react(reactions)
+
+    def _on_confirm_service(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        with self._talking:
+            reactions = self._conversation.confirm_now(bool(request.data))
+        response.success = bool(reactions)
+        response.message = reactions[0].text if reactions else "no question is open"
+        self._react(reactions)
+        return response
+
+    # ---- acting --------------------------------------------------------------------------------------------------------------
+
+    def _react(self, reactions: Sequence[Reaction]) -> None:
+        for reaction in reactions:
+            if reaction.deed is Deed.SAY:
+                self._say(reaction.text)
+            elif reaction.deed is Deed.INSTRUCT:
+                self._instruct(reaction)
+            elif reaction.deed is Deed.TELL:
+                self._out["~/dialogue"].publish(String(data=reaction.text))
+            elif reaction.deed is Deed.INTERRUPT:
+                self._send_interrupt(Act(reaction.text))
+            else:
+                self._event(_EVENT_OF[reaction.deed], reaction.text, time.time())
+
+    def _instruct(self, reaction: Reaction) -> None:
+        settings = self._parameters.current
+        stamped = header("", reaction.onset_ns)
+        if settings.freeze_at_speech:
+            self._out["~/onset"].publish(stamped)
+        if self._refer is not None:
+            goal = Refer.Goal(instruction=reaction.text)
+            if settings.freeze_at_speech:
+                goal.stamp = stamped.stamp
+            if not self._refer.server_is_ready():
+                self._say("The node that looks is not there: nothing is done.")
+                return
+            self._refer.send_goal_async(goal)
+        else:
+            self._out["instruction"].publish(String(data=reaction.text))
+        self._event("published", reaction.text, time.time(), stamp_ns=reaction.onset_ns)
+
+    def _interrupt(self, act: Act) -> None:
+        """Thread of the spotter, or a service: the message first, everything else after it."""
+        self._send_interrupt(act)
+        with self._talking:
+            reactions = self._conversation.interrupt(act)
+        self._out["~/heard"].publish(String(data=act.value))
+        self._react([reaction for reaction in reactions if reaction.deed is not Deed.INTERRUPT])
+
+    def _send_interrupt(self, act: Act) -> None:
+        self._out[act.value].publish(Empty())
+        for client in self._interrupt_clients.get(act, ()):
+            if client.service_is_ready():
+                client.call_async(Trigger.Request())
+        self._event(act.value, "", time.time())
+
+    def _on_interrupt_service(self, act: Act, response: Trigger.Response) -> Trigger.Response:
+        self._interrupt(act)
+        response.success, response.message = True, act.value
+        return response
+
+    # ---- voice ---------------------------------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        self._out["~/say"].publish(String(data=text))
+        self._sayings.put(text)
+
+    def _speak(self, voice: str) -> None:
+        while (text := self._sayings.get()) is not None:
+            if voice == "none":
+                continue
+            try:
+                self._deaf_until_s = np.inf  # its own "yes or no" must not answer it
+                subprocess.run(speak_command(voice, text), capture_output=True, timeout=30.0, check=False)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                self.get_logger().error(f"the voice failed: {error}")
+            finally:
+                self._deaf_until_s = time.monotonic() + _ECHO_S
+
+    def _event(self, event: str, text: str, wall_s: float, *, stamp_ns: int = 0) -> None:
+        content = {"event": event, "wall_s": wall_s, "text": text, **({"stamp_ns": stamp_ns} if stamp_ns else {})}
+        self._out["~/event"].publish(String(data=json.dumps(content)))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Listen until a signal arrives."""
+    return run(SpeechNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
