@@ -60,6 +60,12 @@ class Place:
             self._session.clear_view(always=True)
         if self._session.held is None:
             raise Ended(Outcome.HAND_EMPTY, f"asked to put something {self._task.expression} with an empty gripper: pick something first")
+        if self._session.held.size is None:
+            raise Ended(
+                Outcome.UNKNOWN_OBJECT,
+                f"something is in the gripper that was not picked by this node, so that its size is not known and it cannot be put "
+                f"{self._task.expression}: take it out by hand",
+            )
         return self._session.held
 
     def _steady_answer(self, held: Held) -> tuple[Referral, Look]:
@@ -86,8 +92,7 @@ class Place:
         session, settings, name, where = self._session, self._settings, held.name, self._task.expression
         session.clear_view()
         session.enter(State.VERIFY, f"does {name} stand {where}?")
-        if held.size is None or held.sighting is None:
-            return f"{name} was put {where}; how it looks is not known, so that this was not verified"
+        assert held.size is not None and held.sighting is not None
         found = placed(
             before, session.look_again(), held.size, held.sighting, goal, session.release_height_m, settings.presence_tolerance_m,
             settings.place_tolerance_m,

@@ -133,11 +133,11 @@ class Session:
         held = self.held
         self.enter(State.MOVE, "home, out of the camera's view")
         result = self.move(Motion(MotionKind.HOME), lambda stage: False)
+        if held is not None and self.held is None:
+            raise Ended(Outcome.LOST, f"{held.name} fell out of the gripper on the way home: {result.sentence}")
         if result.outcome is not MotionOutcome.DONE:
             raise Ended(FAILED.get(result.outcome, Outcome.STOPPED), f"on the way home: {result.sentence}")
         self._view_is_clear = True
-        if held is not None and self.held is None:
-            raise Ended(Outcome.LOST, f"{held.name} fell out of the gripper on the way home")
 
     def move(self, motion: Motion, watch: Watch, *, taking: Held | None = None) -> MotionResult:
         """Carry out a motion; `held` is then what the arm reports.
