@@ -15,37 +15,30 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid
 from rclpy.action.server import ActionServer, CancelResponse, GoalResponse
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 from roboref.action import Refer
 from roboref.msg import Referral as ReferralMessage
-from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
-from visualization_msgs.msg import MarkerArray
 
-from roboref_node.drawing import draw_overlay
-from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Pipeline
 from roboref_node.pointing.registry import load_pointer
 from roboref_node.ros import qos
-from roboref_node.ros.answering import Answerer, Answers
+from roboref_node.ros.answering import Answerer
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.diagnostics import Diagnostics, Sources
-from roboref_node.ros.image import color_message
-from roboref_node.ros.markers import markers
-from roboref_node.ros.messages import cloud_message, held_from_messages, refusal_message
+from roboref_node.ros.messages import held_from_messages, refusal_message
 from roboref_node.ros.occupancy import map_from_message
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
 from roboref_node.ros.profile import ProfileParameters
+from roboref_node.ros.publishing import AnswerPublisher
 from roboref_node.ros.requests import Request, RequestQueue
 from roboref_node.ros.settings import LIVE, NO_MODEL, ReferSettings
 from roboref_node.status import Refused, Status
-from roboref_node.task import TaskKind
 
 _STOP_S = 5.0
 """How long a deactivation waits for the question being answered; a cancel takes effect at its next stage."""
@@ -63,7 +56,7 @@ class ReferNode(LifecycleNode):
         self.exit_status = 0
         self._settings = NodeParameters(self, ReferSettings, live=LIVE)
         self._profile_parameters = ProfileParameters(self)
-        self._publishers_of: dict[str, Any] = {}
+        self._publisher: AnswerPublisher | None = None
         self._entities: list[Any] = []
         self._actions: ActionServer | None = None
         self._goals: dict[bytes, tuple[Request, Future]] = {}
@@ -177,18 +170,7 @@ class ReferNode(LifecycleNode):
         return self.on_cleanup(state)
 
     def _create_interfaces(self, settings: ReferSettings) -> None:
-        kinds = {
-            "~/referral": (ReferralMessage, qos.ANSWERS),
-            "~/grasp_pose": (PoseStamped, qos.ANSWERS),
-            "~/pregrasp_pose": (PoseStamped, qos.ANSWERS),
-            "~/place_pose": (PoseStamped, qos.ANSWERS),
-            "~/object_cloud": (PointCloud2, qos.ANSWERS),
-            "~/overlay": (Image, qos.PICTURES),
-            "~/markers": (MarkerArray, qos.PICTURES),
-        }
-        if settings.publish_goal_pose and self._profile.kind is RobotKind.MOBILE:
-            kinds["goal_pose"] = (PoseStamped, qos.ANSWERS)
-        self._publishers_of = {name: self.create_publisher(kind, name, profile) for name, (kind, profile) in kinds.items()}
+        self._publisher = AnswerPublisher(self, self._profile.kind, lambda: self._settings.current.publish_goal_pose)
         self._entities = [self.create_subscription(String, "~/instruction", self._on_instruction, qos.ANSWERS)]
         if settings.use_map:
             self._entities.append(self.create_subscription(OccupancyGrid, "map", self._on_map, qos.LATCHED))
@@ -203,13 +185,13 @@ class ReferNode(LifecycleNode):
         )
 
     def _destroy_interfaces(self) -> None:
-        for publisher in self._publishers_of.values():
-            self.destroy_publisher(publisher)
+        if self._publisher is not None:
+            self._publisher.close()
         for subscription in self._entities:
             self.destroy_subscription(subscription)
         if self._actions is not None:
             self._actions.destroy()
-        self._publishers_of, self._entities, self._actions, self._map = {}, [], None, None
+        self._publisher, self._entities, self._actions, self._map = None, [], None, None
 
     def _stop_answering(self, reason: str, timeout_s: float) -> bool:
         self._inactive_because = Refused(Status.CANCELED, reason)
@@ -241,7 +223,7 @@ class ReferNode(LifecycleNode):
             return GoalResponse.ACCEPT
         # The action protocol has no room for a reason: it goes to the log and to ~/referral.
         self.get_logger().warning(f'goal "{goal.instruction[:80]}" rejected: {refused.sentence}')
-        self._publish("~/referral", refusal_message(goal.instruction, refused))
+        self._publish_refusal(refusal_message(goal.instruction, refused))
         return GoalResponse.REJECT
 
     def _on_accepted(self, handle: Any) -> None:
@@ -300,56 +282,30 @@ class ReferNode(LifecycleNode):
     # ---- answers (worker thread) ---------------------------------------------------------------------------------------------
 
     def _answer(self, request: Request) -> None:
-        assert self._answerer is not None
+        assert self._answerer is not None and self._publisher is not None
+        publisher = self._publisher
         answers = self._answerer.answer(request)
+        for message in answers.messages:
+            self._diagnostics.answers.note(message)
         try:
-            self._publish_answers(answers)
+            publisher.goals(answers.messages)
         except Exception as error:  # a closed context or a message that does not fit must not end the worker
             self.get_logger().error(f"an answer could not be published: {type(error).__name__}: {error}")
         request.finish(request, answers.messages)
         try:
-            self._publish_pictures(answers)
+            publisher.pictures(answers)
         except Exception as error:
             self.get_logger().error(f"the overlay or the markers could not be drawn: {type(error).__name__}: {error}")
 
     def _refuse(self, request: Request, refused: Refused) -> None:
         message = refusal_message(request.instruction, refused)
-        self._publish("~/referral", message)
+        self._publish_refusal(message)
         request.finish(request, [message])
 
-    def _publish(self, name: str, message: Any) -> None:
-        if name == "~/referral":
-            self._diagnostics.answers.note(message)
-        publisher = self._publishers_of.get(name)
-        if publisher is not None:
-            publisher.publish(message)
-
-    def _publish_answers(self, answers: Answers) -> None:
-        executable = True  # a place whose pick was refused is no goal: the steps of a sentence count in order
-        for message in answers.messages:
-            self._publish("~/referral", message)
-            self.get_logger().info(f"{message.role or 'instruction'}: {message.status_text}: {message.sentence}")
-            executable = executable and message.status == ReferralMessage.OK
-            if not executable:
-                continue
-            if message.role == TaskKind.PICK.value:
-                self._publish("~/pregrasp_pose", message.approach)
-                self._publish("~/grasp_pose", message.goal)
-            elif message.role == TaskKind.PLACE.value:
-                self._publish("~/place_pose", message.goal)
-            elif message.role == TaskKind.NAVIGATE.value and self._settings.current.publish_goal_pose:
-                self._publish("goal_pose", message.goal)
-
-    def _publish_pictures(self, answers: Answers) -> None:
-        if answers.frame is None:
-            return
-        frame = answers.frame
-        picture = draw_overlay(frame, answers.referrals, goal_from_optical=answers.target_from_optical)
-        self._publish("~/overlay", color_message(picture, stamp_ns=frame.stamp_ns, frame_id=frame.frame_id))
-        self._publish("~/markers", markers(answers.referrals))
-        for referral in answers.referrals:
-            if referral.ok and referral.segment is not None:
-                self._publish("~/object_cloud", cloud_message(referral.segment.cloud_m, frame_id=frame.frame_id, stamp_ns=frame.stamp_ns))
+    def _publish_refusal(self, message: ReferralMessage) -> None:
+        self._diagnostics.answers.note(message)
+        if self._publisher is not None:
+            self._publisher.refusal(message)
 
 
 def _key(handle: Any) -> bytes:
