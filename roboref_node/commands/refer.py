@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roboref_node.commands.overrides import add_set_argument, settings_from
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="YAML with position_m and quaternion_xyzw of the camera's optical frame in the robot's goal frame; without it goals are "
         "given in the optical frame, level with the largest plane in view, and neither reach nor workspace is checked",
     )
+    add_set_argument(parser)
     parser.add_argument("--explain", type=Path, metavar="PNG", help="draw what was seen and decided")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -64,13 +66,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     from roboref_node.geometry.transform import Transform
-    from roboref_node.goals.profile import load_profile
     from roboref_node.imagefiles import load_frame, load_pose
     from roboref_node.pipeline import Context, Pipeline
 
     pixel = parse_pixel(args.pixel)
     tasks = _tasks(args, pixel)
-    profile = load_profile(args.robot)
+    profile, settings = settings_from(args.robot, args.overrides)
     frame = load_frame(args.rgb, args.depth, args.camera, depth_camera=args.depth_camera, color_from_depth=args.color_from_depth)
     pointer = None
     if pixel is None:
@@ -84,7 +85,7 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
         goal_from_optical = level_from_optical(frame)
         profile = unlimited(profile, frame.camera.width)
         transforms = {_LEVEL: goal_from_optical}
-    pipeline = Pipeline(pointer, profile)
+    pipeline = Pipeline(pointer, profile, settings)
     # One frame says nothing of where a mobile robot stands; its base is taken to be the goal frame's origin.
     context = Context(goal_from_base=Transform.identity())
     referrals = pipeline.refer_all(frame, tasks, transforms, pixel=pixel, context=context)

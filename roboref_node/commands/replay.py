@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roboref_node.commands.overrides import add_set_argument, settings_from
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind, parse_instruction
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--color-info-topic", default=None)
     parser.add_argument("--depth-info-topic", default=None)
     parser.add_argument("--rectified", action="store_true", help="the image topics carry rectified images")
+    add_set_argument(parser)
     parser.add_argument("--overlays", type=Path, help="folder for one picture per question")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -52,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
-    from roboref_node.goals.profile import load_profile
     from roboref_node.pipeline import Pipeline
     from roboref_node.pointing.registry import load_pointer
     from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
@@ -60,12 +61,12 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
 
     questions = load_questions(args.questions)
     named = {"color": args.color_topic, "depth": args.depth_topic, "color_info": args.color_info_topic, "depth_info": args.depth_info_topic}
-    profile = load_profile(args.robot)
+    profile, settings = settings_from(args.robot, args.overrides)
     pointer = load_pointer(args.model) if any(q.pixel is None for q in questions) else None
     loaded = time.perf_counter()
     topics = BagTopics(**{k: v for k, v in named.items() if v})
     trust = DepthTrust(0.1, 10.0, aligned=False, rectified=args.rectified)
-    pipeline = Pipeline(pointer, profile)
+    pipeline = Pipeline(pointer, profile, settings)
     with RgbdBag(args.bag, topics, trust) as bag:
         answers = [answer for question in questions for answer in _answer(pipeline, bag, question, args.overlays)]
         duration_s = bag.duration_s

@@ -92,3 +92,23 @@ def test_the_g1_stands_off(files: dict[str, Any], capsys: pytest.CaptureFixture[
     # The cell's table is level with its base, so the G1's head camera cannot have it in view: a typed refusal is as right as a goal.
     assert answer["status"] in ("OK", "UNREACHABLE"), answer["sentence"]
     assert (code == 0) == (answer["status"] == "OK")
+
+
+@pytest.mark.parametrize(
+    "override, status, words",
+    [
+        ("pipeline.max_sigma_m=0.0001", "DEPTH_EDGE", "pipeline.max_sigma_m = 0.1 mm"),
+        ("pipeline.lift.max_hole_px=4", "OK", ""),
+        ("pipeline.lift.max_hole_px=-4", "BAD_REQUEST", "max_hole_px is -4, it must be at least 0 px"),
+        ("pipeline.lift.holes=4", "BAD_REQUEST", "pipeline.lift has no setting holes"),
+        ("lift.max_hole_px=4", "BAD_REQUEST", "below pipeline or profile"),
+        ("profile.place.clearance_m=wide", "BAD_REQUEST", "clearance_m is 'wide', it must be of type float"),
+    ],
+)
+def test_a_setting_that_a_refusal_names_can_be_set(
+    files: dict[str, Any], capsys: pytest.CaptureFixture[str], override: str, status: str, words: str
+) -> None:
+    pose = str(files["folder"] / "pose.yaml")
+    code, answer = refer(files, capsys, "--pixel", files["pixel"], "--role", "point", "--camera-pose", pose, "--set", override)
+    assert answer["status"] == status and words in answer["sentence"]
+    assert code == {"OK": 0, "DEPTH_EDGE": 1, "BAD_REQUEST": 2}[status]
