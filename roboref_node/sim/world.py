@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float64]
 AT_REST = (0.005, 0.05)
 """An object slower than this (m/s, rad/s) stands still."""
 _GONE_M = (0.0, 0.0, -50.0)
+WAKING_SPEED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,8 @@ class CellWorld:
         start, dof = self.object_qpos[index], self._object_dof[index]
         self.data.qpos[start : start + 7] = (*world_from_object.translation_m, w, x, y, z)
         self.data.qvel[dof : dof + 6] = 0.0
+        # MuJoCo lets a body that sleeps sleep on wherever it is put, and the fingers then go through it; what moves is awake.
+        self.data.qvel[dof + 2] = -WAKING_SPEED
         self._refresh()
 
     def remove_object(self, index: int) -> None:
