@@ -136,7 +136,7 @@ def test_moved_by_hand_between_the_answer_and_the_grasp(world: CellPorts) -> Non
 
 
 def test_pushed_while_the_arm_approaches(world: CellPorts) -> None:
-    world.deeds[Stage.APPROACH] = lambda: shift(world, -0.05, -0.15)
+    world.deeds[Stage.APPROACH] = lambda: shift(world, 0.0, 0.08)
     report = world.loop.run("pick up the orange bottle")
     assert world.motions[0][1].outcome.value == "canceled"
     assert report.outcome is Outcome.DONE and State.RETRY in states(report), report
