@@ -15,6 +15,7 @@ LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 EXPECTED = {
     "refer": {"robot", "model", "namespace", "use_sim_time", "color_topic", "depth_topic", "params_file", "autostart"},
     "demo": {"seed", "rate", "model"},
+    "pick_place": {"robot", "model", "use_sim_time", "color_topic", "depth_topic", "arm_action", "arm_stop", "confirm", "sim"},
     "navigate": {"sim", "seed", "target", "robot", "model", "drive", "use_map", "color_topic", "depth_topic"},
     "replay": {"bag", "robot", "model", "color_topic", "depth_topic", "rate", "loop"},
 }
