@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--questions", type=int, default=1200, help="number of questions (default 1200)")
     parser.add_argument("--per-scene", type=int, default=8, help="questions per scene (default 8)")
     parser.add_argument("--model", default="nano", help="name or YAML file of the model (default nano)")
+    parser.add_argument("--weights", type=Path, default=None, help="folder of weights instead of the model's own")
     parser.add_argument("--appearance", choices=("train", "heldout", "any"), default="train", help="family of textures and lights")
     parser.add_argument("--no-rgb-only", action="store_true", help="skip the second pass without depth")
     parser.add_argument("--start", type=int, default=0, help="first reserved seed to look at")
@@ -43,12 +45,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from roboref_node.pointing.registry import load_pointer
 
     asked = draw(args.questions, args.per_scene, args.appearance, args.start)
-    pointer = load_pointer(args.model)
+    overrides: dict[str, Any] = {} if args.weights is None else {"folder": str(args.weights)}
+    pointer = load_pointer(args.model, **overrides)
     hits, times = measure(pointer, asked)
     result = summarise(asked, hits)
     result |= {"p50_ms": round(float(np.percentile(times, 50)), 1), "p95_ms": round(float(np.percentile(times, 95)), 1)}
     if not args.no_rgb_only:
-        rgb_hits, _ = measure(load_pointer(args.model, use_depth=False), asked)
+        rgb_hits, _ = measure(load_pointer(args.model, use_depth=False, **overrides), asked)
         rgb = summarise(asked, rgb_hits)
         result |= {"rgb_only_macro": rgb["macro"], "rgb_only_kinds": rgb["kinds"]}
     print_table(result)
