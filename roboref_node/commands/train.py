@@ -22,6 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nano.add_argument("--recipe", type=Path, default=None, help="YAML recipe; default: config/train_nano.yaml")
     nano.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
     nano.add_argument("--out", type=Path, default=Path("runs/nano"))
+    export = stages.add_parser("export", help="write scenes and questions as tar shards (WebDataset layout); a killed run goes on")
+    export.add_argument("--out", type=Path, required=True)
+    export.add_argument("--count", type=int, default=10_000, help="number of scenes")
+    export.add_argument("--start", type=int, default=0, help="first seed to look at")
+    export.add_argument("--width", type=int, default=320)
+    export.add_argument("--height", type=int, default=240)
+    export.add_argument("--questions", type=int, default=12, help="questions per scene")
+    export.add_argument("--shard-scenes", type=int, default=500, help="scenes per tar file")
+    export.add_argument("--part", default="0/1", metavar="I/N", help="write part I of N, to divide the work among processes")
+    export.add_argument("--fast", action="store_true", help="no shadows and no multisampling")
     sft = stages.add_parser("sft", help="supervised fine-tuning of a RoboRefer shape; a killed run goes on from its last checkpoint")
     sft.add_argument("--recipe", required=True, help="YAML file, or the name of one in config/train, e.g. 2b_depth_align, 2b_sft")
     sft.add_argument("--init", type=Path, required=True, help="folder of the first weights, ours or a published checkpoint")
@@ -39,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ablation.add_argument("--recipe", default="ablations", help="YAML file, or the name of one in config/train; default: ablations")
     ablation.add_argument("--init", type=Path, default=None, help="weights that every arm begins with; default: the nano that ships")
     ablation.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
-    ablation.add_argument("--questions", type=int, default=1040, help="questions asked of each run, on reserved scenes")
+    ablation.add_argument("--questions", type=int, default=400, help="questions asked of each run, on reserved scenes")
     ablation.add_argument("--out", type=Path, default=Path("runs/ablations"))
     ablation.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -58,6 +68,30 @@ def _render(args: argparse.Namespace) -> int:
     from roboref_node.training.scenes import render_scenes
 
     render_scenes(args.out, training_seeds(args.count, args.start), args.size)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from roboref_node.status import Status
+    from roboref_node.synth.shards import ExportSettings, export_shards
+    from roboref_node.synth.split import training_seeds
+
+    number, slash, parts = args.part.partition("/")
+    if not (slash and number.isdecimal() and parts.isdecimal() and int(number) < int(parts)):
+        raise Refused(Status.BAD_REQUEST, f"--part is {args.part!r}; it must be I/N with 0 <= I < N, for example 0/4")
+    fast = {"shadows": False, "samples": 0} if args.fast else {}
+    try:
+        settings = ExportSettings(args.width, args.height, args.questions, args.shard_scenes, **fast)
+    except ValueError as error:
+        raise Refused(Status.BAD_REQUEST, str(error)) from error
+    done = export_shards(args.out, training_seeds(args.count, args.start), settings, part=(int(number), int(parts)))
+    if not done.scenes:
+        print(f"every shard of part {args.part} was in {args.out} already")
+        return 0
+    print(
+        f"{done.scenes} scenes with {done.questions} questions in {done.seconds:.0f} s: {done.scenes / done.seconds:.1f} scenes/s, "
+        f"{done.scenes / done.cpu_seconds:.1f} per second of processor time"
+    )
     return 0
 
 
@@ -109,4 +143,4 @@ def _ablation(args: argparse.Namespace) -> int:
     return 0
 
 
-_STAGES = {"render": _render, "nano": _nano, "sft": _sft, "rft": _rft, "ablation": _ablation}
+_STAGES = {"render": _render, "export": _export, "nano": _nano, "sft": _sft, "rft": _rft, "ablation": _ablation}

@@ -103,7 +103,7 @@ def run_table(
         scenes: Rendered training scenes.
         init: Weights that every arm begins with.
         out: One folder per arm and seed.
-        questions: Questions asked of each run, of all kinds; on reserved scenes.
+        questions: Questions asked of each run, of the table's kinds equally often, on reserved scenes.
 
     Returns:
         The comparisons, and a JSON object.
@@ -115,7 +115,7 @@ def run_table(
     if seeds < 2:
         raise Refused(Status.BAD_REQUEST, f"--seeds is {seeds}; an interval needs at least 2")
     asked: list[Asked] | None = None
-    arms = [table["arm"], *table["baselines"]]
+    arms, minimum = [table["arm"], *table["baselines"]], int(table.get("minimum_steps", 1))
     hits: dict[str, NDArray[np.bool_]] = {}
     for seed in range(seeds):
         for arm in arms:
@@ -124,9 +124,9 @@ def run_table(
         rows = []
         for seed in range(seeds):
             folder, settings_of_arm = out / f"{arm}_{seed}", settings["arms"][arm]
-            file = folder / f"answers_{questions}.json"
+            file = folder / f"answers_{'-'.join(table['kinds'])}_{minimum}_{questions}.json"
             if not file.exists():
-                asked = asked or _draw(questions)
+                asked = asked or draw(questions, table["kinds"], minimum)
                 weights = init if settings_of_arm["stage"] == "none" else folder / "model"
                 found = _answer(weights, asked, use_depth=settings_of_arm.get("use_depth", True))
                 folder.mkdir(parents=True, exist_ok=True)
@@ -136,10 +136,8 @@ def run_table(
                 ]
                 file.write_text(json.dumps(rows_of_file))
             rows.append(json.loads(file.read_text()))
-        kinds, minimum = table.get("kinds"), table.get("minimum_steps", 1)
-        chosen = [q for q, row in enumerate(rows[0]) if (kinds is None or row["kind"] in kinds) and row["steps"] >= minimum]
-        hits[arm] = np.array([[row[q]["hit"] for q in chosen] for row in rows], dtype=bool)
-        scene = np.array([rows[0][q]["scene"] for q in chosen], dtype=np.int64)
+        hits[arm] = np.array([[question["hit"] for question in row] for row in rows], dtype=bool)
+        scene = np.array([question["scene"] for question in rows[0]], dtype=np.int64)
     comparisons = [compare(table["arm"], baseline, hits[table["arm"]], hits[baseline], scene) for baseline in table["baselines"]]
     return comparisons, {
         "table": name, "claim": table["claim"], "seeds": seeds,
@@ -204,11 +202,46 @@ def _train(arm: Mapping[str, Any], seed: int, scenes: Path, init: Path, folder: 
     done.touch()
 
 
-def _draw(questions: int) -> list[Asked]:
-    from roboref_node.evaluation.bench_pointing import draw
+def draw(questions: int, kinds: Sequence[str], minimum_steps: int) -> list[Asked]:
+    """Questions of these kinds, equally often, about scenes of reserved seeds; up to two of a kind about one scene.
 
+    Raises:
+        Refused: BAD_REQUEST for an unknown kind.
+    """
+    from roboref_node.evaluation.bench_pointing import Asked
+    from roboref_node.frame import Frame
+    from roboref_node.sim.noise import add_depth_noise
+    from roboref_node.sim.render import SceneRenderer
+    from roboref_node.sim.scene import sample_scene
+    from roboref_node.synth.language import UNKNOWN_NOUNS
+    from roboref_node.synth.questions import KINDS, Asker
+    from roboref_node.synth.split import RESERVED_PAIRS, reserved_seeds
+    from roboref_node.synth.view import SceneView
+
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise Refused(Status.BAD_REQUEST, f"there is no kind of question {unknown[0]!r}; known are {', '.join(KINDS)}")
     print(f"drawing {questions} questions on reserved scenes", flush=True)
-    return draw(questions, 8, "train")
+    renderer = SceneRenderer(320, 240)
+    left = {kind: -(-questions // len(kinds)) for kind in kinds}
+    asked: list[Asked] = []
+    for number, seed in enumerate(reserved_seeds(20 * questions)):
+        if not any(left.values()):
+            break
+        rng = np.random.default_rng([seed, 17])
+        rendered = renderer.render(sample_scene(seed, excluded_pairs=RESERVED_PAIRS))
+        view = SceneView(rendered)
+        depth = add_depth_noise(rendered.depth_m, np.random.default_rng([seed, 18]))
+        frame = Frame(rendered.rgb.copy(), depth, view.camera, stamp_ns=number)
+        asker = Asker(view, rng, canonical=False, unknown_word=lambda rng=rng: str(rng.choice(UNKNOWN_NOUNS)))
+        for kind in kinds:
+            found: dict[str, Asked] = {}
+            for _ in range(8):
+                question = asker.ask(kind)
+                if question is not None and question.steps >= minimum_steps and len(found) < min(2, left[kind]):
+                    found.setdefault(question.expression, Asked(question, frame, False))
+            left[kind] -= len(found)
+            asked += found.values()
+    return asked
 
 
 def _answer(weights: Path, asked: Sequence[Asked], *, use_depth: bool) -> list[bool]:

@@ -51,7 +51,7 @@ class GrpoLoss(NamedTuple):
     clipped: Tensor
 
 
-def token_weights(row: Tensor, answers: int, tokens: int, average: str) -> Tensor:
+def token_weights(row: Tensor, answers: float, tokens: float, average: str) -> Tensor:
     """Weight of each token in the loss; all the weights of a step sum to 1.
 
     Args:

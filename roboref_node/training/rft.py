@@ -190,12 +190,13 @@ class RftTrainer:
         self.accelerator.wait_for_everyone()
 
     def _train_step(self) -> dict[str, float]:
-        recipe, process = self.recipe, self.accelerator.process_index
+        recipe = self.recipe
         self.model.train(False)  # no dropout, neither while sampling nor while scoring
-        frames = self.source.draw(self.step, process, recipe.frames, recipe.questions)
         rollouts = []
-        for number, frame in enumerate(frames):
-            seed = np.random.SeedSequence([recipe.seed, self.step, process, number]).generate_state(1, np.uint64)[0]
+        for place in range(recipe.frames):
+            number = self.accelerator.process_index * recipe.frames + place
+            seed = np.random.SeedSequence([recipe.seed, self.step, number]).generate_state(1, np.uint64)[0]
+            frame = self.source.draw(self.step, number, recipe.questions)
             rollouts.append(self.sampler(frame, torch.Generator().manual_seed(int(seed))))
         advantages, metrics = self._judge(rollouts)
         metrics |= self._update(rollouts, advantages)
@@ -218,8 +219,7 @@ class RftTrainer:
     def _update(self, rollouts: list[Rollouts], advantages: list[Tensor]) -> dict[str, float]:
         """One or more optimiser steps on sampled answers."""
         recipe = self.recipe
-        answers = sum(len(r.completions) for r in rollouts)
-        tokens = sum(sum(r.lengths) for r in rollouts)
+        answers, tokens = self._share(sum(len(r.completions) for r in rollouts), sum(sum(r.lengths) for r in rollouts))
         work: list[tuple[Rollouts, Tensor]] = []
         for r, advantage in zip(rollouts, advantages, strict=True):
             keep = (advantage != 0).tolist() if recipe.skip_equal and recipe.grpo.kl == 0 else [True] * len(advantage)
@@ -258,6 +258,14 @@ class RftTrainer:
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
         return metrics
+
+    def _share(self, answers: int, tokens: int) -> tuple[float, float]:
+        """Answers and tokens per process: gradients are averaged over the processes, so each counts as if one had all the frames."""
+        if self.accelerator.num_processes == 1:
+            return answers, tokens
+        both = self.accelerator.reduce(torch.tensor([answers, tokens], dtype=torch.float32, device=self.accelerator.device), "mean")
+        assert isinstance(both, Tensor)
+        return float(both[0]), float(both[1])
 
     def _mean(self, value: float) -> float:
         """Mean over the processes."""

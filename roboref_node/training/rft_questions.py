@@ -13,7 +13,8 @@ from PIL import Image
 
 from roboref_node.status import Refused, Status
 from roboref_node.synth.questions import KINDS, Question
-from roboref_node.training.batches import augment_depth, augment_rgb, draw_questions
+from roboref_node.training.augmentation import augment_depth, augment_rgb
+from roboref_node.training.batches import draw_questions
 from roboref_node.training.rewards import Reference
 from roboref_node.training.rollouts import FrameQuestions
 from roboref_node.training.scenes import SceneStore
@@ -28,14 +29,13 @@ SEED_STREAM = 9
 class QuestionSource(Protocol):
     """Where frames and questions come from."""
 
-    def draw(self, step: int, process: int, frames: int, questions: int) -> list[FrameQuestions]:
-        """Frames of one step and process; the same arguments always give the same frames.
+    def draw(self, step: int, number: int, questions: int) -> FrameQuestions:
+        """One frame; the same arguments always give the same one.
 
         Args:
             step: Training step.
-            process: Rank of the process.
-            frames: Number of frames.
-            questions: Most questions per frame.
+            number: Of the frame within the step, counted over all processes.
+            questions: Most questions about it.
         """
         ...
 
@@ -62,26 +62,18 @@ class SceneQuestions:
         self.store, self.kinds, self.seed = store, dict(kinds), seed
         self.canonical, self.drop_depth = canonical, drop_depth
 
-    def draw(self, step: int, process: int, frames: int, questions: int) -> list[FrameQuestions]:
+    def draw(self, step: int, number: int, questions: int) -> FrameQuestions:
         """See `QuestionSource.draw`."""
-        rng = np.random.default_rng([self.seed, SEED_STREAM, step, process])
-        found: list[FrameQuestions] = []
-        while len(found) < frames:
+        rng = np.random.default_rng([self.seed, SEED_STREAM, step, number])
+        while True:
             scene = self.store[int(rng.integers(len(self.store)))]
             asked = draw_questions(scene.view, rng, questions, canonical=bool(rng.random() < self.canonical), mix=self.kinds)
-            if not asked:
-                continue
-            rgb = augment_rgb(scene.rgb, rng)
-            depth = np.repeat(augment_depth(scene.depth_image, rng)[..., None], 3, axis=-1)
-            found.append(
-                FrameQuestions(
-                    rgb,
-                    None if rng.random() < self.drop_depth else depth,
-                    tuple(q.text for q in asked),
-                    tuple(scene_reference(q) for q in asked),
-                )
-            )
-        return found
+            if asked:
+                break
+        rgb = augment_rgb(scene.rgb, rng)
+        depth = np.repeat(augment_depth(scene.depth_image, rng)[..., None], 3, axis=-1)
+        shown = None if rng.random() < self.drop_depth else depth
+        return FrameQuestions(rgb, shown, tuple(q.text for q in asked), tuple(scene_reference(q) for q in asked))
 
 
 def open_source(recipe: RftRecipe, scenes: Path | None, records: Path | None) -> QuestionSource:
@@ -140,11 +132,10 @@ class RecordedQuestions:
         self.frames: list[dict[str, Any]] = frames
         self.folder, self.seed = file.parent, seed
 
-    def draw(self, step: int, process: int, frames: int, questions: int) -> list[FrameQuestions]:
+    def draw(self, step: int, number: int, questions: int) -> FrameQuestions:
         """See `QuestionSource.draw`."""
-        rng = np.random.default_rng([self.seed, SEED_STREAM, step, process])
-        chosen = rng.choice(len(self.frames), size=frames, replace=frames > len(self.frames))
-        return [self._frame(self.frames[int(i)], rng, questions) for i in chosen]
+        rng = np.random.default_rng([self.seed, SEED_STREAM, step, number])
+        return self._frame(self.frames[int(rng.integers(len(self.frames)))], rng, questions)
 
     def _frame(self, record: dict[str, Any], rng: np.random.Generator, questions: int) -> FrameQuestions:
         rgb = _picture(self.folder / record["image"])
