@@ -108,7 +108,7 @@ class NavigateNode(Node):
         super().__init__("navigate", automatically_declare_parameters_from_overrides=True, **kwargs)
         self.finished = threading.Event()
         self.exit_status = 0
-        self._parameters = NodeParameters(self, NavigateSettings)
+        self._declared = NodeParameters(self, NavigateSettings)
         self._profile_parameters = ProfileParameters(self)
         self._stopped = threading.Event()
         self._worker: threading.Thread | None = None
@@ -122,7 +122,7 @@ class NavigateNode(Node):
     def start(self) -> None:
         """Check the parameters and offer the interfaces; a wrong parameter ends the node."""
         try:
-            self._settings = self._parameters.read()
+            self._settings = self._declared.read()
             self._profile = self._profile_parameters.read(self._settings.robot)
             if self._profile.kind is not RobotKind.MOBILE:
                 raise Refused(Status.BAD_REQUEST, f"robot '{self._profile.name}' is an arm and goes nowhere (parameter robot)")
@@ -139,7 +139,7 @@ class NavigateNode(Node):
             self.exit_status = 1
             self.finished.set()
             return
-        self._parameters.freeze(True)
+        self._declared.freeze(True)
         self._profile_parameters.freeze(True)
         self._by_topic = GoalPoseDriver(self, self._arrival)
         self._driver: Driver = self._by_topic

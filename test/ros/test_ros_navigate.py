@@ -1,0 +1,199 @@
+"""A simulated G1 over DDS: told where to go, it walks there, looks again and gives a hand's goal that its arm reaches."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
+pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
+from geometry_msgs.msg import PoseStamped
+from live_graph import WAIT_S, wait_until
+from nav_msgs.msg import OccupancyGrid
+from rclpy.action import ActionClient, ActionServer
+from roboref.action import PickPlace
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from roboref_node.evaluation.bench_navigate import true_pixel
+from roboref_node.ros.driving import nav2_action
+from roboref_node.ros.occupancy import map_from_message
+from roboref_node.ros.qos import LATCHED
+from roboref_node.ros.transforms import pose_stamped
+from roboref_node.sim_g1.body import hand_angles
+from roboref_node.sim_g1.world import CAMERA, SimulatedG1, flat_pose
+
+SIM, REFER, NAVIGATE = "roboref_node.nodes.sim_g1", "roboref_node.nodes.refer", "roboref_node.nodes.navigate"
+SEED, TARGET = 2, 0
+LONG_S = 120.0  # a walk of some seconds, on a machine that has other things to do
+
+
+def in_namespace(*parameters, remap=()):
+    arguments = ["--ros-args", "-r", "__ns:=/flat"]
+    arguments += [x for topic in ("/tf", "/tf_static", "/clock") for x in ("-r", f"{topic}:=/flat{topic}")]
+    arguments += [x for rule in remap for x in ("-r", rule)]
+    return [*arguments, *(x for parameter in parameters for x in ("-p", parameter))]
+
+
+class Flat:
+    """The nodes, and the same flat in this process to know where the pixels are."""
+
+    def __init__(self, graph, model_server, model_file, drive, remap=()):
+        self.graph, self.server = graph, model_server
+        sim = graph.start(SIM, *in_namespace(f"seed:={SEED}", f"target:={TARGET}", "rate:=5.0", remap=remap))
+        publish = str(drive != "nav2").lower()
+        common = ("use_sim_time:=true", "robot:=g1")
+        refer = graph.start(
+            REFER, *in_namespace(*common, f"model:={model_file}", "use_map:=true", f"publish_goal_pose:={publish}", "max_frame_age_s:=1.0")
+        )
+        navigate = graph.start(NAVIGATE, *in_namespace(*common, f"drive:={drive}", "settle_s:=1.2"))
+        self.processes = [navigate, refer, sim]
+        # Three interpreters that load at once: longer than any one of them.
+        for process, words in ((sim, f"flat {SEED} at"), (refer, "active: model"), (navigate, "ready: robot g1")):
+            wait_until(lambda p=process, w=words: w in p.log or not p.alive, lambda: self.logs, LONG_S)
+            assert words in process.log, process.log
+        self.truth = graph.collect(String, "/flat/sim_g1/truth", LATCHED)
+        self.status = graph.collect(String, "/flat/navigate/status", LATCHED)
+        self.hands = graph.collect(PoseStamped, "/flat/navigate/hand_pose")
+        self.map = graph.collect(OccupancyGrid, "/flat/map", LATCHED)
+        self.actions = ActionClient(graph.node, PickPlace, "/flat/navigate/navigate")
+        assert self.actions.wait_for_server(WAIT_S)
+        self.world = SimulatedG1(SEED)
+
+    @property
+    def robot(self):
+        return json.loads(self.truth[-1].data)["robot"]
+
+    @property
+    def walk(self):
+        return json.loads(self.truth[-1].data)["walk"]
+
+    @property
+    def logs(self):
+        return "\n".join(process.log_end for process in self.processes)
+
+    def point_from_here(self):
+        """Let the model's server answer with the true pixel from where the robot stands now."""
+        self.world.place_robot(*self.robot)
+        u, v = true_pixel(self.world.render(), TARGET)
+        self.server.text = f"[({(u + 0.5) / CAMERA.width:.4f}, {(v + 0.5) / CAMERA.height:.4f})]"
+
+    def send(self, instruction):
+        future = self.graph.do(self.actions.send_goal_async, PickPlace.Goal(instruction=instruction))
+        wait_until(future.done, lambda: self.logs)
+        assert future.result().accepted
+        return self.graph.do(future.result().get_result_async)
+
+    def go(self, instruction):
+        """The whole walk; between the two looks the server waits until the pixel from the new place is known."""
+        asked = len(self.server.asked)
+        self.point_from_here()
+        result = self.send(instruction)
+        wait_until(lambda: len(self.server.asked) > asked or result.done(), lambda: self.logs)
+        self.server.gate.clear()
+        try:
+            wait_until(lambda: len(self.server.asked) > asked + 1 or result.done(), lambda: self.logs, LONG_S)
+            self.point_from_here()
+        finally:
+            self.server.gate.set()
+        wait_until(result.done, lambda: self.logs)
+        return result.result().result
+
+    def walk_to(self, pose):
+        """Send the robot somewhere without the navigate node."""
+        x, y, yaw = pose
+        goal = pose_stamped(flat_pose(x, y, yaw), frame_id="map", stamp_ns=0)
+        self.graph.publisher(PoseStamped, "/flat/goal_pose").publish(goal)
+        wait_until(lambda: math.dist(self.robot[:2], (x, y)) < 0.05 and self.walk == "arrived", lambda: self.logs, LONG_S)
+
+    def end(self):
+        self.world.close()
+        for process in self.processes:
+            assert process.end() == 0, process.log
+
+
+@pytest.fixture(scope="module")
+def flat(graph, model_server, model_file):
+    flat = Flat(graph, model_server, model_file, "goal_pose")
+    yield flat
+    flat.end()
+
+
+def check_arrival(flat, result, goal):
+    """It stands where it was sent, has touched nothing, and the hand's goal lies on the object and is reached by the real arm."""
+    assert result.outcome == "done", f"{result.sentence}\n{flat.logs}"
+    assert len(result.referrals) == 2 and not json.loads(flat.truth[-1].data)["touched"]
+    x, y, yaw = flat.robot
+    assert math.hypot(goal.position.x - x, goal.position.y - y) <= 0.1
+    hand = wait_until(lambda: flat.hands and flat.hands[-1], "a hand's goal").pose.position
+    point = np.array([hand.x, hand.y, hand.z])
+    assert flat.world.distance_m(TARGET, point) <= 0.02
+    flat.world.place_robot(x, y, yaw)
+    assert hand_angles(flat.world.map_from_pelvis.inverse().apply(point)) is not None
+
+
+def test_the_map_travels_unchanged(flat):
+    received = map_from_message(wait_until(lambda: flat.map and flat.map[-1], "a map"), "map")
+    np.testing.assert_array_equal(received.data, flat.world.map.data)
+    np.testing.assert_allclose(received.origin.translation_m, flat.world.map.origin.translation_m)
+
+
+def test_stop_on_the_way(flat):
+    start = flat.robot
+    flat.point_from_here()
+    result = flat.send("go to the red cup")
+    wait_until(lambda: flat.robot[:2] != start[:2] or result.done(), lambda: flat.logs)
+    assert flat.graph.call(Trigger, "/flat/navigate/stop", Trigger.Request()).success
+    wait_until(result.done, lambda: flat.logs)
+    assert result.result().result.outcome == "stopped" and not flat.hands
+    wait_until(lambda: flat.walk != "walking", "the robot to stand")
+    flat.walk_to(start)
+
+
+def test_go_to_the_red_cup(flat):
+    goals = flat.graph.collect(PoseStamped, "/flat/goal_pose")
+    result = flat.go("go to the red cup")
+    check_arrival(flat, result, wait_until(lambda: goals, "a goal")[0].pose)
+    # From here the place is reached already, and what was refused says why.
+    flat.server.text = "nothing here"
+    refused = flat.send("go to the red cup")
+    wait_until(refused.done, lambda: flat.logs)
+    assert refused.result().result.outcome == "refused" and "UNPARSEABLE" in refused.result().result.sentence
+    arm = flat.send("pick up the red cup")
+    wait_until(arm.done, lambda: flat.logs)
+    assert arm.result().result.outcome == "refused" and "go to" in arm.result().result.sentence
+
+
+def test_nav2_without_its_messages_is_named(graph):
+    if nav2_action() is not None:
+        pytest.skip("nav2_msgs is installed: the test below drives through it")
+    process = graph.start(NAVIGATE, *in_namespace("drive:=nav2", "robot:=g1"))
+    assert process.wait(LONG_S) == 1
+    assert "nav2_msgs is not installed" in process.log
+
+
+@pytest.mark.skipif(nav2_action() is None, reason="nav2_msgs is not installed, which a ROS distribution brings and PyPI does not")
+def test_go_through_navigate_to_pose(graph, model_server, model_file):
+    """NavigateToPose, served by this process, which walks the simulated robot in Nav2's place."""
+    kind = nav2_action()
+    walker = graph.node.create_publisher(PoseStamped, "/flat/walk_to", 10)
+    taken = []
+
+    def execute(handle):
+        taken.append(handle.request.pose)
+        walker.publish(handle.request.pose)
+        handle.succeed()
+        return kind.Result()
+
+    server = ActionServer(graph.node, kind, "/flat/navigate_to_pose", execute)
+    flat = Flat(graph, model_server, model_file, "nav2", remap=["/flat/goal_pose:=/flat/walk_to"])
+    try:
+        # This server says that it is done at once: its word is not believed.
+        result = flat.go("go to the red cup")
+        assert result.outcome == "not_there" and "arrive_m" in result.sentence, result.sentence
+        wait_until(lambda: flat.walk == "arrived", lambda: flat.logs, LONG_S)
+        check_arrival(flat, flat.go("go to the red cup"), taken[-1].pose)
+    finally:
+        flat.end()
+        graph.do(server.destroy)
