@@ -15,6 +15,8 @@ BENCHMARKS = {
     "demo": "the whole demonstration on many scenes, each in fresh processes, held against the truth (needs ROS 2)",
     "navigate": "a simulated G1 walks to where it sees and reaches an object, and looks again",
     "serve": "`roboref serve` under load: fairness, memory, a kill and a restart",
+    "pickplace": "sentences in, objects moved: picks and places that the physics confirms",
+    "speech": 'spoken commands understood, other sentences not obeyed, "stop" to the moving arm (needs ROS 2)',
     "model": "time and memory of the model, by stage",
 }
 

@@ -53,11 +53,11 @@ class SpeechSettings:
     cancel_words: tuple[str, ...] = setting("Words that cancel, found in any speech.", default=("cancel",))
     stop_threshold_exponent: float = setting(
         "Threshold of the search for these words, as a power of ten; lower finds more, also where nothing was said.",
-        default=-8.0,
+        default=-15.0,
         minimum=-50.0,
         maximum=0.0,
     )
-    answer_threshold_exponent: float = setting("The same for yes and no; higher rejects more.", default=-3.0, minimum=-50.0, maximum=0.0)
+    answer_threshold_exponent: float = setting("The same for yes and no; higher rejects more.", default=-6.0, minimum=-50.0, maximum=0.0)
     stop_services: tuple[str, ...] = setting("std_srvs/Trigger services called at once on stop.", default=("arm/stop", "pick_place/stop"))
     cancel_services: tuple[str, ...] = setting("std_srvs/Trigger services called at once on cancel.", default=("pick_place/cancel",))
     freeze_at_speech: bool = setting("Publish the stamp of the onset of speech with each instruction.", default=False)

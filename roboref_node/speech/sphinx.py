@@ -49,7 +49,7 @@ class SphinxRecogniser:
 
     name = "sphinx"
 
-    def __init__(self, vocabulary: Vocabulary | None = None, *, answer_threshold: float = 1e-3) -> None:
+    def __init__(self, vocabulary: Vocabulary | None = None, *, answer_threshold: float = 1e-6) -> None:
         vocabulary = vocabulary or Vocabulary()
         self.grammar = command_grammar(vocabulary)
         self._commands = make_decoder()
@@ -146,13 +146,13 @@ class KeywordSpotter:
 
 
 def voiced_length_s(samples: NDArray[np.float32]) -> float:
-    """Length from the first to the last 20 ms whose level is within 25 dB of the loudest."""
+    """Length from the first to the last 20 ms whose level is within 15 dB of the loudest."""
     frame = RATE_HZ // 50
     count = len(samples) // frame
     if count == 0:
         return 0.0
     power = np.mean(samples[: count * frame].reshape(count, frame).astype(np.float64) ** 2, axis=1)
-    loud = np.flatnonzero(power > max(float(power.max()) * 10**-2.0, 1e-10))
+    loud = np.flatnonzero(power > max(float(power.max()) * 10**-1.5, 1e-10))
     return float((loud[-1] - loud[0] + 1) * frame / RATE_HZ) if len(loud) else 0.0
 
 

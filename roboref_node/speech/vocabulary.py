@@ -91,6 +91,7 @@ class Vocabulary:
             "again",
             "the other one",
             "yes",
+            "yes please",
             "correct",
             "no",
             "wrong",
