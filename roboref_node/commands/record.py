@@ -71,6 +71,7 @@ def _record(args: argparse.Namespace) -> dict[str, int]:
         while missing := [t for t in needed if recorder.counts.get(t, 0) == 0]:
             recorder.look()
             executor.spin_once(timeout_sec=0.02)
+            recorder.check()
             if sim is not None and not sim.alive:
                 raise Refused(Status.NO_CAMERA, f"the simulated cell ended:\n{sim.last_words()}")
             if time.monotonic() > deadline:
@@ -78,4 +79,5 @@ def _record(args: argparse.Namespace) -> dict[str, int]:
         end = time.monotonic() + args.seconds
         while time.monotonic() < end:
             executor.spin_once(timeout_sec=0.02)
+            recorder.check()
         return dict(recorder.counts)

@@ -97,7 +97,10 @@ def support_plane(cloud_m: FloatArray, position_m: FloatArray, normal: FloatArra
         near = cloud_m[(distance < radius) & (np.abs(plane.signed_distance(cloud_m)) < FIT_BAND_M)]
         if len(near) < 20:
             continue
-        fitted, _ = fit_plane(near)
+        try:
+            fitted, _ = fit_plane(near)
+        except ValueError:  # all on one line: a larger disc may know more
+            continue
         if fitted.normal @ plane.normal < 0.0:
             fitted = fitted.flipped()
         # A strip of points (a rim, an edge) fits any plane through it.

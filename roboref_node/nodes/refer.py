@@ -47,6 +47,10 @@ _EXIT_S = 2.0
 """The same at the end of the process, which has to hurry (see `ros.process`)."""
 
 
+_RESULT_S = 60
+"""How long a result is kept for a client that has not asked for it; rclpy's 15 min would keep hundreds of them."""
+
+
 class ReferNode(LifecycleNode):
     """Lifecycle node ``refer``; all interfaces are documented in docs/ros.md."""
 
@@ -182,6 +186,7 @@ class ReferNode(LifecycleNode):
             goal_callback=self._on_goal,
             handle_accepted_callback=self._on_accepted,
             cancel_callback=self._on_cancel,
+            result_timeout=_RESULT_S,
         )
 
     def _destroy_interfaces(self) -> None:

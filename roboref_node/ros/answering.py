@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -127,6 +128,7 @@ class Answerer:
             canceled=request.canceled.is_set,
             report=request.feedback,
         )
+        referrals = tuple(replace(r, sentence=request.cancel_reason) if r.status is Status.CANCELED else r for r in referrals)
         if target != profile.goal_frame:
             referrals = tuple(in_frame(r, target, target_from_optical @ goal_from_optical.inverse()) for r in referrals)
         messages = tuple(
@@ -148,11 +150,12 @@ class Answerer:
 
         color_info, depth_info = self._frames.color_info(settings.frame_timeout_s), self._frames.depth_info()
         frame = build_frame(pair, color_info, depth_info, trust, find_extrinsics)
-        earlier = [
-            build_frame(other, color_info, depth_info, trust, find_extrinsics)
-            for other in self._frames.before(pair, settings.depth_frames - 1)
-            if self._is_still(frame, other.stamp_ns)
-        ]
+        earlier = []
+        for other in self._frames.before(pair, settings.depth_frames - 1):
+            # A camera that has just restarted with another size or calibration has earlier pairs that fit no longer.
+            with contextlib.suppress(Refused):
+                if self._is_still(frame, other.stamp_ns):
+                    earlier.append(build_frame(other, color_info, depth_info, trust, find_extrinsics))
         if not earlier:
             return frame
         noise = self._pipeline.settings.noise

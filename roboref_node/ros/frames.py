@@ -258,7 +258,7 @@ class FrameStore:
             # The synchronizer drops whatever is older than its queue, so after a restart it would never pair again.
             with self._changed:
                 self._pairs.clear()
-            self._color.last_ns = self._depth.last_ns = 0
+            self._color.last_ns = self._depth.last_ns = now_ns
             self._start_pairing()
         stream.last_ns = now_ns
         stream.newest = message

@@ -39,12 +39,23 @@ class Recorder:
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self._lock = threading.Lock()
         self._closed = False
+        self._folder = folder
+        self._failure: Refused | None = None
         self.counts: dict[str, int] = {}
         try:
             self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except (WriterError, OSError) as error:
             raise Refused(Status.BAD_REQUEST, f"the bag {folder} cannot be written: {error}") from None
+
+    def check(self) -> None:
+        """Whether everything so far could be written.
+
+        Raises:
+            Refused: BAD_REQUEST when a message could not be written: the disk is full, or gone.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def look(self) -> list[str]:
         """Subscribe to wanted topics that have appeared; returns those still missing."""
@@ -56,11 +67,24 @@ class Recorder:
         return [t for t in self._wanted if t not in self.counts]
 
     def close(self) -> None:
-        """Finish the bag; later messages are ignored."""
+        """Finish the bag; later messages are ignored.
+
+        Raises:
+            Refused: BAD_REQUEST when its end cannot be written.
+        """
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._writer.close()
+                try:
+                    self._writer.close()
+                except (WriterError, OSError) as error:
+                    self._fail(error)
+        self.check()
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is None:
+            sentence = f"the bag {self._folder} could not be written after {sum(self.counts.values())} messages: {error}"
+            self._failure = Refused(Status.BAD_REQUEST, sentence, path=str(self._folder))
 
     def _subscribe(self, topic: str, kind: str, offered: QoSProfile) -> None:
         latched = offered.durability == DurabilityPolicy.TRANSIENT_LOCAL
@@ -79,9 +103,13 @@ class Recorder:
 
         def store(raw: Any) -> None:
             with self._lock:
-                if not self._closed:
+                if self._closed or self._failure is not None:
+                    return
+                try:
                     self._writer.write(connection, time.time_ns(), bytes(raw))
                     self.counts[topic] += 1
+                except (WriterError, OSError) as error:
+                    self._fail(error)
 
         self._node.create_subscription(_message_class(kind, topic), topic, store, qos, raw=True)
 

@@ -1,4 +1,4 @@
-"""tf2's buffer, made to notice what tf2 is silent about: frames with two parents, and broadcasters whose clock went back."""
+"""tf2's buffer, made to notice what tf2 is silent about: frames with two parents, loops, and clocks that went back."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BOTH_S = 2.0
 
 
 class TransformBuffer(Buffer):
-    """A tf2 buffer that knows who contradicts whom.
+    """A tf2 buffer that is watched.
 
     tf2 lets the last of two parents win, so that lookups jump between them. And it drops transforms that are older than its cache,
     so that after a broadcaster's clock was set back it waits until that clock has caught up: here everything that moves is forgotten
@@ -32,57 +32,72 @@ class TransformBuffer(Buffer):
 
     def __init__(self, cache_s: float, node: Node) -> None:
         super().__init__(cache_time=Duration(seconds=cache_s), node=node)
+        self.watch = TransformWatch()
         self._logger = node.get_logger()
-        self._noting = threading.Lock()
-        self._newest_ns: dict[str, int] = {}
-        self._told_s: dict[str, dict[str, tuple[float, bool]]] = {}
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         """Add a transform of a moving frame."""
-        child = transform.child_frame_id
-        stamp_ns = int(transform.header.stamp.sec) * 1_000_000_000 + int(transform.header.stamp.nanosec)
-        if stamp_ns < self._newest_ns.get(child, stamp_ns) - _JUMP_BACK_NS:
-            gap_s = (self._newest_ns[child] - stamp_ns) / 1e9
-            self._logger.warning(f"the stamps of {child} on /tf went back by {gap_s:.3f} s: all moving transforms are forgotten")
+        back_s = self.watch.note(transform, is_static=False)
+        if back_s > 0:
+            self._logger.warning(f"the stamps of {transform.child_frame_id} on /tf went back by {back_s:.3f} s: what moves is forgotten")
             self.clear()
-        self._newest_ns[child] = stamp_ns
-        self._note(transform, is_static=False)
         super().set_transform(transform, authority)
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         """Add a transform that holds at every time."""
-        self._note(transform, is_static=True)
+        self.watch.note(transform, is_static=True)
         super().set_transform_static(transform, authority)
 
-    def clear(self) -> None:
-        """Forget what moves."""
-        self._newest_ns.clear()
-        super().clear()
+
+class TransformWatch:
+    """Who was told to be whose parent, and when; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._newest_ns: dict[str, int] = {}
+        self._told: dict[str, dict[str, tuple[float, bool]]] = {}
+
+    def note(self, transform: TransformStamped, *, is_static: bool) -> float:
+        """Remember one transform; returns by how many seconds its stamps went back, 0 when they did not."""
+        child, parent = transform.child_frame_id.removeprefix("/"), transform.header.frame_id.removeprefix("/")
+        stamp_ns = int(transform.header.stamp.sec) * 1_000_000_000 + int(transform.header.stamp.nanosec)
+        with self._lock:
+            self._told.setdefault(child, {})[parent] = (time.monotonic(), is_static)
+            back_ns = 0 if is_static else self._newest_ns.get(child, stamp_ns) - stamp_ns
+            if back_ns > _JUMP_BACK_NS:
+                self._newest_ns.clear()
+            if not is_static:
+                self._newest_ns[child] = max(stamp_ns, self._newest_ns.get(child, stamp_ns))
+        return back_ns / 1e9 if back_ns > _JUMP_BACK_NS else 0.0
 
     def find_contradiction(self, target: str, source: str) -> str:
-        """A clause that names the frame between `target` and `source` that has two parents, "" when there is none."""
-        with self._noting:
-            between = self._ancestors(target) ^ self._ancestors(source)
-            contradictions = [(child, self._contradicting(child)) for child in sorted(between)]
-        for child, parents in contradictions:
-            if parents:
-                return f"{child} has two parents in TF, {parents[0]} and {parents[1]}: end one of their broadcasters"
+        """A clause that names the frame between `target` and `source` that has two parents, or is above itself; "" when none is."""
+        with self._lock:
+            above_target, above_source = self._ancestors(target), self._ancestors(source)
+            for child in sorted(above_target ^ above_source):
+                parents = self._contradicting(child)
+                if parents is not None:
+                    return f"{child} has two parents in TF, {parents[0]} and {parents[1]}: end one of their broadcasters"
+            for child in sorted(above_target | above_source):
+                for parent in self._parents(child):
+                    if child in self._ancestors(parent):
+                        return f"{child} is above itself in TF, by way of {parent}: end the broadcaster of one of the two"
         return ""
-
-    def _note(self, transform: TransformStamped, *, is_static: bool) -> None:
-        child, parent = transform.child_frame_id.removeprefix("/"), transform.header.frame_id.removeprefix("/")
-        with self._noting:
-            self._told_s.setdefault(child, {})[parent] = (time.monotonic(), is_static)
 
     def _contradicting(self, child: str) -> tuple[str, str] | None:
         """The last two parents of `child`, when the second has not replaced the first."""
-        told = sorted(((told_s, is_static, parent) for parent, (told_s, is_static) in self._told_s.get(child, {}).items()), reverse=True)
+        told = sorted(((told_s, is_static, parent) for parent, (told_s, is_static) in self._told.get(child, {}).items()), reverse=True)
         if len(told) < 2:
             return None
         (last_s, last_static, last), (first_s, first_static, first) = told[:2]
         # A static transform is told once: two of them contradict each other for ever. What moves is told again and again.
         reference_s = last_s if last_static and first_static else time.monotonic()
         return (last, first) if reference_s - first_s < _BOTH_S else None
+
+    def _parents(self, frame: str) -> list[str]:
+        """Parents that are static or were told just now."""
+        now_s = time.monotonic()
+        return [parent for parent, (told_s, is_static) in self._told.get(frame, {}).items() if is_static or now_s - told_s < _BOTH_S]
 
     def _ancestors(self, frame: str) -> set[str]:
         """`frame` and all frames above it, along every parent."""
@@ -92,5 +107,5 @@ class TransformBuffer(Buffer):
             name = waiting.pop()
             if name not in found:
                 found.add(name)
-                waiting.extend(self._told_s.get(name, ()))
+                waiting.extend(self._parents(name))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -89,6 +90,9 @@ class TransformSource:
                 CANCELED.
         """
         self._check_tree(target, source)
+        if stamp_ns < 0:
+            sentence = f"the stamp of the image is {stamp_ns / 1e9:.3f} s, and TF knows no time before 0: set the camera driver's stamps"
+            raise Refused(Status.TF_STALE, sentence, stamp_ns=stamp_ns)
         stamp = Time(nanoseconds=stamp_ns)
         arrived = threading.Event()
         future = self._buffer.wait_for_transform_async(target, source, stamp)
@@ -102,7 +106,9 @@ class TransformSource:
                 settled = self._is_too_old(target, source, stamp_ns) or self._buffer.can_transform(target, source, stamp)
                 if settled or time.monotonic() >= deadline:
                     break
-            return transform_from_message(self._buffer.lookup_transform(target, source, stamp))
+            found = self._buffer.lookup_transform(target, source, stamp)
+            self._check_finite(found, target, source)
+            return transform_from_message(found)
         except TransformException as error:
             raise self._refusal(target, source, stamp_ns, error) from error
         finally:
@@ -121,13 +127,25 @@ class TransformSource:
         except TransformException as error:
             sentence = f"no transform from {source} to {target}: {error}{self._hint()}"
             raise Refused(Status.TF_UNAVAILABLE, sentence, target=target, source=source) from error
+        self._check_finite(latest, target, source)
         latest_ns = int(latest.header.stamp.sec) * 1_000_000_000 + int(latest.header.stamp.nanosec)
         return None if latest_ns == 0 else (stamp_ns - latest_ns) / 1e9
 
     def _check_tree(self, target: str, source: str) -> None:
-        contradiction = self._buffer.find_contradiction(target, source)
+        contradiction = self._buffer.watch.find_contradiction(target, source)
         if contradiction:
             sentence = f"the transform from {source} to {target} is not certain: {contradiction}"
+            raise Refused(Status.TF_UNAVAILABLE, sentence, target=target, source=source)
+
+    @staticmethod
+    def _check_finite(found: TransformStamped, target: str, source: str) -> None:
+        """tf2 itself refuses NaN, but lets infinite numbers pass."""
+        t, q = found.transform.translation, found.transform.rotation
+        numbers = (t.x, t.y, t.z, q.x, q.y, q.z, q.w)
+        if not all(map(math.isfinite, numbers)):
+            sentence = (
+                f"the transform from {source} to {target} is not finite: position ({t.x:g}, {t.y:g}, {t.z:g}) m; a broadcaster is wrong"
+            )
             raise Refused(Status.TF_UNAVAILABLE, sentence, target=target, source=source)
 
     def _hint(self) -> str:

@@ -38,6 +38,26 @@ def bench(graph, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def simulated(graph, tmp_path_factory):
+    """A refer process that lives by simulated time."""
+    from faults_of_the_processes import SimulatedBench
+
+    bench = SimulatedBench(graph, tmp_path_factory.mktemp("models"))
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(scope="session")
+def second(graph, tmp_path_factory, bench):
+    """A refer process that may be killed, of another robot in the same domain."""
+    from faults_of_the_processes import SecondBench
+
+    second = SecondBench(graph, tmp_path_factory.mktemp("models"), bench)
+    yield second
+    second.close()
+
+
+@pytest.fixture(scope="session")
 def record():
     """Keeps what a fault came to for docs/faults.md, when ROBOREF_RECORD_FAULTS is set."""
 

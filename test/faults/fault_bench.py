@@ -20,6 +20,9 @@ POSES = ("grasp_pose", "pregrasp_pose", "place_pose")
 POINT, PICK = "point at the red box", "pick up the red box"
 """Points are planned in a millisecond, grasps in fifty: waiting is done with the first, what counts is asked with the second."""
 
+LATE = ("FRAME_STALE", "SYNC_SKEW", "TF_STALE")
+"""What a question is told when the machine is too busy to pass images on in time."""
+
 ATTEMPTS = 3
 """A time to notice is measured again when the machine was too busy for it; the best counts."""
 
@@ -64,8 +67,8 @@ class Bench:
         )
         self.node = f"{namespace}/{name}"
         settings = [f"model:={self.model_file}", "frame_timeout_s:=0.3", *parameters]
-        self._arguments = ["--ros-args", "-r", f"__node:={name}", *(["-r", f"__ns:={namespace}"] if namespace else [])]
-        self._arguments += [x for setting in settings for x in ("-p", setting)] + [x for rule in remaps for x in ("-r", rule)]
+        self.arguments = ["--ros-args", "-r", f"__node:={name}", *(["-r", f"__ns:={namespace}"] if namespace else [])]
+        self.arguments += [x for setting in settings for x in ("-p", setting)] + [x for rule in remaps for x in ("-r", rule)]
         self.start()
         self.referrals, self.goals, self._entries = [], [], []
         node = graph.node
@@ -76,7 +79,7 @@ class Bench:
 
     def start(self):
         """Start the process, anew after it was killed."""
-        self.process = self.graph.start(REFER, *self._arguments)
+        self.process = self.graph.start(REFER, *self.arguments)
         self.asker = Asker(self.graph, self.process, self.node)
         return self
 
@@ -141,11 +144,16 @@ class Bench:
         Raises:
             AssertionError: The status, the sentence, the time to notice or the recovery is wrong, or a goal got out.
         """
-        played = self._play(fault)
-        for _ in range(ATTEMPTS - 1):
+        for _ in range(ATTEMPTS):
+            try:
+                played = self._play(fault)
+            except BaseException:  # the next fault must find a healthy bench
+                self.mend()
+                if fault.mend is not None:
+                    fault.mend(self)
+                raise
             if played.noticed_s <= fault.within_s:
                 break
-            played = self._play(fault)
         assert played.noticed_s <= fault.within_s, f"{fault.id}: noticed after {played.noticed_s:.2f} s, not within {fault.within_s:g} s"
         assert self.process.alive, self.process.log_end
         return played
@@ -156,8 +164,9 @@ class Bench:
         self.wait_until_right()
         if fault.concern:
             self.wait_for_concern(fault.concern, well=True)
-        injected_s = time.monotonic()
+        self._injected_s = time.monotonic()
         ask = fault.inject(self) or self.look
+        injected_s = self._injected_s
         noticed_s = math.inf
         if fault.concern:
             arrived_s, entry = self.wait_for_concern(fault.concern, well=False, since_s=injected_s)
@@ -179,8 +188,10 @@ class Bench:
         if not fault.concern:
             noticed_s = answered_s - asked_s
         self.instruction = PICK
-        if fault.harmless:
-            answer = ask()
+        if fault.once:
+            pass
+        elif fault.harmless:
+            answer = self._in_time(fault, ask)
             assert not isinstance(answer, Referral) or self.right(answer), f"{fault.id}: {answer.status_text}: {answer.sentence}"
         else:
             self._ask_in_vain(fault, ask)
@@ -198,12 +209,20 @@ class Bench:
         """Ask twice more while the fault lasts: the same status, and not one pose on any topic."""
         count = len(self.goals)
         for _ in range(2):
-            answer = ask()
+            answer = self._in_time(fault, ask)
             assert answer.status_text == fault.status, f"{fault.id}: then {answer.status_text}: {answer.sentence}"
             goal = getattr(answer, "goal", None)
             assert goal is None or goal.header.frame_id == "", f"{fault.id}: a refusal with a goal"
         late = [name for name, _ in self.goals[count:]]
         assert not late, f"{fault.id}: {late} published"
+
+    def _in_time(self, fault, ask):
+        """The answer; asked again when a busy machine has held images or transforms up, which is a fault of its own."""
+        for _ in range(20):
+            answer = ask()
+            if answer.status_text == fault.status or answer.status_text not in LATE:
+                break
+        return answer
 
     def check_goals(self):
         """Every pose that was ever published belongs to a referral whose status is OK."""
@@ -228,7 +247,9 @@ class Bench:
             for name, value in parameters.items():
                 assert self.asker.set(name, value).successful
             assert self.asker.change_state(Transition.TRANSITION_CONFIGURE), self.process.log_end
-        return self.asker.change_state(Transition.TRANSITION_ACTIVATE)
+        active = self.asker.change_state(Transition.TRANSITION_ACTIVATE)
+        self._injected_s = time.monotonic()  # a fault that needs a fresh node counts from its activation
+        return active
 
     def close(self):
         """End everything."""

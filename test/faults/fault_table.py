@@ -35,6 +35,8 @@ class Fault:
         within_s: Longest time until it is noticed: in diagnostics with a `concern`, by the first answer without.
         recovery: What ends it.
         mend: Makes it right where `Bench.mend` is not enough.
+        bench: Fixture that it is played at.
+        once: The question cannot be repeated while it lasts.
     """
 
     id: str
@@ -48,6 +50,8 @@ class Fault:
     within_s: float = 1.0
     recovery: str = "the next question is answered"
     mend: Callable[[Any], None] | None = None
+    bench: str = "bench"
+    once: bool = False
 
     @property
     def harmless(self) -> bool:

@@ -25,7 +25,7 @@ for name, what, text, status, sentence in (
     ("garbage", "Garbage", "I am afraid I can't do that, Dave.", "UNPARSEABLE", r"."),
     ("empty", "An empty answer", "", "UNPARSEABLE", r"."),
     ("nan", "A point that is not a number", "[(nan, 0.5)]", "UNPARSEABLE", r"."),
-    ("infinite", "A point at infinity", "[(1e999, 0.5)]", "UNPARSEABLE|OUT_OF_IMAGE", r"."),
+    ("infinite", "A point at infinity", "[(1e999, 0.5)]", "UNPARSEABLE", r"'1e999' is not a plain number"),
     ("outside", "A point out of the image", "[(7.5, 0.5)]", "OUT_OF_IMAGE", r"7\.5|1[12]\d\d"),
     ("pixels", "Pixels instead of fractions", "[(80, 54)]", "OUT_OF_IMAGE", r"80|54"),
     ("thousands", "Thousands of points", "[" + ", ".join("(0.5, 0.5)" for _ in range(5000)) + "]", "UNPARSEABLE", r"\d+"),

@@ -161,7 +161,7 @@ def _(bench):
 @fault(
     TF_GROUP, "tf-infinite",
     what="A transform to infinity", injection="x of base_link > camera_link is infinite",
-    status="TF_UNAVAILABLE", sentence=r"inf", recovery="the first transform that is finite",
+    status="TF_UNAVAILABLE", sentence=r"is not finite: position \(.*inf", concern="TF", recovery="the first transform that is finite",
 )  # fmt: skip
 def _(bench):
     def infinite(message):
@@ -174,8 +174,8 @@ def _(bench):
 @fault(
     TF_GROUP, "tf-loop",
     what="A loop in TF", injection="/tf places base_link in camera_link too",
-    status="TF_UNAVAILABLE", sentence=r"loop|two parents|not certain", recovery="2 s after the loop's transform has stopped, and activating again",
-    mend=restart_node,
+    status="TF_UNAVAILABLE", sentence=r"(camera|base)_link is above itself in TF, by way of (camera|base)_link", concern="TF",
+    recovery="2 s after the loop's transform has stopped",
 )  # fmt: skip
 def _(bench):
     def loop(message):
@@ -209,4 +209,3 @@ def _(bench):
 )  # fmt: skip
 def _(bench):
     return lambda: bench.look(target_frame="moon")
-

@@ -7,5 +7,6 @@ from fault_rows import FAULTS
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_fault(name, bench, record):
-    record(FAULTS[name], bench.play(FAULTS[name]))
+def test_fault(name, request, record):
+    fault = FAULTS[name]
+    record(fault, request.getfixturevalue(fault.bench).play(fault))
