@@ -28,6 +28,7 @@ class Frame:
         frame_id: Colour optical frame (x right, y down, z forward).
         depth_camera: Intrinsics of the depth image when it is *not* registered to the colour image; None when it is.
         color_from_depth: Extrinsics from the depth to the colour optical frame; required with `depth_camera`.
+        skew_ns: Time of the depth image minus `stamp_ns`.
     """
 
     rgb_source: RgbSource
@@ -37,6 +38,7 @@ class Frame:
     frame_id: str = "camera_color_optical_frame"
     depth_camera: CameraModel | None = None
     color_from_depth: Transform | None = field(default=None)
+    skew_ns: int = 0
 
     def __post_init__(self) -> None:
         if (self.depth_camera is None) != (self.color_from_depth is None):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roboref_node import __version__
 from roboref_node.frame import Frame
 from roboref_node.geometry.free_air import PointKind, classify_point
 from roboref_node.geometry.lift import SurfacePoint, lift
@@ -122,7 +123,8 @@ class Question:
             answer: PointAnswer = self.pipeline.pointer.point(self.frame, self.task, canceled=self.progress.canceled)
         except Refused as refusal:
             text = str(refusal.details.get("answer", ""))
-            self.result = replace(self.result, answer_text=text)
+            provenance = {**self.result.provenance, **refusal.details.pop("provenance", {})}
+            self.result = replace(self.result, answer_text=text, provenance=provenance)
             raise
         finally:
             self.progress.leave("model")
@@ -133,6 +135,8 @@ class Question:
 
     def _lift(self, points: tuple[PixelPoint, ...], goal_from_optical: Transform, *, movable: bool) -> SurfacePoint:
         self.progress.enter("lift")
+        sample = depth_sample(self.frame, points[0])
+        self.result = replace(self.result, provenance={**self.result.provenance, "depth_sample": sample})
         try:
             place = self.task.kind is TaskKind.PLACE
             surface = self._support(points[0], movable, goal_from_optical) if place else self._lift_best(points[0], movable)
@@ -316,8 +320,37 @@ class Question:
 
     def _provenance(self, goal_from_optical: Transform) -> dict[str, Any]:
         return {
+            "roboref": __version__,
+            "depth_stamp_ns": self.frame.stamp_ns + self.frame.skew_ns,
             "robot": self.profile.name,
             "settings_sha256": self.pipeline.settings_sha256,
             "goal_from_optical": goal_from_optical.to_dict(),
             "camera": self.frame.camera.to_dict(),
         }
+
+
+def depth_sample(frame: Frame, point: PixelPoint) -> dict[str, Any] | None:
+    """What the depth image says at and around a pixel: the raw reading behind the lifted point.
+
+    Args:
+        frame: The look; None is returned for unregistered depth, which has no pixel of its own there, and outside of the image.
+        point: Pixel of the colour image.
+    """
+    try:
+        depth_m = frame.depth_m
+    except Refused:
+        return None
+    if not (frame.is_registered and np.isfinite([point.u_px, point.v_px]).all()):
+        return None
+    row, column = round(point.v_px), round(point.u_px)
+    if not (0 <= row < depth_m.shape[0] and 0 <= column < depth_m.shape[1]):
+        return None
+    around = depth_m[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
+    known = around[np.isfinite(around)]
+    here = float(depth_m[row, column])
+    return {
+        "pixel": [column, row],
+        "depth_m": here if np.isfinite(here) else None,
+        "median_5x5_m": float(np.median(known)) if known.size else None,
+        "known_5x5": int(known.size),
+    }

@@ -87,6 +87,7 @@ class Referral:
             "position_frame": self.goal_frame,
             "covariance_m2": None if self.position_covariance_m2 is None else list(self.position_covariance_m2),
             "normal": None if self.surface is None else [float(x) for x in self.surface.normal],
+            "surface": None if self.surface is None else _surface(self.surface),
             "goal": goal,
             "approach": approach,
             "gripper_width_m": None if self.gripper_width_m != self.gripper_width_m else self.gripper_width_m,
@@ -94,3 +95,14 @@ class Referral:
             "provenance": dict(self.provenance),
             "details": dict(self.details),
         }
+
+
+def _surface(surface: SurfacePoint) -> dict[str, Any]:
+    """Numbers behind a lifted point: in the optical frame, metres."""
+    return {
+        "position_m": [float(x) for x in surface.position_m],
+        "inliers": surface.inliers,
+        "spread_m": float(surface.spread_m),
+        "rms_m": float(surface.plane_rms_m),
+        "filled": surface.filled,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from roboref_node.frame import Frame
 from roboref_node.model import FramePrefix, ModelInputs
@@ -39,7 +39,10 @@ class LocalPointer(PromptedPointer[LocalModelSettings]):
             self._check_words(referring_phrase(task, self.settings.max_instruction_chars))
         depth = model_depth(frame) if self.model.takes_depth else None
         inputs = self.model.prepare(frame.rgb, depth, prompt)
-        return Prepared(inputs, provenance={"weights_sha256": self.model.weights_sha256, "depth": "none" if depth is None else "sensor"})
+        return Prepared(inputs, provenance={"depth": "none" if depth is None else "sensor"})
+
+    def _identity(self) -> Mapping[str, str]:
+        return {"weights_sha256": self.model.weights_sha256}
 
     def _ask(self, frame: Frame, prepared: Prepared, canceled: Callable[[], bool] | None) -> tuple[str, float]:
         if canceled is not None and canceled():

@@ -15,6 +15,7 @@ from roboref_node.pointing.parser import parse_points
 from roboref_node.pointing.pointer import PixelPoint, PointAnswer
 from roboref_node.pointing.prompt import build_prompt
 from roboref_node.pointing.sent_image import size_px
+from roboref_node.status import Refused
 from roboref_node.task import Task
 
 
@@ -71,23 +72,33 @@ class PromptedPointer(ABC, Generic[S]):
         prompt = build_prompt(
             task, self.dialect, format_suffix=settings.format_suffix, max_instruction_chars=settings.max_instruction_chars
         )
-        prepared = self._prepare(frame, task, prompt)
-        asked = time.perf_counter()
-        text, score = self._ask(frame, prepared, canceled)
-        answered = time.perf_counter()
-        parsed = parse_points(text, self.dialect, size_px(frame.rgb), prepared.sent_px)
+        provenance = {
+            "model": self.name,
+            "dialect": self.dialect.value,
+            **self._identity(),
+            "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
+        }
+        try:
+            prepared = self._prepare(frame, task, prompt)
+            provenance |= prepared.provenance
+            asked = time.perf_counter()
+            text, score = self._ask(frame, prepared, canceled)
+            answered = time.perf_counter()
+            parsed = parse_points(text, self.dialect, size_px(frame.rgb), prepared.sent_px)
+        except Refused as refusal:  # a refusal is an answer too: which model it came from must be known
+            refusal.details["provenance"] = provenance
+            raise
         return PointAnswer(
             points=tuple(PixelPoint(point.u_px, point.v_px, score) for point in parsed.points),
             text=text,
             steps=parsed.steps,
             timings_ms={"prepare": 1e3 * (asked - started), "model": 1e3 * (answered - asked)},
-            provenance={
-                "model": self.name,
-                "dialect": self.dialect.value,
-                **prepared.provenance,
-                "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
-            },
+            provenance=provenance,
         )
+
+    def _identity(self) -> Mapping[str, str]:
+        """What tells the model from others of its name, such as the hash of its weights."""
+        return {}
 
     @abstractmethod
     def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:

@@ -111,6 +111,7 @@ def build_frame(
         frame_id=pair.frame_id,
         depth_camera=None if registered else depth_camera,
         color_from_depth=color_from_depth,
+        skew_ns=pair.skew_ns,
     )
 
 
