@@ -126,8 +126,10 @@ class Conversation:
                 return [Reaction(Deed.SAY, "There is nothing to do again yet.")]
             return self._ask(_Question(self._last, onset_ns, now_s))
         if act is Act.OTHER:
-            if not self._last:
-                return [Reaction(Deed.SAY, "Which one? I have done nothing yet.")]
+            if self.asking or not self._last:  # not this one; which of the others, nobody has said
+                dropped = [] if self._question is None else [Reaction(Deed.DROPPED, self._question.sentence)]
+                self._question = None
+                return [*dropped, Reaction(Deed.SAY, "Which one? Say it with its place, for example: pick up the leftmost cup.")]
             return self._ask(_Question("take the other one", onset_ns, now_s, Act.OTHER))
         return self._not_understood("")
 

@@ -1,0 +1,182 @@
+"""From sound to text: end points where speech ends, commands and answers by a synthetic voice, and stop in any sentence."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from roboref_node.language import Act
+from roboref_node.speech.audio import RATE_HZ, Audio
+from roboref_node.speech.endpointing import WINDOW, EndPointer, EndPointSettings, Phase
+from roboref_node.speech.jsgf import command_grammar, spoken_words
+from roboref_node.speech.listening import Listener
+from roboref_node.speech.sphinx import KeywordSpotter, SphinxRecogniser
+from roboref_node.speech.synthesis import Synthesiser, speak_command
+from roboref_node.speech.vocabulary import Vocabulary
+from roboref_node.status import Refused, Status
+from roboref_node.task import parse_instruction
+
+
+def hear(recogniser, audio, *, answering=False):
+    recogniser.start()
+    for chunk in audio.padded(0.25, 0.35).chunks(WINDOW):
+        recogniser.feed(chunk)
+    return recogniser.finish(answering=answering)
+
+
+def test_the_end_of_speech_is_where_the_sound_ends(speak, end_pointer):
+    spoken = speak("pick up the red cup")
+    pieces = []
+    for chunk in spoken.padded(0.5, 1.0).with_noise(30.0, np.random.default_rng(0)).chunks(700):  # not a multiple of the window
+        pieces += end_pointer.feed(chunk)
+    assert [piece.phase for piece in pieces if piece.phase is not Phase.GOES_ON] == [Phase.STARTED, Phase.ENDED]
+    started, ended = pieces[0], pieces[-1]
+    assert 0.4 < started.at_s < 0.8
+    assert abs(ended.at_s - (0.5 + spoken.voiced_end_s())) < 0.15
+    noticed_s = pieces[-2].at_s
+    assert noticed_s - ended.at_s == pytest.approx(0.32, abs=0.04)
+    kept = sum(len(piece.samples) for piece in pieces) / RATE_HZ
+    assert kept > spoken.voiced_end_s() - 0.1
+
+
+def test_silence_and_noise_are_no_speech(end_pointer):
+    noise = np.random.default_rng(0).normal(0.0, 0.02, RATE_HZ * 2).astype(np.float32)
+    assert end_pointer.feed(np.zeros(RATE_HZ, dtype=np.float32)) + end_pointer.feed(noise) == []
+
+
+def test_endless_speech_is_cut(speak, end_pointer):
+    end_pointer = EndPointer(EndPointSettings(max_speech_s=1.0))
+    pieces = end_pointer.feed(speak("pick up the red cup left of the blue box and put it behind the bowl").samples)
+    assert sum(piece.phase is Phase.ENDED for piece in pieces) >= 2
+
+
+@pytest.mark.parametrize("text", ["pick up the green ball", "put the red cup on the shelf", "hand me the green cone", "go to the table"])
+def test_commands(text, speak, recogniser):
+    heard = hear(recogniser, speak(text))
+    assert [(t.kind, t.expression) for t in parse_instruction(heard.text)] == [(t.kind, t.expression) for t in parse_instruction(text)]
+    assert not heard.is_answer
+
+
+@pytest.mark.parametrize("text", ["yes", "no"])
+def test_answers_count_only_when_asked(text, speak, recogniser):
+    heard = hear(recogniser, speak(text), answering=True)
+    assert (heard.text, heard.is_answer) == (text, True)
+    assert not hear(recogniser, speak(text)).is_answer
+
+
+@pytest.mark.parametrize(
+    "text", ["do you want some coffee", "yes i have seen him at the station", "i do not know", "guess what", "pick up the cup"]
+)
+def test_other_speech_is_no_answer(text, speak, recogniser):
+    assert not hear(recogniser, speak(text), answering=True).is_answer
+
+
+def test_stop_is_found_in_any_sentence_and_soon(speak):
+    pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
+    spotter = KeywordSpotter({"stop": 1e-15, "cancel": 1e-15})
+    spoken = speak("stop")
+    found_s = [
+        (number + 1) * WINDOW / RATE_HZ
+        for number, chunk in enumerate(spoken.padded(0.5, 1.0).chunks(WINDOW))
+        if spotter.feed(chunk) == "stop"
+    ]
+    assert len(found_s) == 1
+    assert found_s[0] - 0.5 - spoken.voiced_end_s() < 0.25
+    assert [word for chunk in speak("please stop the robot").padded(0.5, 0.5).chunks(WINDOW) if (word := spotter.feed(chunk))] == ["stop"]
+    assert not any(spotter.feed(chunk) for chunk in speak("pick up the green ball").padded(0.5, 0.5).chunks(WINDOW))
+
+
+def test_a_spotter_that_has_listened_for_long_still_hears(speak):
+    pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
+    spotter = KeywordSpotter({"stop": 1e-15})
+    found = [word for chunk in speak("stop").padded(7.7, 0.7).chunks(WINDOW) if (word := spotter.feed(chunk))]  # across the seam at 8 s
+    assert found == ["stop"]
+
+
+class Blocked:
+    """A recogniser that is busy until it is let go."""
+
+    name = "blocked"
+
+    def __init__(self):
+        self.gate, self.fed = threading.Event(), threading.Event()
+
+    def start(self):
+        self.fed.set()
+        self.gate.wait(60.0)
+
+    def feed(self, samples):
+        pass
+
+    def finish(self, *, answering):
+        raise AssertionError("not reached while blocked")
+
+
+def test_stop_is_heard_while_the_recogniser_is_busy(speak, end_pointer):
+    pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
+    busy, stopped = Blocked(), threading.Event()
+    acts = []
+
+    def interrupted(act):
+        acts.append(act)
+        stopped.set()
+
+    listener = Listener(busy, end_pointer, KeywordSpotter({"stop": 1e-15}), on_utterance=print, on_interrupt=interrupted)
+    listener.start()
+    try:
+        listener.push(speak("pick up the green ball").padded(0.3, 0.1).samples, 1)
+        assert busy.fed.wait(60.0)
+        listener.push(speak("stop").padded(0.2, 0.6).samples, 2)
+        assert stopped.wait(60.0)
+        assert acts == [Act.STOP]
+    finally:
+        busy.gate.set()
+        listener.close()
+
+
+def test_the_grammar_says_only_what_the_task_grammar_reads():
+    vocabulary = Vocabulary(nouns=("cup",), colours=("red",), phrases=("pick up", "put", "yes"), relations=("behind",))
+    grammar = command_grammar(vocabulary)
+    assert {"pick", "up", "put", "cup", "red", "behind", "it"} <= set(spoken_words(grammar))
+    assert "grab" not in spoken_words(grammar)
+    assert "<move>" not in grammar, "no verb of it is listened for"
+
+
+def test_settings_that_cannot_be_heard_are_refused():
+    with pytest.raises(ValueError, match="juggle"):
+        Vocabulary(phrases=("juggle",))
+    with pytest.raises(ValueError, match="amid"):
+        Vocabulary(relations=("amid",))
+    pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
+    with pytest.raises(Refused, match="xyzzy") as caught:
+        SphinxRecogniser(Vocabulary(nouns=("cup", "xyzzy")))
+    assert caught.value.status is Status.BAD_REQUEST
+
+
+def test_a_missing_program_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(Refused, match="apt-get install -y espeak-ng"):
+        Synthesiser("espeak-ng")
+    with pytest.raises(Refused, match="apt-get install -y flite"):
+        speak_command("flite:slt", "hello")
+    with pytest.raises(Refused, match="must be none or begin with"):
+        speak_command("festival", "hello")
+
+
+def test_a_voice_that_the_program_lacks_is_refused():
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("the program espeak-ng is not installed: sudo apt-get install -y espeak-ng")
+    with pytest.raises(Refused, match="cannot speak"):
+        Synthesiser("espeak-ng:no-such-voice")("hello")
+
+
+def test_audio_has_a_level_and_an_end():
+    tone = Audio(np.sin(np.arange(RATE_HZ) * 0.2).astype(np.float32) * 0.5).padded(0.5, 0.5)
+    assert tone.voiced_end_s() == pytest.approx(1.5, abs=0.01)
+    noisy = tone.with_noise(20.0, np.random.default_rng(0))
+    noise_power = float(np.mean((noisy.samples - tone.samples) ** 2))
+    assert 10 * np.log10(0.125 / noise_power) == pytest.approx(20.0, abs=0.5)
+    assert tone.at_rate(8_000).duration_s == pytest.approx(tone.duration_s, abs=1e-3)
