@@ -134,7 +134,7 @@ def answer_spans(prompt: str, tokenizer: Any, answers: Sequence[str]) -> list[tu
     """Where in a rendered conversation the supervised text stands: each answer with the mark that ends its turn.
 
     Raises:
-        ValueError: The template changes the answers' text.
+        Refused: BAD_REQUEST when the template does not show an answer behind the header that it gives one to come, as the nano's.
     """
     probe = [{"role": "user", "content": "question"}]
     header = tokenizer.apply_chat_template(probe, add_generation_prompt=True, tokenize=False).removeprefix(
@@ -146,7 +146,9 @@ def answer_spans(prompt: str, tokenizer: Any, answers: Sequence[str]) -> list[tu
         text = f"{header}{answer}{tokenizer.eos_token}"
         found = prompt.find(text, position)
         if found < 0:
-            raise ValueError(f"the chat template does not show the answer {answer[:60]!r} as it is")
+            raise Refused(
+                Status.BAD_REQUEST, f"the chat template does not show the answer {answer[:60]!r} behind {header!r}, as it is asked for"
+            )
         position = found + len(text)
         spans.append((found + len(header), position))
     return spans
