@@ -72,6 +72,7 @@ class PathPlanner:
         home_rad: Resting posture, shape (6,).
         obstacles: What is in the way.
         margin_m: Distance that free paths keep.
+        line_margin_m: Distance that straight paths keep; 0: they may pass as near as they like.
         canceled: Asked now and then; planning ends with CANCELED when it says so.
         seed: Of the random search.
     """
@@ -81,6 +82,7 @@ class PathPlanner:
     home_rad: FloatArray
     obstacles: Obstacles
     margin_m: float = 0.004
+    line_margin_m: float = 0.0
     canceled: Callable[[], bool] = bool
     seed: int = 0
 
@@ -214,7 +216,7 @@ class PathPlanner:
 
     def _check_line(self, path: Path, near_goal: bool) -> None:
         for joints in path.waypoints_rad:
-            hit = self.obstacles.touched(joints, margin_m=0.0, near_goal=near_goal)
+            hit = self.obstacles.touched(joints, margin_m=self.line_margin_m, near_goal=near_goal)
             if hit is not None:
                 raise Blocked(Outcome.COLLISION, f"on the straight part the arm would touch {hit}")
 

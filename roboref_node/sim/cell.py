@@ -77,6 +77,7 @@ class SimulatedCell:
         noise: Depth noise; None gives perfect depth.
         shadows: ``on``, ``off``, or ``auto``: not in images taken while something moves, which takes half the time.
         spec: This scene instead of one drawn from the seed.
+        renderer: One of the same size to share between cells, in its thread; the cell then does not close it.
 
     Raises:
         ValueError: `shadows` is none of the three, or `sample_scene` refuses its arguments.
@@ -95,6 +96,7 @@ class SimulatedCell:
         noise: DepthNoiseSettings | None = DepthNoiseSettings(),  # noqa: B008  frozen
         shadows: str = "auto",
         spec: SceneSpec | None = None,
+        renderer: SceneRenderer | None = None,
     ) -> None:
         if shadows not in _SHADOW_MODES:
             raise ValueError(f"shadows is {shadows!r}; it must be one of {_SHADOW_MODES}")
@@ -115,21 +117,27 @@ class SimulatedCell:
         self._arm: ArmController | None = None
         self._physics_s = 0.0
         self._awake = False
-        self._renderer: SceneRenderer | None = None
+        self._renderer = renderer
+        self._owns_renderer = renderer is None
         self._clean: Rendered | None = None
         self._clean_has_shadows = False
 
     def close(self) -> None:
         """Free the GL context, in the thread that made it."""
-        if self._renderer is not None:
+        if self._renderer is not None and self._owns_renderer:
             self._renderer.close()
-            self._renderer = None
+        self._renderer = None
 
     def __enter__(self) -> SimulatedCell:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def renderer(self) -> SceneRenderer | None:
+        """What draws the images; None before the first one."""
+        return self._renderer
 
     @property
     def stamp_ns(self) -> int:

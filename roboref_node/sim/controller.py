@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roboref_node.arm.motion import Motion, MotionKind, MotionResult, Outcome, Stage
-from roboref_node.arm.paths import Blocked, Path, PathPlanner
+from roboref_node.arm.paths import Blocked, Obstacles, Path, PathPlanner
 from roboref_node.arm.tracks import Speeds, Track
 from roboref_node.arm.ur5_kinematics import base_from_flange
 from roboref_node.geometry.transform import Transform
@@ -124,23 +124,19 @@ class ArmController:
         world = self.world
         held = world.held()
         if motion.kind is MotionKind.HOME:
-            planner = self._planner(CellObstacles(world, world.opening_m, held=held), canceled)
+            planner = planner_of(CellObstacles(world, world.opening_m, held=held), canceled)
             return self._go_home(planner.free_path(world.joints_rad, np.array(HOME_RAD)))
         assert motion.approach is not None and motion.goal is not None
         if motion.kind is MotionKind.PICK:
             opening = min(motion.width_m or GRIPPER_MAX_OPENING_M, GRIPPER_MAX_OPENING_M)
             self._target = self._nearest(motion.goal)
-            planner = self._planner(CellObstacles(world, opening, target=self._target), canceled)
+            planner = planner_of(CellObstacles(world, opening, target=self._target), canceled)
             free, straight = planner.reach(world.joints_rad, [motion.approach, motion.goal], named=["the approach pose", "the goal"])
             back = self._way_back(planner, straight[0], motion)
             return self._pick(free, straight[0], back, opening)
-        planner = self._planner(CellObstacles(world, world.opening_m, held=held), canceled)
+        planner = planner_of(CellObstacles(world, world.opening_m, held=held), canceled)
         free, straight = planner.reach(world.joints_rad, [motion.approach, motion.goal], named=["the approach pose", "the goal"])
         return self._place(free, straight[0], motion, held)
-
-    def _planner(self, obstacles: CellObstacles, canceled: Callable[[], bool]) -> PathPlanner:
-        limits = np.array([joint.limits_rad for joint in arm_chain()[:6]])
-        return PathPlanner(limits, FLANGE_FROM_TOOL, np.array(HOME_RAD), obstacles, canceled=canceled)
 
     def _way_back(self, planner: PathPlanner, line: Path, motion: Motion) -> list[Path]:
         """From the grasp back to the approach pose; a side grasp goes up first, and stays that much higher."""
@@ -194,7 +190,7 @@ class ArmController:
         axis = motion.goal.rotation[:, 2]
         if axis[2] < -0.7:
             return [reverse]
-        planner = self._planner(CellObstacles(self.world, GRIPPER_MAX_OPENING_M), bool)
+        planner = planner_of(CellObstacles(self.world, GRIPPER_MAX_OPENING_M))
         away = -0.10 * axis
         try:
             out = planner.straight(reverse.waypoints_rad[0], _moved(motion.goal, away), near_goal=True, check=False)
@@ -333,6 +329,12 @@ class _Ended(Exception):
     def __init__(self, outcome: Outcome, sentence: str) -> None:
         super().__init__(sentence)
         self.outcome, self.sentence = outcome, sentence
+
+
+def planner_of(obstacles: Obstacles, canceled: Callable[[], bool] = bool, *, line_margin_m: float = 0.0) -> PathPlanner:
+    """A planner for this arm among some obstacles; see `PathPlanner`."""
+    limits = np.array([joint.limits_rad for joint in arm_chain()[:6]])
+    return PathPlanner(limits, FLANGE_FROM_TOOL, np.array(HOME_RAD), obstacles, canceled=canceled, line_margin_m=line_margin_m)
 
 
 def _moved(pose: Transform, offset_m: FloatArray) -> Transform:
