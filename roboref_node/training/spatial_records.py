@@ -146,9 +146,8 @@ def answer_spans(prompt: str, tokenizer: Any, answers: Sequence[str]) -> list[tu
         text = f"{header}{answer}{tokenizer.eos_token}"
         found = prompt.find(text, position)
         if found < 0:
-            raise Refused(
-                Status.BAD_REQUEST, f"the chat template does not show the answer {answer[:60]!r} behind {header!r}, as it is asked for"
-            )
+            sentence = f"the chat template does not show the answer {answer[:60]!r} behind {header!r}, as it is asked for"
+            raise Refused(Status.BAD_REQUEST, sentence)
         position = found + len(text)
         spans.append((found + len(header), position))
     return spans
