@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("bag", type=Path, help="folder of a rosbag2, or its mcap file")
-    parser.add_argument("--questions", type=Path, required=True, help="YAML: questions: [{at: SECONDS, instruction: TEXT}, ...]")
+    parser.add_argument(
+        "--questions",
+        type=Path,
+        help="YAML: questions: [{at: SECONDS, instruction: TEXT}, ...]; default: those that were recorded in the bag",
+    )
     parser.add_argument("--golden", type=Path, help="JSON of an earlier run; differences beyond the tolerances end with status 1")
     parser.add_argument("--write-golden", action="store_true", help="write the answers to the file of --golden instead of comparing")
     parser.add_argument("--robot", default="ur5", help="robot profile (default ur5)")
@@ -59,7 +63,7 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
     from roboref_node.rgbd import DepthTrust
 
-    questions = load_questions(args.questions)
+    questions = load_questions(args.questions) if args.questions is not None else _recorded(args.bag)
     named = {"color": args.color_topic, "depth": args.depth_topic, "color_info": args.color_info_topic, "depth_info": args.depth_info_topic}
     profile, settings = settings_from(args.robot, args.overrides)
     pointer = load_pointer(args.model) if any(q.pixel is None for q in questions) else None
@@ -87,6 +91,15 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
         "differences": differences,
         "answers": answers,
     }
+
+
+def _recorded(bag: Path) -> list[BagQuestion]:
+    from roboref_node.replay.recorded import read_recorded
+
+    questions = [recorded.as_question() for recorded in read_recorded(bag)]
+    if not questions:
+        raise Refused(Status.BAD_REQUEST, f"{bag} holds no recorded question; give --questions")
+    return questions
 
 
 def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, overlays: Path | None) -> list[dict[str, Any]]:

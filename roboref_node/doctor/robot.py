@@ -89,14 +89,10 @@ def _how_to_hear(seen: Seen, stream: StreamReading) -> str:
         return f"--camera NS or --remap FROM:=TO; images are on {', '.join(others[:8])}"
     domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
     elsewhere = [d for d in domains_in_use() if d != domain]
-    if elsewhere and not _camera_topics(seen):
+    if elsewhere and not (seen.publishers.get("color") or seen.publishers.get("depth")):
         domains = ", ".join(map(str, elsewhere[:5]))
         return f"export ROS_DOMAIN_ID=<the camera's>: nodes of this machine are in {domains}, this shell is in {domain}"
     return "start the camera driver in the same ROS_DOMAIN_ID; for depth: align_depth.enable:=true with realsense-ros"
-
-
-def _camera_topics(seen: Seen) -> bool:
-    return any(kind.startswith("sensor_msgs/") for names in seen.types.values() for kind in names)
 
 
 def _refer_nodes(seen: Seen) -> list[Finding]:

@@ -30,6 +30,7 @@ from roboref_node.ros import qos
 from roboref_node.ros.answering import Answerer
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.diagnostics import Diagnostics, Sources
+from roboref_node.ros.failures import QuestionRecorder
 from roboref_node.ros.messages import held_from_messages, refusal_message
 from roboref_node.ros.occupancy import map_from_message
 from roboref_node.ros.parameters import NodeParameters
@@ -67,6 +68,7 @@ class ReferNode(LifecycleNode):
         self._receiver: CameraReceiver | None = None
         self._queue: RequestQueue | None = None
         self._answerer: Answerer | None = None
+        self._recorder: QuestionRecorder | None = None
         self._map: OccupancyGrid | None = None
         self._inactive_because = Refused(Status.CANCELED, "the node is not active")
         self._diagnostics = Diagnostics(self, self._sources)
@@ -137,6 +139,7 @@ class ReferNode(LifecycleNode):
         self._answerer = Answerer(
             pipeline, self._receiver.frames, self._receiver.transforms, lambda: self._settings.current, self._occupancy
         )
+        self._recorder = QuestionRecorder(settings.record, self._profile, settings.pipeline, settings.model)
         self._queue = RequestQueue(self._answer, self._refuse)
         self._queue.start()
         name = NO_MODEL if pointer is None else pointer.name
@@ -301,6 +304,8 @@ class ReferNode(LifecycleNode):
             publisher.pictures(answers)
         except Exception as error:
             self.get_logger().error(f"the overlay or the markers could not be drawn: {type(error).__name__}: {error}")
+        if self._recorder is not None:
+            self._recorder.record(request, answers.referrals, answers.evidence)
 
     def _refuse(self, request: Request, refused: Refused) -> None:
         message = refusal_message(request.instruction, refused)

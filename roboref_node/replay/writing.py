@@ -19,10 +19,11 @@ from roboref_node.replay.bag import BagTopics
 from roboref_node.status import Refused, Status
 
 _FOREVER = QosTime(9223372036, 854775807)
-_LATCHED = Qos(
+LATCHED = Qos(
     QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, _FOREVER, _FOREVER, QosLiveliness.AUTOMATIC, _FOREVER,
     False,
 )  # fmt: skip
+"""QoS of what is published once, such as ``/tf_static``."""
 
 
 class RgbdBagWriter:
@@ -85,7 +86,7 @@ class RgbdBagWriter:
 
     def _write(self, topic: str, kind: str, stamp_ns: int, message: Any, *, latched: bool = False) -> None:
         if topic not in self._connections:
-            profiles = [_LATCHED] if latched else []
+            profiles = [LATCHED] if latched else []
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._store, offered_qos_profiles=profiles)
         self._writer.write(self._connections[topic], stamp_ns, self._store.serialize_cdr(message, kind))
 

@@ -19,6 +19,7 @@ from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Context, Pipeline
 from roboref_node.referral import Referral
 from roboref_node.rgbd import DepthTrust, build_frame
+from roboref_node.ros.evidence import Evidence
 from roboref_node.ros.frames import FrameStore
 from roboref_node.ros.messages import in_frame, referral_message, refusal_message
 from roboref_node.ros.requests import Request
@@ -42,19 +43,22 @@ class Answers:
         referrals: The same as the core gave them, in the target frame; empty when the request never reached the core.
         frame: What was looked at.
         target_from_optical: Camera pose in the frame of the answers.
+        evidence: What it was answered from, as far as it got.
     """
 
     messages: tuple[ReferralMessage, ...]
     referrals: tuple[Referral, ...] = ()
     frame: Frame | None = None
     target_from_optical: Transform | None = None
+    evidence: Evidence | None = None
 
 
 @dataclass
 class _Waits:
-    """Durations outside of the pipeline, in milliseconds."""
+    """Durations outside of the pipeline, in milliseconds, and what has been waited for."""
 
     timings_ms: dict[str, float] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
     _since_s: float = field(default_factory=time.monotonic)
 
     def note(self, stage: str) -> None:
@@ -108,12 +112,13 @@ class Answerer:
     def _look_and_answer(self, request: Request, tasks: tuple[Task, ...], waits: _Waits) -> Answers:
         settings = self._settings()
         request.feedback("frame", 0)
-        frame = self._frame(request, settings)
+        frame = self._frame(request, settings, waits.evidence)
         waits.note("frame")
         request.feedback("transform", 0)
         self._transforms.timeout_s = settings.tf_timeout_s
         profile = self._pipeline.profile
         named = {name: self._find(name, frame, request) for name in (*self._pipeline.frames_needed(), profile.base_frame)}
+        waits.evidence.transforms = named
         goal_from_optical = named[profile.goal_frame]
         target = request.target_frame or profile.goal_frame
         target_from_optical = goal_from_optical if target == profile.goal_frame else self._find(target, frame, request)
@@ -135,9 +140,9 @@ class Answerer:
             referral_message(r, index=i, count=len(tasks), goal_from_optical=target_from_optical, timings_ms=waits.timings_ms)
             for i, r in enumerate(referrals)
         )
-        return Answers(messages, referrals, frame, target_from_optical)
+        return Answers(messages, referrals, frame, target_from_optical, waits.evidence)
 
-    def _frame(self, request: Request, settings: ReferSettings) -> Frame:
+    def _frame(self, request: Request, settings: ReferSettings, evidence: Evidence) -> Frame:
         canceled = request.canceled.is_set
         if request.stamp_ns:
             pair = self._frames.at(request.stamp_ns, settings.stamp_tolerance_s)
@@ -148,8 +153,11 @@ class Answerer:
         def find_extrinsics(target: str, source: str, stamp_ns: int) -> Transform:
             return self._transforms.lookup(target, source, stamp_ns, canceled=canceled)
 
+        evidence.pair = pair
         color_info, depth_info = self._frames.color_info(settings.frame_timeout_s), self._frames.depth_info()
+        evidence.color_info, evidence.depth_info = color_info, depth_info
         frame = build_frame(pair, color_info, depth_info, trust, find_extrinsics)
+        evidence.color_from_depth = frame.color_from_depth
         earlier = []
         for other in self._frames.before(pair, settings.depth_frames - 1):
             # A camera that has just restarted with another size or calibration has earlier pairs that fit no longer.
@@ -184,7 +192,7 @@ class Answerer:
             referral_message(r, index=i, count=len(tasks), goal_from_optical=None, timings_ms=waits.timings_ms)
             for i, r in enumerate(referrals)
         ]
-        return Answers(tuple(messages), tuple(referrals))
+        return Answers(tuple(messages), tuple(referrals), evidence=waits.evidence)
 
 
 def _readable(earlier: Sequence[Frame], newest: Frame) -> Iterator[NDArray[np.float32]]:

@@ -7,6 +7,7 @@ from enum import Enum
 
 from roboref_node.parameters import check_settings, setting
 from roboref_node.pipeline import PipelineSettings
+from roboref_node.ros.record_settings import RecordSettings
 
 
 class Transport(str, Enum):
@@ -85,6 +86,7 @@ class ReferSettings(CameraSettings):
     )  # fmt: skip
     max_queue: int = setting("Action goals that may wait; one more is rejected.", default=4, minimum=1, maximum=100)
     use_map: bool = setting("Subscribe to the occupancy grid `map` and keep stand-off poses on its free cells.", default=False)
+    record: RecordSettings = field(default_factory=RecordSettings)
     publish_goal_pose: bool = setting("Publish stand-off poses on `goal_pose`, where Nav2 listens and starts to drive.", default=True)
 
     def __post_init__(self) -> None:
