@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -85,6 +86,8 @@ class Snapshot:
         waiting: Requests that wait.
         full: Why a further goal would be rejected, "" when it would not.
         answers: What became of the questions.
+        clock: Which time ages are taken by: "system" or "simulated (/clock)".
+        gpu_mb: Memory of the GPU by "free" and "total", and what the model holds by "model"; empty without one.
     """
 
     inactive: Refused
@@ -98,6 +101,8 @@ class Snapshot:
     waiting: int = 0
     full: str = ""
     answers: AnswerCounts = field(default_factory=AnswerCounts)
+    clock: str = "system"
+    gpu_mb: Mapping[str, float] = field(default_factory=dict)
 
 
 def entries(name: str, hardware: str, snapshot: Snapshot) -> list[DiagnosticStatus]:
@@ -144,6 +149,7 @@ def _stream(
         "topic": stream.topic,
         "rate_hz": f"{rate_hz:.1f}",
         "age_s": _seconds(stream.age_s),
+        "clock": snapshot.clock,
         "encoding": stream.encoding,
         "frame_id": stream.frame_id,
         "received": str(stream.count),
@@ -200,6 +206,7 @@ def _transforms(camera: CameraReading, links: tuple[Link, ...]) -> tuple[bytes, 
 
 def _model(snapshot: Snapshot) -> tuple[bytes, str, dict[str, str]]:
     values = {"name": snapshot.model, "loaded": "false" if snapshot.model == NO_MODEL else "true"}
+    values |= {f"gpu_{name}_mb": f"{value:.0f}" for name, value in snapshot.gpu_mb.items()}
     last = snapshot.answers.last_with_model
     if last is None:
         return OK, "", values
@@ -301,6 +308,8 @@ class Diagnostics:
             waiting=queue.waiting,
             full="" if full is None else full.sentence,
             answers=self.answers,
+            clock="simulated (/clock)" if self._node.get_parameter("use_sim_time").value else "system",
+            gpu_mb=_gpu_memory_mb(),
         )
 
     def _rates(self, camera: CameraReading) -> tuple[dict[str, float], dict[str, int]]:
@@ -324,6 +333,15 @@ class Diagnostics:
             if stream.problem or not self._offered.get(stream.topic):
                 self._offered[stream.topic] = qos.offered(self._node, stream.topic)
         return self._offered
+
+
+def _gpu_memory_mb() -> dict[str, float]:
+    """Of the GPU that this process computes on; asks nothing of a process that has not begun to use one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    free, total = torch.cuda.mem_get_info()
+    return {"free": free / 1e6, "total": total / 1e6, "model": torch.cuda.memory_allocated() / 1e6}
 
 
 def _link(receiver: CameraReceiver, target: str, color: StreamReading, timeout_s: float) -> Link:

@@ -81,6 +81,7 @@ class Bench:
         """Start the process, anew after it was killed."""
         self.process = self.graph.start(REFER, *self.arguments)
         self.asker = Asker(self.graph, self.process, self.node)
+        self._injected_s = time.monotonic()
         return self
 
     # ---- questions ---------------------------------------------------------------------------------------------------------------

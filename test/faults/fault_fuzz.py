@@ -6,6 +6,7 @@ its seed alone: `Fuzzer(seed)` does the same again.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections import Counter
@@ -229,10 +230,8 @@ class Fuzzer:
         answers = answerer.answer(request)
         for message in answers.messages:
             self.check(message)
-        try:
+        with contextlib.suppress(Refused):
             source.lag_s(BASE, color.header.frame_id or "nowhere", STAMP_NS)  # what diagnostics ask each time
-        except Refused:
-            pass
 
     # ---- camera models and poses ---------------------------------------------------------------------------------------------
 

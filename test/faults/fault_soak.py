@@ -19,10 +19,11 @@ from faults_of_the_processes import own_topics
 from geometry_msgs.msg import PoseStamped
 from live_graph import wait_until
 from roboref.msg import Referral
-from roboref_node.ros.camera import COLOR, DEPTH
-from roboref_node.ros.transforms import message_from_transform
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
+
+from roboref_node.ros.camera import COLOR, DEPTH
+from roboref_node.ros.transforms import message_from_transform
 
 SIM = "roboref_node.nodes.sim"
 NAMESPACE = "/soak"
@@ -107,13 +108,14 @@ class Soak:
         injector.join(60.0)
         assert not injector.is_alive()
         wait_until(
-            lambda: all(q.accepted is not None and (not q.accepted or q.answered_s is not None) for q in self.asked),
-            lambda: (
-                f"all answers, {sum(q.accepted is not False and q.answered_s is None for q in self.asked)} are missing\n{self.process.log_end}"
-            ),
+            lambda: not self._unanswered(),
+            lambda: f"all answers, {len(self._unanswered())} are missing\n{self.process.log_end}",
             LATEST_ANSWER_S,
         )
         wait_until(self._sees, lambda: f"a last good answer\n{self.process.log_end}")
+
+    def _unanswered(self):
+        return [question for question in self.asked if question.accepted is not False and question.answered_s is None]
 
     def report(self):
         """What was seen, as numbers."""

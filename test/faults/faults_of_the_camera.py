@@ -81,7 +81,8 @@ def _(bench):
 @fault(
     CAMERA_GROUP, "colour-stops",
     what="Only the colour image stops", injection="colour is no longer published",
-    status="FRAME_STALE", sentence=r"newest image of /camera/color/image_raw is \d\.\d{3} s old: max_frame_age_s is 0\.5; did the camera stop", concern="camera",
+    status="FRAME_STALE",
+    sentence=r"newest image of /camera/color/image_raw is \d\.\d{3} s old: max_frame_age_s is 0\.5; did the camera stop", concern="camera",
 )  # fmt: skip
 def _(bench):
     bench.camera.spoil["color"] = nothing
@@ -202,7 +203,8 @@ def _stamps(offset_ns):
 fault(
     TIME_GROUP, "stamps-of-the-past",
     what="The camera's clock is an hour late", injection="all stamps are 3600 s in the past",
-    status="FRAME_STALE", sentence=r"is 3600\.\d{3} s old: max_frame_age_s is 0\.5; it was 3600\.\d{3} s old when it arrived, .*clocks", concern="camera",
+    status="FRAME_STALE", sentence=r"is 3600\.\d{3} s old: max_frame_age_s is 0\.5; it was 3600\.\d{3} s old when it arrived, .*clocks",
+    concern="camera",
     recovery="the first pair with the right time, although it jumps",
 )(_stamps(-3_600_000_000_000))  # fmt: skip
 
@@ -363,7 +365,8 @@ def _(bench):
 
 @fault(
     CALIBRATION_GROUP, "depth-of-another-camera",
-    what="Depth and colour in one frame with different intrinsics", injection="the focal length of the depth camera info is 1.1 times that of colour's",
+    what="Depth and colour in one frame with different intrinsics",
+    injection="the focal length of the depth camera info is 1.1 times that of colour's",
     status=HARMLESS, sentence="the red box: pixel", recovery="none needed: depth then has a camera of its own",
 )  # fmt: skip
 def _(bench):

@@ -203,7 +203,8 @@ def _(bench):
 @fault(
     DEPTH_GROUP, "depth-millimetres-as-metres",
     what="Units swapped", injection="32FC1 that holds millimetres",
-    status="UNITS_IMPLAUSIBLE", sentence=r"median depth of 800 m lies outside the range depth.near_m = 0.1 .. depth.far_m = 10 m: .*millimetres was read as metres",
+    status="UNITS_IMPLAUSIBLE",
+    sentence=r"median depth of 800 m lies outside the range depth.near_m = 0.1 .. depth.far_m = 10 m: .*millimetres was read as metres",
 )  # fmt: skip
 def _(bench):
     bench.camera.spoil["depth"] = in_metres(lambda metres: 1000 * metres)
@@ -293,7 +294,8 @@ for name, pixel, number in (
 
     fault(
         DEPTH_GROUP, f"pixel-{name}",
-        what=f"A pixel that is {name if name != 'outside' else 'outside of the image'}", injection=f"a goal with the pixel ({pixel[0]:g}, {pixel[1]:g})",
+        what=f"A pixel that is {name if name != 'outside' else 'outside of the image'}",
+        injection=f"a goal with the pixel ({pixel[0]:g}, {pixel[1]:g})",
         status="OUT_OF_IMAGE", sentence=number,
     )(_pixel())  # fmt: skip
 
@@ -355,13 +357,15 @@ for name, what, status, sentence, damage in (
      {"depth": changed(data=lambda data: bytes(data)[:12] + b"\0" * 500)}),
     ("depth-short", "A compressed depth image of 7 bytes", "BAD_REQUEST", r"has 7 bytes, its header alone has 12",
      {"depth": changed(data=lambda data: bytes(data)[:7])}),
-    ("depth-rvl", "An unknown codec of compressed depth", "BAD_REQUEST", r"codec 'rvl' is not supported; set the publisher's format parameter to png",
+    ("depth-rvl", "An unknown codec of compressed depth", "BAD_REQUEST",
+         r"codec 'rvl' is not supported; set the publisher's format parameter to png",
      {"depth": changed(format="16UC1; compressedDepth rvl")}),
 ):  # fmt: skip
     fault(
         COMPRESSED_GROUP, f"compressed-{name}",
         what=what, injection="color_transport and depth_transport compressed"
-        + (", " + {"colour-truncated": "20 bytes of the PNG", "depth-damaged": "zeros after the header", "depth-short": "7 bytes of the message",
+        + (", " + {"colour-truncated": "20 bytes of the PNG", "depth-damaged": "zeros after the header",
+                   "depth-short": "7 bytes of the message",
                    "depth-rvl": "format '16UC1; compressedDepth rvl'"}[name] if damage else ""),
         status=status, sentence=sentence, mend=_raw_again,
         recovery="none needed" if not damage else "the next good image (here also: transports raw again)",

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import psutil
-import roboref_node.model
 from fault_server import free_port
 from fault_table import HARMLESS, Outcome, fault
 
+import roboref_node.model
 from roboref_node.pointing.registry import load_pointer
 from roboref_node.status import Refused
 
@@ -29,7 +29,8 @@ for name, what, text, status, sentence in (
     ("outside", "A point out of the image", "[(7.5, 0.5)]", "OUT_OF_IMAGE", r"7\.5|1[12]\d\d"),
     ("pixels", "Pixels instead of fractions", "[(80, 54)]", "OUT_OF_IMAGE", r"80|54"),
     ("thousands", "Thousands of points", "[" + ", ".join("(0.5, 0.5)" for _ in range(5000)) + "]", "UNPARSEABLE", r"\d+"),
-    ("far-apart", "Two points far apart", "[(0.2, 0.2), (0.8, 0.8)]", "AMBIGUOUS", r"2 places 0\.\d\d m apart \(limit pipeline.ambiguous_m = 0\.08 m\)"),
+    ("far-apart", "Two points far apart", "[(0.2, 0.2), (0.8, 0.8)]", "AMBIGUOUS",
+         r"2 places 0\.\d\d m apart \(limit pipeline.ambiguous_m = 0\.08 m\)"),
     ("code", "Code instead of a point", "__import__('os').system('touch /tmp/pwned')", "UNPARSEABLE", r"."),
     ("long", "An answer of 40 kB", "the box is over there " * 2000, "UNPARSEABLE", r"\d+"),
 ):  # fmt: skip
@@ -80,7 +81,8 @@ fault(
 )(_behaves("endless"))  # fmt: skip
 
 for name, what, http, body, headers, status, sentence in (
-    ("error-page", "500 with a page of HTML", "500 Internal Server Error", b"<html><h1>CUDA out of memory</h1></html>", ("content-type: text/html",),
+    ("error-page", "500 with a page of HTML",
+         "500 Internal Server Error", b"<html><h1>CUDA out of memory</h1></html>", ("content-type: text/html",),
      "MODEL_UNAVAILABLE", r"answers 500: 'CUDA out of memory'"),
     ("busy", "503 again and again", "503 Service Unavailable", b"later", (), "MODEL_UNAVAILABLE", r"answers 503: 'later'"),
     ("locked", "401", "401 Unauthorized", b"", (), "MODEL_UNAVAILABLE", r"answers 401 to no token \(`token_env` is empty\)"),
@@ -204,10 +206,14 @@ for name, what, injection, spoil, sentence in (
      r"There are no weights \(\*\.safetensors\) in FOLDER"),
     ("truncated", "Half a download", "the second half of the weights file is missing", _cut, r"model\.safetensors"),
     ("noise", "The weights file is something else", "1000 bytes of 0xff", _noise, r"model\.safetensors"),
-    ("no-tokenizer", "The tokenizer is missing", "tokenizer.json is missing", lambda folder: (folder / "tokenizer.json").unlink(), r"tokenizer"),
-    ("no-config", "The configuration is missing", "config.json is missing", lambda folder: (folder / "config.json").unlink(), r"config\.json"),
-    ("bad-config", "The configuration is not JSON", "config.json holds '{'", lambda folder: (folder / "config.json").write_text("{"), r"config\.json"),
-    ("too-large", "A model that does not fit into memory", "a vocabulary that alone needs 1.2 times the free memory, in a sparse file", _huge,
+    ("no-tokenizer", "The tokenizer is missing", "tokenizer.json is missing", lambda folder: (folder / "tokenizer.json").unlink(),
+         r"tokenizer"),
+    ("no-config", "The configuration is missing", "config.json is missing", lambda folder: (folder / "config.json").unlink(),
+         r"config\.json"),
+    ("bad-config", "The configuration is not JSON", "config.json holds '{'", lambda folder: (folder / "config.json").write_text("{"),
+         r"config\.json"),
+    ("too-large", "A model that does not fit into memory",
+         "a vocabulary that alone needs 1.2 times the free memory, in a sparse file", _huge,
      r"needs \d+\.\d+ GB .* on cpu, and \d+\.\d+ GB are free|unable to mmap \d+ bytes"),
 ):  # fmt: skip
     fault(

@@ -118,7 +118,7 @@ class SilentProcess(Process):
 @fault(
     CLOCK_GROUP, "clock-absent", bench="simulated",
     what="use_sim_time without /clock", injection="the node is restarted while nobody publishes /clock, the camera goes on",
-    status="FRAME_STALE", sentence=r"use_sim_time is on and no /clock has arrived", concern="camera", within_s=30.0,
+    status="FRAME_STALE", sentence=r"use_sim_time is on and no /clock has arrived", concern="camera", within_s=2.0,
     recovery="the first /clock",
 )  # fmt: skip
 def _(bench):
@@ -184,7 +184,8 @@ def _(bench):
 @fault(
     PROCESS_GROUP, "node-killed", bench="second",
     what="The node is killed in the middle of a goal", injection="kill -9 while the model thinks, then a new process",
-    status=HARMLESS, sentence="the red box: pixel", recovery="a new process answers; what the old one was asked is lost, and no goal of it is sent", within_s=30.0,
+    status=HARMLESS, sentence="the red box: pixel",
+    recovery="a new process answers; what the old one was asked is lost, and no goal of it is sent", within_s=30.0,
 )  # fmt: skip
 def _(bench):
     bench.server.behave = bench.server.hang

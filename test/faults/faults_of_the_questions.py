@@ -89,7 +89,8 @@ def _(bench):
 
 @fault(
     INSTRUCTION_GROUP, "instruction-replaced",
-    what="Two instructions at once", injection="three instructions on the topic while the server thinks: the second is replaced by the third",
+    what="Two instructions at once",
+    injection="three instructions on the topic while the server thinks: the second is replaced by the third",
     status="CANCELED", sentence=r'replaced by the later instruction "point at the third box"', within_s=5.0,
 )  # fmt: skip
 def _(bench):
@@ -114,7 +115,8 @@ def _(bench):
 
 @fault(
     GOAL_GROUP, "queue-full",
-    what="Questions faster than answers", injection="max_queue:=2 and four goals while the server thinks: the fourth is rejected, three are answered",
+    what="Questions faster than answers",
+    injection="max_queue:=2 and four goals while the server thinks: the fourth is rejected, three are answered",
     status="CANCELED", sentence=r"2 goals are waiting already, the limit is max_queue = 2", within_s=5.0,
     mend=lambda bench: bench.asker.set("max_queue", 4),
 )  # fmt: skip
@@ -178,7 +180,8 @@ def _stage(stage, **fields):
 
 @fault(
     GOAL_GROUP, "cancel-frame",
-    what="A goal is canceled while it waits for an image", injection="the camera stands still, frame_timeout_s:=20, cancel at the stage 'frame'",
+    what="A goal is canceled while it waits for an image",
+    injection="the camera stands still, frame_timeout_s:=20, cancel at the stage 'frame'",
     status="CANCELED", sentence="canceled by the client", within_s=5.0, mend=lambda bench: bench.asker.set("frame_timeout_s", 0.3),
 )  # fmt: skip
 def _(bench):
@@ -275,7 +278,8 @@ for name, what, parameter, value, sentence in (
     ("wrong-type", "A parameter of the wrong type", "tf_timeout_s", "soon", r"expected 'Type\.DOUBLE' got 'Type\.STRING'"),
     ("nan", "A parameter that is not a number", "tf_timeout_s", float("nan"), r"tf_timeout_s"),
     ("fixed", "A parameter that is fixed while configured", "sync_slop_s", 0.5, r"sync_slop_s is fixed while the node is configured"),
-    ("profile", "The robot's profile while configured", "profile.base_frame", "moon", r"profile.base_frame is fixed while the node is configured"),
+    ("profile", "The robot's profile while configured", "profile.base_frame", "moon",
+         r"profile.base_frame is fixed while the node is configured"),
 ):  # fmt: skip
 
     def _parameter(parameter=parameter, value=value):
@@ -316,7 +320,8 @@ def _(bench):
 @fault(
     NODE_GROUP, "model-name-unknown",
     what="A model that does not exist", injection="model:=gpt99, then activated",
-    status="BAD_REQUEST", sentence=r"There is no model 'gpt99'; known are", concern="model", recovery="setting a model that exists, and activating",
+    status="BAD_REQUEST", sentence=r"There is no model 'gpt99'; known are", concern="model",
+    recovery="setting a model that exists, and activating",
     mend=lambda bench: bench.reactivate(model=str(bench.model_file)),
 )  # fmt: skip
 def _(bench):

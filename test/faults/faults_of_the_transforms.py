@@ -42,7 +42,8 @@ def _(bench):
 @fault(
     TF_GROUP, "tf-stops",
     what="The robot's broadcaster stops", injection="/tf is no longer published, images go on",
-    status="TF_STALE", sentence=r"the newest transform is \d\.\d{3} s older than the image \(waited up to tf_timeout_s = 0\.5 s", concern="TF",
+    status="TF_STALE", sentence=r"the newest transform is \d\.\d{3} s older than the image \(waited up to tf_timeout_s = 0\.5 s",
+    concern="TF",
     recovery="the first transform",
 )  # fmt: skip
 def _(bench):

@@ -96,7 +96,7 @@ def test_a_healthy_camera_gives_six_entries_without_complaint(panel):
     assert camera["qos_requested"] == "best_effort volatile" and camera["qos_offered"] == "reliable volatile"
     wait_until(lambda: 10 < float(values(panel.entry("camera"))["rate_hz"]) < 20, lambda: values(panel.entry("camera")))
     wait_until(lambda: 10 < float(values(panel.entry("pairing"))["pairs_hz"]) < 20, lambda: values(panel.entry("pairing")))
-    assert float(pairing["skew_s"]) == 0
+    assert float(pairing["skew_s"]) == 0 and camera["clock"] == "system"
     assert values(panel.entry("TF"))[f"lag_s of base_link from {OPTICAL}"] == "static"
     assert values(panel.entry("model"))["name"] == "none" and panel.entry("model").hardware_id == "ur5"
 
@@ -192,6 +192,12 @@ def test_every_entry_that_is_not_ok_has_a_hint():
     ):
         bad = [status for status in by_concern(faulty).values() if status.level != OK]
         assert bad and all(len(status.message) > 5 for status in bad)
+
+
+def test_a_gpu_is_told_with_its_memory_and_simulated_time_with_its_name():
+    found = by_concern(snapshot(gpu_mb={"free": 1000.4, "total": 8000.0, "model": 512.0}, clock="simulated (/clock)"))
+    assert values(found["model"])["gpu_free_mb"] == "1000" and values(found["model"])["gpu_model_mb"] == "512"
+    assert values(found["depth"])["clock"] == "simulated (/clock)"
 
 
 def test_lost_images_and_missing_pairs_warn_with_their_numbers():
