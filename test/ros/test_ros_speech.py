@@ -1,0 +1,132 @@
+"""The speech node as a process: typed and spoken sentences, questions and answers, stop, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from contextlib import contextmanager
+
+import pytest
+from live_graph import wait_until
+
+SPEECH = "roboref_node.nodes.speech"
+
+
+class Ears:
+    """A speech node, and what it publishes."""
+
+    def __init__(self, graph, name, *parameters):
+        from std_msgs.msg import Empty, Header, String
+
+        self.graph, self.name = graph, f"/{name}"
+        arguments = [
+            f"-r __node:={name}",
+            f"-r instruction:=/{name}/instruction_out",
+            f"-r stop:=/{name}/stop_out",
+            f"-r cancel:=/{name}/cancel_out",
+        ]
+        words = [word for argument in (*arguments, *(f"-p {p}" for p in parameters)) for word in argument.split(" ", 1)]
+        self.process = graph.start(SPEECH, "--ros-args", *words)
+        self.process.wait_for_log("active:")
+        self.said = graph.collect(String, f"/{name}/say")
+        self.heard = graph.collect(String, f"/{name}/heard")
+        self.instructions = graph.collect(String, f"/{name}/instruction_out")
+        self.dialogue = graph.collect(String, f"/{name}/dialogue")
+        self.events = graph.collect(String, f"/{name}/event")
+        self.onsets = graph.collect(Header, f"/{name}/onset")
+        self.stops = graph.collect(Empty, f"/{name}/stop_out")
+        self._text = graph.publisher(String, f"/{name}/text")
+
+    def type(self, text):
+        from std_msgs.msg import String
+
+        self._text.publish(String(data=text))
+
+    def wait_said(self, words):
+        wait_until(
+            lambda: any(words in m.data for m in self.said), lambda: f"{words!r} in {[m.data for m in self.said]}\n{self.process.log_end}"
+        )
+
+    def event_names(self):
+        return [json.loads(message.data)["event"] for message in self.events]
+
+
+@contextmanager
+def ears(graph, name, *parameters):
+    node = Ears(graph, name, *parameters)
+    yield node
+    assert node.process.end() == 0, node.process.log_end
+
+
+def test_a_typed_command_waits_for_the_service_and_keeps_its_onset(graph):
+    from std_srvs.srv import SetBool, Trigger
+
+    with ears(graph, "typed", "source:=none", "freeze_at_speech:=true") as node:
+        assert not graph.call(SetBool, "/typed/confirm", SetBool.Request(data=True)).success, "no question is open"
+        node.type("pick up the red cup")
+        node.wait_said("Pick up the red cup, yes or no?")
+        assert node.instructions == []
+        assert graph.call(SetBool, "/typed/confirm", SetBool.Request(data=True)).success
+        wait_until(lambda: node.instructions, "the instruction")
+        assert node.instructions[0].data == "pick up the red cup"
+        assert node.onsets[0].stamp.sec > 0
+        node.type("put the cup")
+        node.wait_said("does not say where to put it")
+        node.type("go to the table")
+        node.wait_said("Go to the table, yes or no?")
+        assert graph.call(Trigger, "/typed/stop", Trigger.Request()).success
+        wait_until(lambda: node.stops, "the stop")
+        assert not graph.call(SetBool, "/typed/confirm", SetBool.Request(data=True)).success, "stop closes the question"
+        assert [m.data for m in node.instructions] == ["pick up the red cup"]
+
+
+def test_spoken_command_answer_and_stop(graph):
+    from std_srvs.srv import Trigger
+
+    for module in ("pocketsphinx", "silero_vad"):
+        pytest.importorskip(module, reason="pip install 'roboref[speech]'")
+    if shutil.which("flite") is None:
+        pytest.skip("the program flite is not installed: sudo apt-get install -y flite")
+    from roboref_node.ros.audio import AudioPlayer
+    from roboref_node.speech.synthesis import Synthesiser
+
+    called = threading.Event()
+
+    def stop_arm(request, response):
+        called.set()
+        response.success = True
+        return response
+
+    graph.node.create_service(Trigger, "/spoken_arm/stop", stop_arm)
+    voice = Synthesiser("flite:slt")
+    with ears(graph, "spoken", "source:=topic", "confirm_timeout_s:=60.0", "stop_services:=['/spoken_arm/stop']") as node:
+        player = AudioPlayer(graph.node, "/audio")
+        wait_until(lambda: player.listeners, "a listener of audio")
+        player.silence(0.3)
+        player.play(voice("pick up the green ball"))
+        node.wait_said("Pick up the green ball, yes or no?")
+        player.play(voice("yes"))
+        wait_until(lambda: node.instructions, lambda: f"the instruction; heard {[m.data for m in node.heard]}")
+        assert node.instructions[0].data == "pick up the green ball"
+        wait_until(lambda: "published" in node.event_names(), "the event")
+        names = node.event_names()
+        assert [n for n in names if n != "heard"][:4] == ["onset", "end_of_speech", "asked", "onset"]
+        player.play(voice("stop"))
+        wait_until(lambda: node.stops, "the stop")
+        wait_until(called.is_set, "the call of the arm's service")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (("source:=wav",), "wav must be the path"),
+        (("source:=wav", "wav:=/nonexistent.wav"), "no readable WAV file"),
+        (("recogniser:=whisper", "source:=topic", "whisper_model:=/nonexistent"), "holds no config.json"),
+        (("source:=none", "voice:=festival"), "must be none or begin with"),
+    ],
+)
+def test_what_is_missing_is_said_and_the_process_ends(graph, parameters, words):
+    process = graph.start(SPEECH, "--ros-args", *[word for p in parameters for word in ("-p", p)])
+    process.wait_for_log(words)
+    assert process.wait(30.0) == 1
