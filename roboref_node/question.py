@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 CancelCheck = Callable[[], bool]
 StageReport = Callable[[str], None]
 
+_FARTHEST_M = 1e8
+"""UTM coordinates reach 1e7 m. Beyond this a transform is nonsense, and the rounding of 64-bit numbers nears the size of errors that count."""
+
 
 class Progress:
     """Timings, stage reports and cancellation of one question."""
@@ -109,7 +112,14 @@ class Question:
             raise Refused(
                 Status.TF_UNAVAILABLE, f"there is no transform from {self.frame.frame_id} to the goal frame '{name}' (profile.goal_frame)"
             )
-        return self.transforms[name]
+        found = self.transforms[name]
+        away_m = float(np.abs(found.translation_m).max())
+        if away_m > _FARTHEST_M:
+            raise Refused(
+                Status.TF_UNAVAILABLE,
+                f"the transform from {self.frame.frame_id} to {name} is {away_m:.3g} m long, more than {_FARTHEST_M:g} m: a broadcaster is wrong",
+            )
+        return found
 
     def _point(self, pixel: tuple[float, float] | None) -> tuple[PixelPoint, ...]:
         if pixel is not None:

@@ -240,7 +240,7 @@ def _pose(foot_base: FloatArray, normal: FloatArray, held: HeldObject, profile: 
         radial = foot_base - np.asarray(profile.reach.shoulder_m)
         radial = radial - (radial @ normal) * normal
         length = float(np.linalg.norm(radial))
-        closing = np.cross(normal, radial / length) if length > 1e-6 else np.cross(normal, [1.0, 0.0, 0.0])
+        closing = np.cross(normal, radial / length) if length > 1e-3 else np.cross(normal, [1.0, 0.0, 0.0])
         rotation = np.stack([closing, np.cross(-normal, closing), -normal], axis=1)
     bottom = foot_base + normal * profile.place.release_height_m
     if held.bottom_in_tool_m is None:
