@@ -33,7 +33,7 @@ CancelCheck = Callable[[], bool]
 StageReport = Callable[[str], None]
 
 _FARTHEST_M = 1e8
-"""UTM coordinates reach 1e7 m. Beyond this a transform is nonsense, and the rounding of 64-bit numbers nears the size of errors that count."""
+"""UTM coordinates reach 1e7 m. Beyond this a transform is nonsense, and rounding nears the size of errors that count."""
 
 
 class Progress:
@@ -117,7 +117,8 @@ class Question:
         if away_m > _FARTHEST_M:
             raise Refused(
                 Status.TF_UNAVAILABLE,
-                f"the transform from {self.frame.frame_id} to {name} is {away_m:.3g} m long, more than {_FARTHEST_M:g} m: a broadcaster is wrong",
+                f"the transform from {self.frame.frame_id} to {name} is {away_m:.3g} m long, more than {_FARTHEST_M:g} m: "
+                "a broadcaster is wrong",
             )
         return found
 
