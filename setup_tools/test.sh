@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 graph=()
-for folder in test/ros test/underlay; do
+for folder in test/ros test/faults test/underlay; do
     [ ! -d "$folder" ] || graph+=("$folder")
 done
 
