@@ -123,7 +123,9 @@ def run_table(
     for arm in arms:
         rows = []
         for seed in range(seeds):
-            folder, settings_of_arm = out / f"{arm}_{seed}", settings["arms"][arm]
+            settings_of_arm = settings["arms"][arm]
+            # Weights that are not trained are the same for every seed.
+            folder = out / (arm if settings_of_arm["stage"] == "none" else f"{arm}_{seed}")
             file = folder / f"answers_{'-'.join(table['kinds'])}_{minimum}_{questions}.json"
             if not file.exists():
                 asked = asked or draw(questions, table["kinds"], minimum)
