@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "convert": Command("convert", "turn a published RoboRefer checkpoint into one self-contained folder"),
     "serve": Command("serve", "the model over HTTP: RoboRefer's API and an OpenAI-compatible one"),
     "import-pcd": Command("import_pcd", "turn an organised point cloud into image files or a bag"),
+    "explain": Command("explain", "why this goal, or why none: a stored answer or a recorded question drawn again"),
     "doctor": Command("doctor", "what is wrong with this machine or this robot, and the command that fixes it"),
 }
 

@@ -81,16 +81,23 @@ def draw_explanation(frame: Frame, referrals: Sequence[Referral], *, goal_from_o
         referrals: The answers of one instruction, goals in the frame that `goal_from_optical` leads to.
         goal_from_optical: Camera pose.
     """
+    return _with_sentences(draw_image(frame, referrals, goal_from_optical=goal_from_optical), referrals)
+
+
+def draw_image(frame: Frame, referrals: Sequence[Referral], *, goal_from_optical: Transform | None) -> NDArray[np.uint8]:
+    """`draw_explanation` without the sentences, and without what needs the camera's pose when that is not known."""
     picture = draw_overlay(frame, referrals, goal_from_optical=goal_from_optical)
-    optical_from_goal = goal_from_optical.inverse()
     for referral in referrals:
         if referral.surface is not None:
             _draw_region(picture, referral)
             _draw_normal(picture, frame, referral)
             _draw_uncertainty(picture, frame, referral)
+        if goal_from_optical is None:
+            continue
         for grasp in reversed(referral.grasps[:5]):
-            _draw_gripper(picture, frame, optical_from_goal @ grasp.pose, grasp.width_m, best=grasp is referral.grasps[0])
-    return _with_sentences(picture, referrals)
+            pose = goal_from_optical.inverse() @ grasp.pose
+            _draw_gripper(picture, frame, pose, grasp.width_m, best=grasp is referral.grasps[0])
+    return picture
 
 
 def _draw_region(picture: NDArray[np.uint8], referral: Referral) -> None:

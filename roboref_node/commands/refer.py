@@ -97,6 +97,9 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
         picture = draw_explanation(frame, referrals, goal_from_optical=goal_from_optical)
         if not cv2.imwrite(str(args.explain), picture[..., ::-1]):
             raise Refused(Status.BAD_REQUEST, f"the picture {args.explain} cannot be written")
+    files = ("rgb", "depth", "camera", "depth_camera", "color_from_depth")
+    source = {name: str(getattr(args, name).resolve()) for name in files if getattr(args, name) is not None}
+    referrals = tuple(replace(r, provenance={**r.provenance, "source": source}) for r in referrals)
     if args.camera_pose is None:
         referrals = tuple(_in_optical(r, goal_from_optical.inverse(), frame.frame_id) for r in referrals)
     return referrals, 0 if all(r.ok for r in referrals) else 1

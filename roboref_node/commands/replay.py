@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--questions",
         type=Path,
-        help="YAML: questions: [{at: SECONDS, instruction: TEXT}, ...]; default: those that were recorded in the bag",
+        help="YAML: questions: [{at: SECONDS, instruction: TEXT}, ...]; default: those recorded in the bag",
     )
     parser.add_argument("--golden", type=Path, help="JSON of an earlier run; differences beyond the tolerances end with status 1")
     parser.add_argument("--write-golden", action="store_true", help="write the answers to the file of --golden instead of comparing")
@@ -128,7 +129,8 @@ def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, overlays: P
             cv2.imwrite(str(overlays / f"{frame.stamp_ns}_{len(list(overlays.iterdir())):03d}.png"), picture[..., ::-1])
     except Refused as refusal:
         referrals = tuple(Referral(task=t, status=refusal.status, sentence=refusal.sentence, details=refusal.details) for t in tasks)
-    return [r.to_dict() for r in referrals]
+    source = {"bag": str(bag.path.resolve())}
+    return [replace(r, provenance={**r.provenance, "source": source}).to_dict() for r in referrals]
 
 
 def _kept(answer: dict[str, Any]) -> dict[str, Any]:

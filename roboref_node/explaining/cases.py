@@ -1,0 +1,240 @@
+"""From a referral in JSON or a bag of questions to what is needed to answer again, and the answer itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roboref_node.commands.refer import unlimited
+from roboref_node.frame import Frame
+from roboref_node.geometry.transform import Transform
+from roboref_node.goals.profile import load_profile
+from roboref_node.imagefiles import load_frame, pose_from_mapping
+from roboref_node.pipeline import Context, Pipeline, held_object
+from roboref_node.referral import Referral
+from roboref_node.replay import RgbdBag
+from roboref_node.replay.golden import compare
+from roboref_node.replay.recorded import read_recorded, recorded_bags
+from roboref_node.status import Refused, Status
+from roboref_node.task import Task, TaskKind
+
+Answer = Mapping[str, Any]
+
+_LEVEL = "level"
+"""Goal frame of ``roboref refer`` without a camera pose."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question as it was answered.
+
+    Args:
+        name: For people and file names.
+        answers: `Referral.to_dict` of each task.
+        frame: What was looked at, None when it is not at hand.
+        pipeline: The robot and settings in force, None when they are not known any more.
+        transforms: ``named_frame_from_optical``; empty when there were none.
+        note: Why something of this is missing, "" when nothing is.
+    """
+
+    name: str
+    answers: tuple[Answer, ...]
+    frame: Frame | None = None
+    pipeline: Pipeline | None = None
+    transforms: Mapping[str, Transform] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A case, answered again from its pixels on.
+
+    Args:
+        case: The case.
+        referrals: The answers made anew, with surface, segment and grasps; those that could not be are left as recorded.
+        differences: Where the new answers differ from the recorded ones; empty when they agree or were not made.
+        repeated: True when at least one answer was made anew.
+    """
+
+    case: Case
+    referrals: tuple[Referral, ...]
+    differences: tuple[str, ...]
+    repeated: bool
+
+
+def cases_of(path: Path, *, rgb: Path | None = None, depth: Path | None = None, camera: Path | None = None) -> list[Case]:
+    """The questions in a JSON file, a bag, or a folder of bags.
+
+    Args:
+        path: Where.
+        rgb: Colour picture of a JSON file that does not say where its images are, or that have moved.
+        depth: Its depth image.
+        camera: Its camera file.
+
+    Raises:
+        Refused: BAD_REQUEST naming what cannot be read.
+    """
+    if not path.exists():
+        raise Refused(Status.BAD_REQUEST, f"{path} does not exist; give the JSON of an answer, or a bag of recorded questions")
+    if path.is_file() and path.suffix in (".json", ".txt", ".log"):
+        return [_from_json(path, rgb, depth, camera)]
+    bags = recorded_bags(path)
+    cases = [case for bag in bags for case in _from_bag(bag)]
+    if not cases:
+        hint = "the refer node writes them with record.questions:=failed; for an ordinary bag use roboref replay --overlays"
+        raise Refused(Status.BAD_REQUEST, f"{path} holds no recorded question; {hint}")
+    return cases
+
+
+def _from_bag(path: Path) -> list[Case]:
+    questions = read_recorded(path)
+    if not questions:
+        return []
+    cases = []
+    with RgbdBag(path) as bag:
+        for question in questions:
+            pipeline = Pipeline(None, question.profile, question.settings)
+            transforms: dict[str, Transform] = {}
+            frame, note = None, ""
+            try:
+                frame = bag.frame_at(question.stamp_ns)
+                for name in dict.fromkeys((*pipeline.frames_needed(), question.profile.base_frame)):
+                    transforms[name] = bag.transforms.lookup(name, frame.frame_id, frame.stamp_ns)
+            except Refused as refusal:
+                note = refusal.sentence
+            cases.append(Case(path.name, question.answers, frame, pipeline, transforms, note))
+            if frame is not None:  # decoded before the bag is closed
+                for part in ("rgb", "depth_m"):
+                    _decode(frame, part)
+    return cases
+
+
+def _decode(frame: Frame, part: str) -> None:
+    try:
+        getattr(frame, part)
+    except Refused:
+        return  # the answer itself says so
+
+
+def _from_json(path: Path, rgb: Path | None, depth: Path | None, camera: Path | None) -> Case:
+    answers = _answers(path)
+    first = answers[0]
+    provenance = first.get("provenance") or {}
+    frame, note = _frame(provenance.get("source") or {}, first, rgb, depth, camera)
+    pose = provenance.get("goal_from_optical")
+    if pose is None:
+        return Case(path.stem, answers, frame, note=note or "the answer holds no transform: it was refused before there was one")
+    goal_from_optical = pose_from_mapping(pose, f"{path}: provenance.goal_from_optical")
+    pipeline = _pipeline(provenance, frame)
+    if pipeline is None:
+        note = note or "the robot's settings of that answer are not those of today: it is drawn from its numbers and not repeated"
+        return Case(path.stem, answers, frame, None, {str(first.get("position_frame") or ""): goal_from_optical}, note)
+    names = (*pipeline.frames_needed(), pipeline.profile.base_frame)
+    if set(names) != {pipeline.profile.goal_frame}:
+        note = note or "only one transform is known: zones and bases in other frames are not drawn"
+    return Case(path.stem, answers, frame, pipeline, dict.fromkeys(names, goal_from_optical), note)
+
+
+def _answers(path: Path) -> tuple[Answer, ...]:
+    """The last line that is JSON, as the commands print it; or the whole file."""
+    text = path.read_text(encoding="utf-8", errors="replace").strip()
+    for candidate in (text, text.splitlines()[-1] if text else ""):
+        try:
+            data = json.loads(candidate)
+        except ValueError:
+            continue
+        if isinstance(data, dict):
+            found = data.get("referrals") or data.get("answers") or [data]
+            if isinstance(found, list) and found and all(isinstance(a, dict) and {"status", "task", "sentence"} <= set(a) for a in found):
+                return tuple(found)
+    raise Refused(
+        Status.BAD_REQUEST, f"{path} is no answer of roboref: it needs the JSON that refer --json, ask --json or replay --json print"
+    )
+
+
+def _frame(
+    source: Mapping[str, Any], answer: Answer, rgb: Path | None, depth: Path | None, camera: Path | None
+) -> tuple[Frame | None, str]:
+    if "bag" in source and rgb is None:
+        with RgbdBag(Path(source["bag"])) as bag:
+            frame = bag.frame_at(int(answer["stamp_ns"]))
+            for part in ("rgb", "depth_m"):
+                _decode(frame, part)
+            return frame, ""
+    files = [given or (Path(source[key]) if key in source else None) for key, given in (("rgb", rgb), ("depth", depth), ("camera", camera))]
+    if any(file is None for file in files):
+        return None, "the answer does not say where its images are: give --rgb, --depth and --camera to see them"
+    more = {key: Path(source[key]) for key in ("depth_camera", "color_from_depth") if source.get(key)}
+    return load_frame(*[file for file in files if file is not None], **more), ""
+
+
+def _pipeline(provenance: Mapping[str, Any], frame: Frame | None) -> Pipeline | None:
+    """The pipeline whose settings have the recorded hash."""
+    try:
+        profile = load_profile(str(provenance.get("robot", "")))
+    except Refused:
+        return None
+    candidates = [profile] if frame is None else [profile, unlimited(profile, frame.camera.width)]
+    made = (Pipeline(None, candidate) for candidate in candidates)
+    return next((pipeline for pipeline in made if pipeline.settings_sha256 == provenance.get("settings_sha256")), None)
+
+
+def explain(case: Case) -> Explanation:
+    """Answer again: the same pixel, frame, transforms and settings; the model is not asked."""
+    referrals: list[Referral] = []
+    differences: list[str] = []
+    repeated = False
+    context = Context()
+    for answer in case.answers:
+        recorded = _as_referral(answer)
+        if case.frame is None or case.pipeline is None or not case.transforms or recorded.pixel is None:
+            referrals.append(recorded)
+            continue
+        profile = case.pipeline.profile
+        if profile.base_frame in case.transforms and profile.goal_frame in case.transforms:
+            base = case.transforms[profile.goal_frame] @ case.transforms[profile.base_frame].inverse()
+            context = replace(context, goal_from_base=base)
+        pixel = (recorded.pixel.u_px, recorded.pixel.v_px)
+        again = case.pipeline.refer(case.frame, recorded.task, case.transforms, pixel=pixel, context=context)
+        context = replace(context, held=held_object(again, case.transforms) or context.held)
+        repeated = True
+        posed = {} if answer.get("position_frame") == profile.goal_frame else {"goal": None, "approach": None}  # given in another frame
+        differences += compare([{**again.to_dict(), **posed}], [{**answer, **posed}])
+        kept = {**again.provenance, **recorded.provenance}
+        referrals.append(replace(again, answer_text=recorded.answer_text, provenance=kept, timings_ms=recorded.timings_ms))
+    return Explanation(case, tuple(referrals), tuple(differences), repeated)
+
+
+def _as_referral(answer: Answer) -> Referral:
+    """What JSON holds of a referral; surface, segment and grasps are not in it."""
+    from roboref_node.pointing.pointer import PixelPoint
+
+    task = answer["task"]
+    pixel, position, covariance = answer.get("pixel"), answer.get("position_m"), answer.get("covariance_m2")
+    try:
+        return Referral(
+            task=Task(TaskKind(task["kind"]), str(task["expression"]), str(task["instruction"])),
+            status=Status(answer["status"]),
+            sentence=str(answer["sentence"]),
+            stamp_ns=int(answer.get("stamp_ns") or 0),
+            frame_id=str(answer.get("frame_id") or ""),
+            goal_frame=str(answer.get("position_frame") or ""),
+            pixel=None if pixel is None else PixelPoint(float(pixel[0]), float(pixel[1])),
+            answer_text=str(answer.get("answer") or ""),
+            position_m=None if position is None else (float(position[0]), float(position[1]), float(position[2])),
+            position_covariance_m2=None if covariance is None else tuple(float(x) for x in covariance),
+            goal=_pose(answer.get("goal")),
+            approach=_pose(answer.get("approach")),
+            timings_ms=dict(answer.get("timings_ms") or {}),
+            provenance=dict(answer.get("provenance") or {}),
+            details=dict(answer.get("details") or {}),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise Refused(Status.BAD_REQUEST, f"the answer is of another form than roboref writes: {type(error).__name__}: {error}") from None
+
+
+def _pose(data: Any) -> Transform | None:
+    return None if data is None else pose_from_mapping(data, "the answer's pose")
