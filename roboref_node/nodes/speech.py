@@ -24,6 +24,8 @@ from std_msgs.msg import Empty, Header, Int16MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 
 from roboref_node.language import Act
+from roboref_node.language.decompose import Decomposer
+from roboref_node.pointing.http import HttpSettings
 from roboref_node.ros import qos
 from roboref_node.ros.audio import CHUNK, samples_of
 from roboref_node.ros.messages import header
@@ -47,6 +49,9 @@ LIVE = frozenset({"confirm", "confirm_timeout_s", "freeze_at_speech", "send_to"}
 _TICK_S = 0.1
 _ECHO_S = 0.3
 """How long the node stays deaf to sentences after its own voice has ended."""
+
+_REWRITE_S = 6.0
+"""Longest time that a language model may take."""
 
 _EVENT_OF = {Deed.ASKED: "asked", Deed.CONFIRMED: "confirmed", Deed.DROPPED: "dropped"}
 
@@ -114,6 +119,9 @@ class SpeechNode(Node):
         try:
             if settings.voice != "none":
                 speak_command(settings.voice, "")  # a missing program is told now, not at the first question
+            if settings.language_model_url:
+                http = HttpSettings(settings.language_model_url, total_timeout_s=_REWRITE_S, token_env=settings.language_model_token_env)
+                self._conversation.rewrite = Decomposer(http, settings.language_model)
             if settings.source is not Source.NONE:
                 self._listen(settings)
             self._threads.append(threading.Thread(target=self._speak, args=(settings.voice,), name="roboref_voice", daemon=True))

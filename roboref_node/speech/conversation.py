@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -52,11 +53,13 @@ class Conversation:
     Args:
         confirm: Ask before anything is passed on. Without it every understood sentence is an instruction.
         timeout_s: How long a question stays open.
+        rewrite: Puts a sentence that the task grammar does not read into its words, or raises `Refused`; the result is always asked about.
     """
 
-    def __init__(self, *, confirm: bool = True, timeout_s: float = 8.0) -> None:
+    def __init__(self, *, confirm: bool = True, timeout_s: float = 8.0, rewrite: Callable[[str], str] | None = None) -> None:
         self.confirm = confirm
         self.timeout_s = timeout_s
+        self.rewrite = rewrite
         self._question: _Question | None = None
         self._last = ""
 
@@ -137,12 +140,17 @@ class Conversation:
         try:
             parse_instruction(sentence)
         except Refused as refused:
-            return self._not_understood(refused.sentence)
+            if self.rewrite is None:
+                return self._not_understood(refused.sentence)
+            try:
+                return self._ask(_Question(self.rewrite(sentence), onset_ns, now_s), certain=False)
+            except Refused as second:
+                return self._not_understood(f"{refused.sentence} ({second.sentence})")
         return self._ask(_Question(sentence, onset_ns, now_s))
 
-    def _ask(self, question: _Question) -> list[Reaction]:
+    def _ask(self, question: _Question, *, certain: bool = True) -> list[Reaction]:
         dropped = [] if self._question is None else [Reaction(Deed.DROPPED, self._question.sentence)]
-        if not self.confirm:
+        if certain and not self.confirm:
             return dropped + self._pass_on(question)
         self._question = question
         return [*dropped, Reaction(Deed.ASKED, question.sentence), Reaction(Deed.SAY, f"{read_back(question.sentence)}, yes or no?")]

@@ -65,6 +65,11 @@ class SpeechSettings:
         "topic (`instruction`), or refer: a goal for `refer/refer`, with the onset's stamp if freeze_at_speech.",
         default=SendTo.TOPIC,
     )
+    language_model_url: str = setting(
+        "OpenAI-compatible server that rewrites sentences the grammar does not read (https://host/v1); empty = none.", default=""
+    )
+    language_model: str = setting("Name of the model on that server.", default="")
+    language_model_token_env: str = setting("Environment variable with its bearer token; empty = none.", default="")
     end_point: EndPointSettings = field(default_factory=EndPointSettings)
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
 
