@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument(
         "--pick-place", action="store_true", help="the closed loop: the arm does what the sentence asks; pictures beside --out"
     )
+    more.add_argument("--say", metavar="SENTENCE", help="from sound to a moved object: a synthetic voice says it, the arm does it")
     more.add_argument("--console", action="store_true", help="the closed loop with a page in the browser, until Ctrl-C")
     parser.add_argument("--port", type=int, default=8080, help="--console: port of the page (default 8080, or the next free one)")
     parser.add_argument("--confirm", action="store_true", help="--console: the arm moves only after a yes on the page")
@@ -65,6 +66,10 @@ def _closed_loop(args: argparse.Namespace) -> dict[str, Any] | None:
         from roboref_node.demo.pick_place import demonstrate
 
         return demonstrate(args)
+    if args.say:
+        from roboref_node.demo.say import demonstrate as say
+
+        return say(args)
     if args.console:
         from roboref_node.demo.console import demonstrate as serve
 

@@ -66,7 +66,7 @@ class Feed:
                 self.page.add_link(name, mesh)
         except FileNotFoundError as error:
             node.get_logger().warning(f"the page shows no robot: {error}")
-        node.create_subscription(String, f"{pick_place}/status", self._on_status, qos.PICTURES)
+        node.create_subscription(String, f"{pick_place}/status", self._on_status, qos.TIMELINE)
         node.create_subscription(ReferralMessage, f"{refer}/referral", self._on_referral, qos.ANSWERS)
         node.create_subscription(JointState, "joint_states", self._on_joints, qos.images(reliable=False, depth=1))
         self._thread = threading.Thread(target=self._renew_forever, name="roboref_page", daemon=True)

@@ -38,9 +38,14 @@ def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
         timeline = Timeline(cell, args.out.parent / "pick_place")
         result = cell.do(instruction, PATIENCE * args.timeout, timeline.add)
         timeline.close(result.outcome)
+        ending = {
+            "outcome": result.outcome, "sentence": result.sentence, "tasks_done": int(result.tasks_done),
+            "task_count": int(result.task_count), "holding": bool(result.holding),
+            "referrals": [{"status": r.status_text, "role": r.role, "expression": r.expression} for r in result.referrals],
+        }  # fmt: skip
         # The truth is told with the images: wait for one that is later than the result.
         time.sleep(0.3)
-        return judged(instruction, target, result, timeline, before, cell.truth)
+        return judged(instruction, target, ending, timeline, before, cell.truth)
 
 
 def choose_instruction(seed: int, given: str | None) -> tuple[str, int | None]:
@@ -76,15 +81,23 @@ class Timeline:
             old.unlink()
 
     def add(self, feedback: PickPlace.Feedback) -> None:
-        """One state."""
-        line = {
-            "elapsed_s": round(float(feedback.elapsed_s), 2), "state": feedback.state, "task": int(feedback.task_index),
-            "attempt": int(feedback.attempt), "sentence": feedback.sentence,
-        }  # fmt: skip
+        """One state, from the action."""
+        self.note(
+            {
+                "elapsed_s": round(float(feedback.elapsed_s), 2),
+                "state": feedback.state,
+                "task_index": int(feedback.task_index),
+                "attempt": int(feedback.attempt),
+                "sentence": feedback.sentence,
+            }  # fmt: skip
+        )
+
+    def note(self, line: dict[str, Any]) -> None:
+        """One state, as the topic ``~/status`` of the pick_place node tells it."""
         with self._lock:
             self.lines.append(line)
             print(f"  {line['elapsed_s']:7.2f} s  {line['state']:<8} {line['sentence']}", flush=True)
-            self._keep(feedback.state)
+            self._keep(line["state"])
 
     def close(self, outcome: str) -> None:
         """The last picture."""
@@ -102,11 +115,20 @@ class Timeline:
 
 
 def judged(
-    instruction: str, target: int | None, result: PickPlace.Result, timeline: Timeline, before: dict[str, Any], after: dict[str, Any]
+    instruction: str, target: int | None, ending: dict[str, Any], timeline: Timeline, before: dict[str, Any], after: dict[str, Any]
 ) -> dict[str, Any]:
-    """Print and return how it ended, and what has really moved."""
+    """Print and return how it ended, and what has really moved.
+
+    Args:
+        instruction: The sentence.
+        target: Index of the object that it means; None when that is not known.
+        ending: Outcome, sentence, tasks_done, task_count and holding.
+        timeline: What happened meanwhile.
+        before: Truth of the cell at the start.
+        after: Truth of the cell at the end.
+    """
     moved = changes(before, after)
-    print(f"  {result.outcome}: {result.sentence}")
+    print(f"  {ending['outcome']}: {ending['sentence']}")
     for change in moved:
         where = "is in the gripper" if change["held"] else "stands at ({:.3f}, {:.3f}, {:.3f}) m".format(*change["to_m"])
         print(f"  truth: the {change['object']} {where}, {change['moved_m']:.3f} m from where it was")
@@ -118,9 +140,8 @@ def judged(
         verdict = "that and nothing else has moved" if right else "that is not what has moved" if moved else "it has not moved"
         print(f"  meant was the {meant['size']} {meant['colour']} {meant['shape']}: {verdict}")
     print(f"  pictures: {timeline.pictures[0] if timeline.pictures else 'none'} and {max(0, len(timeline.pictures) - 1)} more")
+    kept = ("outcome", "sentence", "tasks_done", "task_count", "holding", "referrals")
     return {
-        "instruction": instruction, "outcome": result.outcome, "sentence": result.sentence, "tasks_done": int(result.tasks_done),
-        "task_count": int(result.task_count), "holding": bool(result.holding), "moved": moved, "right_object": right,
+        "instruction": instruction, **{key: ending[key] for key in kept if key in ending}, "moved": moved, "right_object": right,
         "timeline": timeline.lines, "pictures": timeline.pictures,
-        "referrals": [{"status": r.status_text, "role": r.role, "expression": r.expression} for r in result.referrals],
     }  # fmt: skip

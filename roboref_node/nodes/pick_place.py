@@ -81,7 +81,7 @@ class PickPlaceNode(Node):
         self._referrer = ActionReferrer(self, current, self._interruption)
         eyes = CameraEyes(self, self._receiver, profile.goal_frame, current, self._interruption)
         self._loop = Loop(eyes, self._referrer, self._arm, release_height_m=profile.place.release_height_m, interrupt=self._interruption)
-        self._status = self.create_publisher(String, "~/status", qos.PICTURES)
+        self._status = self.create_publisher(String, "~/status", qos.TIMELINE)
         self._publish_status(state="ready")
         self.create_subscription(String, "~/instruction", self._on_instruction, qos.ANSWERS)
         self.create_service(Trigger, "~/stop", self._on_stop)

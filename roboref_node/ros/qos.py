@@ -24,6 +24,11 @@ PICTURES = QoSProfile(
 )
 """Overlay and markers: only looked at, so that a viewer started later still sees the last one."""
 
+TIMELINE = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""What happened, step by step: none may be skipped, and who comes later sees how it came to this."""
+
 LATCHED = PICTURES
 """Maps and other values that are published once."""
 

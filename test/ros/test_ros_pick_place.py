@@ -23,7 +23,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from roboref_node.geometry.transform import Transform
-from roboref_node.ros.qos import LATCHED, PICTURES
+from roboref_node.ros.qos import LATCHED, TIMELINE
 
 BOTTLE, SPOT_M = 0, (0.62, -0.12, 0.0)
 BOTH = "pick up the orange bottle and put it on the spot"
@@ -65,7 +65,7 @@ class Cell:
         for process, words in ((self.sim, "scene 3"), (self.refer, "active: model"), (self.node, "ready: robot")):
             wait_until(lambda p=process, w=words: w in p.log, lambda p=process: f"the start of {p.name}\n{p.log}", PATIENCE_S)
         self.truths = graph.collect(String, "/cell/sim/truth", LATCHED)
-        self.status = graph.collect(String, "/cell/pick_place/status", PICTURES)
+        self.status = graph.collect(String, "/cell/pick_place/status", TIMELINE)
         self.joints = graph.collect(JointState, "/cell/joint_states")
         infos = graph.collect(CameraInfo, "/cell/camera/color/camera_info")
         self.say = graph.publisher(String, "/cell/pick_place/instruction")

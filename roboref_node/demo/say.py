@@ -1,0 +1,180 @@
+"""``roboref demo --say``: from sound to a moved object. A voice says the sentence and then yes; everything in between is the robot's."""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from roboref.msg import Referral as ReferralMessage
+from std_msgs.msg import String
+
+from roboref_node.demo.closed_loop import ClosedLoop
+from roboref_node.demo.pick_place import PATIENCE, Timeline, choose_instruction, judged
+from roboref_node.demo.processes import NodeProcess
+from roboref_node.ros import qos
+from roboref_node.ros.audio import AudioPlayer
+from roboref_node.speech.synthesis import Synthesiser
+from roboref_node.status import Refused, Status
+
+VOICES = ("flite:slt", "espeak-ng")
+"""The first one that is installed speaks; recognition of both is measured by ``roboref bench speech``."""
+_SILENCE_S = 0.8
+
+
+def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
+    """Say one sentence in a fresh cell; the arguments are those of ``roboref demo``.
+
+    Raises:
+        Refused: It could not run: no voice, no speech node, or nothing was understood.
+    """
+    voice = find_voice()
+    sentence = args.say
+    _, target = choose_instruction(args.seed, sentence)
+    with tempfile.TemporaryDirectory(prefix="roboref_demo_") as name, ClosedLoop(Path(name), args.seed, args.model) as cell:
+        arguments = ["--ros-args", "-p", "source:=topic", "-r", "instruction:=/pick_place/instruction"]
+        with NodeProcess("roboref_node.nodes.speech", arguments, Path(name) / "speech.log") as speech:
+            conversation = Conversation(cell.node)
+            cell.wait_until_ready(args.timeout)
+            conversation.wait_for_listener(args.timeout, speech)
+            print(f"cell (seed {args.seed}), refer, pick_place and speech node ready; {voice.voice} says {sentence!r}", flush=True)
+            before = cell.truth
+            timeline = Timeline(cell, args.out.parent / "say")
+            conversation.follow(timeline)
+            spoken_s = conversation.player.play(voice(sentence), trailing_silence_s=_SILENCE_S)
+            conversation.wait_for("asked", args.timeout, speech)
+            print(f"  the robot asks: {conversation.question!r}; {voice.voice} says 'yes'", flush=True)
+            answered_s = conversation.player.play(voice("yes"), trailing_silence_s=_SILENCE_S)
+            conversation.wait_for("published", args.timeout, speech)
+            status = conversation.wait_for_end(PATIENCE * args.timeout)
+            timeline.close(str(status["outcome"]))
+            time.sleep(0.3)
+            result = judged(conversation.instruction, target, status, timeline, before, cell.truth)
+            return {**result, "said": sentence, "voice": voice.voice, **conversation.latencies(spoken_s, answered_s)}
+
+
+def find_voice() -> Synthesiser:
+    """A voice that is installed.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE when there is none.
+    """
+    problems = []
+    for name in VOICES:
+        try:
+            return Synthesiser(name)
+        except Refused as refused:
+            problems.append(refused.sentence)
+    raise Refused(Status.MODEL_UNAVAILABLE, "; ".join(problems))
+
+
+class Conversation:
+    """Talks to the speech node and follows the pick_place node, with the wall-clock times of both.
+
+    Args:
+        node: Spun by somebody else.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.player = AudioPlayer(node, "audio")
+        self._changed = threading.Condition()
+        self._events: dict[str, dict[str, Any]] = {}
+        self._steps: list[tuple[float, dict[str, Any]]] = []
+        self._timeline: Timeline | None = None
+        self._goal_s: float | None = None
+        self.question = ""
+        node.create_subscription(String, "/speech/event", self._on_event, qos.ANSWERS)
+        node.create_subscription(String, "/speech/say", self._on_say, qos.ANSWERS)
+        node.create_subscription(String, "/pick_place/status", self._on_status, qos.TIMELINE)
+        node.create_subscription(ReferralMessage, "/refer/referral", self._on_referral, qos.ANSWERS)
+
+    @property
+    def instruction(self) -> str:
+        """What the speech node has passed on."""
+        with self._changed:
+            return str(self._events.get("published", {}).get("text", ""))
+
+    def follow(self, timeline: Timeline) -> None:
+        """Show the states from now on."""
+        with self._changed:
+            self._timeline = timeline
+
+    def wait_for_listener(self, timeout_s: float, speech: NodeProcess) -> None:
+        """Wait until somebody hears the sound.
+
+        Raises:
+            Refused: MODEL_UNAVAILABLE when the speech node ended or the time is over.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.player.listeners:
+            if not speech.alive or time.monotonic() > deadline:
+                raise Refused(Status.MODEL_UNAVAILABLE, f"the speech node does not listen:\n{speech.last_words()}")
+            time.sleep(0.05)
+
+    def wait_for(self, event: str, timeout_s: float, speech: NodeProcess) -> None:
+        """Wait for an event of the speech node.
+
+        Raises:
+            Refused: MODEL_TIMEOUT when it does not come.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: event in self._events, timeout_s):
+                heard = self._events.get("heard", {}).get("text", "nothing")
+                raise Refused(Status.MODEL_TIMEOUT, f"no {event!r} within {timeout_s:g} s; heard was {heard!r}\n{speech.last_words()}")
+
+    def wait_for_end(self, timeout_s: float) -> dict[str, Any]:
+        """The status with which the sentence ended.
+
+        Raises:
+            Refused: MODEL_TIMEOUT when it does not end.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self._steps) and "outcome" in self._steps[-1][1], timeout_s):
+                raise Refused(Status.MODEL_TIMEOUT, f"the sentence did not end within {timeout_s:g} s (--timeout)")
+            return self._steps[-1][1]
+
+    def latencies(self, spoken_s: float, answered_s: float) -> dict[str, Any]:
+        """From the end of the sentence to the robot's question, and from the end of the yes to the first checked goal, in seconds.
+
+        Args:
+            spoken_s: When the last voiced sample of the sentence was sent, ``time.time()``.
+            answered_s: The same of the yes.
+        """
+        asked_s = float(self._events["asked"]["wall_s"]) - spoken_s
+        goal_s = None if self._goal_s is None else self._goal_s - answered_s
+        print(f"  end of speech -> question {asked_s:.2f} s", end="")
+        print("" if goal_s is None else f", end of yes -> goal {goal_s:.2f} s, together {asked_s + goal_s:.2f} s")
+        return {
+            "end_of_speech_to_question_s": round(asked_s, 3),
+            "end_of_yes_to_goal_s": None if goal_s is None else round(goal_s, 3),
+            "end_of_speech_to_goal_s": None if goal_s is None else round(asked_s + goal_s, 3),
+        }
+
+    def _on_event(self, message: String) -> None:
+        event = json.loads(message.data)
+        with self._changed:
+            self._events[str(event["event"])] = event
+            self._changed.notify_all()
+
+    def _on_referral(self, message: ReferralMessage) -> None:
+        if message.status == ReferralMessage.OK and self._goal_s is None:
+            self._goal_s = time.time()
+
+    def _on_say(self, message: String) -> None:
+        with self._changed:
+            self.question = message.data
+
+    def _on_status(self, message: String) -> None:
+        status = json.loads(message.data)
+        with self._changed:
+            self._steps.append((time.time(), status))
+            self._changed.notify_all()
+            timeline = self._timeline
+        if timeline is not None and "outcome" not in status and status.get("instruction"):
+            timeline.note(status)
