@@ -128,6 +128,11 @@ class PathPlanner:
             self._check_line(path, near_goal)
         return path
 
+    def can_stand(self, base_from_tool: Transform) -> bool:
+        """Whether some posture with the tool at a pose touches nothing that it must not touch near the goal."""
+        found = (nearest_turns(q, self.home_rad, self.limits_rad) for q in self._postures(base_from_tool))
+        return any(q is not None and self.obstacles.touched(q, margin_m=self.line_margin_m, near_goal=True) is None for q in found)
+
     def tool_at(self, joints_rad: FloatArray) -> Transform:
         """base_from_tool."""
         return base_from_flange(joints_rad) @ self.flange_from_tool

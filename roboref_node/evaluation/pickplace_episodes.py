@@ -130,6 +130,9 @@ def can_be_grasped(cell: SimulatedCell, index: int) -> bool:
 
 def _line_is_free(planner: PathPlanner, tool: Transform) -> bool:
     before = Transform(tool.quaternion_xyzw, tool.translation_m + [0.0, 0.0, PREGRASP_M])
+    # Most poses fail at their end already: looking there first is cheaper than a whole line.
+    if not planner.can_stand(tool):
+        return False
     try:
         planner.reach(np.array(HOME_RAD), [before, tool], named=[MotionKind.PICK.value] * 2)
     except Blocked:

@@ -17,6 +17,11 @@ MIN_GRIP_M = 0.005
 """Least overlap of fingers and object along the approach: below it nothing holds."""
 RIM_BAND_M = 0.008
 """Points this far below the top belong to the rim."""
+RIM_ERROR_M = 0.003
+"""Rims farther from a circle than this are taken as they are seen."""
+SUNK_M = 0.012
+"""What is seen this far below the rim and through its opening is inside."""
+MOUTH_SHARE = 0.75
 SIDE_BEARINGS_RAD = np.radians([0.0, -20.0, 20.0, -40.0, 40.0, -60.0, 60.0])
 
 
@@ -97,32 +102,64 @@ def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candi
     flat = target.cloud_m - target.centre_m
     first, second = target.narrow, np.cross(target.up, target.narrow)
     x, y = flat @ first, flat @ second
-    radius = np.hypot(x, y)
     on_rim = target.heights_m > target.top_m - RIM_BAND_M
     if np.count_nonzero(on_rim) < 10:
         return None
-    rim_radius = float(np.median(radius[on_rim]))
-    inner = radius < 0.5 * rim_radius
-    sunk = np.count_nonzero(inner & ~on_rim & (target.heights_m < target.top_m - 0.012))
-    if sunk < 5 or np.count_nonzero(inner & on_rim) > 0.1 * sunk:
+    # A handle shifts the middle of the object, not that of its rim.
+    cx, cy, rim_radius = _circle(x[on_rim], y[on_rim])
+    if not _is_open(target, cx * first + cy * second, rim_radius):
         return None
+    x, y = x - cx, y - cy
+    radius = np.hypot(x, y)
     bins = 2 * settings.yaw_count
     index = np.floor((np.arctan2(y[on_rim], x[on_rim]) / (2.0 * np.pi) + 0.5) * bins).astype(np.intp) % bins
     count = np.bincount(index, minlength=bins)
     used = np.flatnonzero(count >= 2)
-    if len(used) == 0:  # a rim of single points, all over the place
-        return None
     wall = np.bincount(index, weights=radius[on_rim], minlength=bins)[used] / count[used]
     angle = ((used + 0.5) / bins - 0.5) * 2.0 * np.pi
     closing = target.direction(angle)
     tips = tip_heights(target, hand, settings, (settings.rim_depth_m, 0.5 * settings.rim_depth_m))
     i, j = (grid.ravel() for grid in np.meshgrid(range(len(used)), range(len(tips)), indexing="ij"))
-    origins = target.centre_m + closing[i] * wall[i][:, None] + tips[j][:, None] * target.up
+    centre = target.centre_m + cx * first + cy * second
+    origins = centre + closing[i] * wall[i][:, None] + tips[j][:, None] * target.up
     approach = np.broadcast_to(-target.up, (len(i), 3))
     # Of the near wall the camera sees the outside only; of the far one the inside, where the fingers could hit something.
     seen = 0.5 + 0.5 * (closing[i] @ target.view)
     window = np.full(len(i), min(hand.max_opening_m, 2.0 * (0.7 * rim_radius)))
     return Candidates(HandPoses(origins, axes_of(closing[i], approach)), window, ("top",) * len(i), seen)
+
+
+def _circle(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
+    """Middle and radius of the circle through points in the plane, by least squares (Kasa 1976); about the origin when they are none."""
+    solution, _, rank, _ = np.linalg.lstsq(np.column_stack([2.0 * x, 2.0 * y, np.ones(len(x))]), x * x + y * y, rcond=None)
+    square = float(solution[2] + solution[0] ** 2 + solution[1] ** 2)
+    if rank == 3 and square > 0.0:
+        radius = float(np.sqrt(square))
+        error = np.hypot(x - solution[0], y - solution[1]) - radius
+        if float(np.sqrt(np.mean(error**2))) < max(RIM_ERROR_M, 0.06 * radius) and radius < 0.15:
+            return float(solution[0]), float(solution[1]), radius
+    return 0.0, 0.0, float(np.median(np.hypot(x, y)))
+
+
+def _is_open(target: Target, offset_m: FloatArray, rim_radius: float) -> bool:
+    """Whether the camera looks into the object: enough of it is seen below the rim through the middle of the rim's opening."""
+    centre = target.centre_m + offset_m
+    sunk = target.heights_m < target.top_m - SUNK_M
+    below = target.cloud_m[sunk]
+    if len(below) == 0:
+        return False
+    # Where the line of sight to a point passes the height of the rim.
+    eye_height = float((target.eye_m - target.centre_m) @ target.up)
+    if eye_height <= target.top_m:
+        return False
+    share = (eye_height - target.top_m) / (eye_height - target.heights_m[sunk])
+    passed = target.eye_m + share[:, None] * (below - target.eye_m) - centre
+    passed -= (passed @ target.up)[:, None] * target.up
+    inside = np.linalg.norm(passed, axis=1) < MOUTH_SHARE * rim_radius
+    flat = target.cloud_m - centre
+    flat = flat - (flat @ target.up)[:, None] * target.up
+    covered = (target.heights_m > target.top_m - RIM_BAND_M) & (np.linalg.norm(flat, axis=1) < 0.5 * rim_radius)
+    return bool(np.count_nonzero(inside) >= 5 and np.count_nonzero(covered) <= 0.1 * np.count_nonzero(inside))
 
 
 def _from_the_side(target: Target, hand: Gripper, settings: GraspSettings, radial: FloatArray) -> Candidates | None:

@@ -43,6 +43,7 @@ class Target:
         centre_m: Middle of the object in the support plane, at the support's height, shape (3,).
         top_m: Height of the object over the support.
         view: Unit vector in the support plane from the camera to the object, shape (3,); zero when it looks straight down.
+        eye_m: Where the camera is, shape (3,).
     """
 
     cloud_m: FloatArray
@@ -55,6 +56,7 @@ class Target:
     centre_m: FloatArray
     top_m: float
     view: FloatArray
+    eye_m: FloatArray
 
     def direction(self, angle_rad: FloatArray) -> FloatArray:
         """Unit vectors in the support plane, turned from `narrow` about `up`, shape (N, 3)."""
@@ -111,6 +113,7 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
         centre,
         float(np.percentile(heights, 99.0)),
         view,
+        np.asarray(base_from_optical.translation_m, dtype=np.float64),
     )
 
 
