@@ -13,7 +13,7 @@ help:
 	@echo 'make demo      simulated cell and refer node over DDS, one question each way   [ARGS="--seed 7 --instruction ..."]'
 	@echo 'make test      every test, linters and types among them                        [ARGS="-k camera"]'
 	@echo 'make bench     the benchmarks, one JSON line each                              [NAME="pointing lift ingest e2e"]'
-	@echo 'make lint      ruff, formatting and mypy only;  make format applies the formatting'
+	@echo 'make lint      ruff (bandit's rules too), formatting, mypy, known vulnerabilities;  make format applies the formatting'
 	@echo 'make clean     removes what was built;  make distclean also the virtual environment'
 
 setup:
@@ -29,7 +29,7 @@ bench: setup
 	@$(RUN) for name in $(NAME); do roboref bench $$name --json $(ARGS) || exit; done
 
 lint: setup
-	@$(RUN) status=0; ruff check || status=1; ruff format --check || status=1; mypy || status=1; exit $$status
+	@$(RUN) status=0; ruff check || status=1; ruff format --check || status=1; mypy || status=1; python setup_tools/audit_packages.py || status=1; exit $$status
 
 format: setup
 	@$(RUN) ruff format && ruff check --fix
