@@ -7,7 +7,6 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
 from roboref_node.goals.profile import RobotProfile
+from roboref_node.parameters import describe
 from roboref_node.pipeline import PipelineSettings
 from roboref_node.referral import Referral
 from roboref_node.replay.bag import BagTopics
@@ -98,7 +98,7 @@ class QuestionRecorder:
             "model": self._model,
             "robot": self._profile.name,
             "profile": dict(self._profile.to_parameters()),
-            "pipeline": asdict(self._pipeline),
+            "pipeline": {item.name: item.value for item in describe(self._pipeline)},
             "answers": [referral.to_dict() for referral in referrals],
         }
         messages: list[tuple[str, Any]] = [
