@@ -60,6 +60,7 @@ class Places:
         score: 0 to 1, higher is better.
         in_view: Whether the camera sees the target from there, anywhere within ``arrival_m``.
         in_reach: Whether the target is within the arm's reach, anywhere within ``arrival_m``.
+        spare_m: Length of arm to spare at the place itself, at most `ENOUGH_REACH_M`; negative out of reach.
     """
 
     xy_m: FloatArray
@@ -68,6 +69,7 @@ class Places:
     score: FloatArray
     in_view: BoolArray
     in_reach: BoolArray
+    spare_m: FloatArray
 
 
 def plan_standoff(
@@ -116,8 +118,9 @@ def plan_standoff(
             f"from no free place is the target, {height:.2f} m over the floor, both in view and in reach (profile.view, profile.reach)",
             height_m=float(height),
         )
-    # A score is at most 1: being in view decides first, then being in reach.
-    best = int(np.argmax(np.where(allowed, places.score + 2.0 * seen + 1.0 * reached, -np.inf)))
+    # A score is at most 1: being in view decides first, then being in reach, then being so at least where the robot aims.
+    rank = 4.0 * seen + 2.0 * reached + 1.0 * (places.spare_m >= 0.0)
+    best = int(np.argmax(np.where(allowed, places.score + rank, -np.inf)))
     toward = target[:2] - places.xy_m[best]
     half = 0.5 * float(np.arctan2(toward[1], toward[0]))
     pose = Transform(np.array([0.0, 0.0, np.sin(half), np.cos(half)]), np.array([*places.xy_m[best], settings.floor_z_m]))
@@ -158,6 +161,7 @@ def standoff_places(target_m: ArrayLike, robot_xy_yaw: ArrayLike, profile: Robot
     height = target[2] - settings.floor_z_m
     seen = np.ones(len(places), dtype=bool)
     spare = np.full(len(places), ENOUGH_REACH_M)
+    here = spare if profile.reach is None else np.minimum(spare, reach_to_spare_m(distance, height, profile.reach))
     for off in (-settings.arrival_m, 0.0, settings.arrival_m):
         if profile.view is not None:
             seen &= in_view(distance + off, height, profile.view)
@@ -171,7 +175,7 @@ def standoff_places(target_m: ArrayLike, robot_xy_yaw: ArrayLike, profile: Robot
         "reach": np.clip(spare / ENOUGH_REACH_M, 0.0, 1.0),
     }
     score = sum((WEIGHTS[name] * value for name, value in terms.items()), start=np.zeros(len(places)))
-    return Places(places, distance, clearance, score, seen, reached)
+    return Places(places, distance, clearance, score, seen, reached, here)
 
 
 def reach_to_spare_m(distance_m: FloatArray, height_m: float, reach: Reach) -> FloatArray:
@@ -300,7 +304,7 @@ def _connected(places: FloatArray, robot_xy: FloatArray, occupancy: OccupancyMap
     clearance = occupancy.clearance_m
     # A robot that already stands nearer to an obstacle than its footprint allows, or where its sensor is blind, gets away as it came.
     height, width = clearance.shape
-    around = int(np.ceil(settings.footprint_radius_m / occupancy.resolution_m))
+    around = int(np.ceil(2.0 * settings.footprint_radius_m / occupancy.resolution_m))
     rows = slice(max(row - around, 0), min(row + around + 1, height))
     columns = slice(max(column - around, 0), min(column + around + 1, width))
     passable = clearance >= settings.footprint_radius_m

@@ -12,7 +12,15 @@ from scipy.spatial.transform import Rotation
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import RobotProfile, load_profile
-from roboref_node.goals.standoff import OccupancyMap, StandoffGoal, in_view, plan_standoff
+from roboref_node.goals.standoff import (
+    OccupancyMap,
+    StandoffGoal,
+    hand_to_spare_m,
+    in_view,
+    plan_standoff,
+    reach_to_spare_m,
+    standoff_places,
+)
 from roboref_node.status import Refused, Status
 
 G1 = load_profile("g1")
@@ -198,3 +206,72 @@ def test_clearance_agrees_with_brute_force() -> None:
     brute = np.min(np.linalg.norm(centre[:, :, None] - (np.stack([column, row], axis=1) + 0.5) * 0.1, axis=-1), axis=-1)
     border = np.minimum.reduce([centre[..., 0], centre[..., 1], 4.0 - centre[..., 0], 3.0 - centre[..., 1]]) + 0.05
     assert np.allclose(occupancy.clearance_m, np.maximum(np.minimum(brute, border) - 0.05, 0.0), atol=1e-9)
+
+
+def test_a_place_that_cannot_be_walked_to_is_none() -> None:
+    """The near side of the target is walled off: the goal is on the robot's side of the wall, or there is none."""
+    target = np.array([2.0, 1.0, 0.8])
+    walls = [(2.6, -2.0, 2.7, 4.0)]
+    free = plan_standoff(target, (4.0, 1.0, np.pi), G1, grid([]))
+    assert free.pose.translation_m[0] > 2.0
+    behind = dataclasses.replace(G1, standoff=dataclasses.replace(S, target_radius_m=0.0))
+    with pytest.raises(Refused, match="connected with where the robot stands") as caught:
+        plan_standoff(target, (4.0, 1.0, np.pi), behind, grid(walls))
+    assert caught.value.status is Status.OCCUPIED
+    with_door = grid([(2.6, -2.0, 2.7, -1.0), (2.6, 0.2, 2.7, 4.0)])
+    assert plan_standoff(target, (4.0, 1.0, np.pi), behind, with_door).pose.translation_m[0] < 2.6
+    # A robot in a blind spot of its own sensor, or nearer to a wall than its footprint allows, is not locked in by that.
+    blind = grid([], unknown=[(3.8, 0.8, 4.2, 1.2)])
+    assert plan_standoff(target, (4.0, 1.0, np.pi), G1, blind).in_reach
+    assert plan_standoff(target, (4.0, 1.0, np.pi), G1, grid([(4.1, 0.0, 4.2, 2.0)])).in_reach
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None)
+def test_every_place_is_clear_by_brute_force(seed: int) -> None:
+    """The footprint with its clearance meets no square that is not known to be free, on maps turned by any angle."""
+    rng = np.random.default_rng(seed)
+    data = np.zeros((60, 80), dtype=np.int8)
+    for _ in range(8):
+        row, column = rng.integers(0, 55), rng.integers(0, 75)
+        data[row : row + rng.integers(1, 8), column : column + rng.integers(1, 8)] = rng.choice([100, -1])
+    yaw = float(rng.uniform(-np.pi, np.pi))
+    origin = Transform.from_rotation(Rotation.from_euler("z", yaw).as_matrix(), [*rng.uniform(-3, 3, 2), 0.0])
+    occupancy = OccupancyMap(data, 0.1, origin)
+    target, robot = origin.apply([4.0, 3.0, 0.8]), origin.apply([1.0, 1.0, 0.0])
+    try:
+        places = standoff_places(target, (robot[0], robot[1], 0.0), G1, occupancy)
+    except Refused:
+        return
+    local = origin.inverse().apply(np.column_stack([places.xy_m, np.zeros(len(places.xy_m))]))[:, :2] / 0.1
+    row, column = np.nonzero(data != 0)
+    gaps = np.maximum(np.abs(local[:, None] - (np.stack([column, row], axis=1) + 0.5)) - 0.5, 0.0)
+    exact = 0.1 * np.linalg.norm(gaps, axis=-1).min(axis=1)
+    border = 0.1 * np.minimum(local, [80, 60] - local).min(axis=1)
+    needed = S.footprint_radius_m + S.clearance_m
+    assert np.all(np.minimum(exact, border) >= needed - 1e-9)
+    near = np.minimum(exact, border) < 1.0
+    np.testing.assert_allclose((places.clearance_m + S.footprint_radius_m)[near], np.minimum(exact, border)[near], atol=1e-9)
+
+
+@given(height=st.floats(0.6, 1.0), bearing=st.floats(-np.pi, np.pi), distance=st.floats(1.0, 2.5))
+@settings(deadline=None, max_examples=25)
+def test_reach_comes_before_comfort(height: float, bearing: float, distance: float) -> None:
+    """Wherever the robot stands: when a place is in view and in reach that one is taken, with the tolerance of the arrival."""
+    target = np.array([2.0, 1.0, height])
+    robot = (2.0 + distance * np.cos(bearing), 1.0 + distance * np.sin(bearing), 0.0)
+    occupancy = grid([(1.85, 0.85, 2.15, 1.15)])
+    places = standoff_places(target, robot, G1, occupancy)
+    goal = plan_standoff(target, robot, G1, occupancy)
+    assert goal.in_reach == bool(np.any(places.in_reach & places.in_view))
+    if goal.in_reach:
+        ends = goal.distance_m + np.array([-S.arrival_m, S.arrival_m])
+        assert np.all(reach_to_spare_m(ends, height, G1.reach) >= 0.0) and np.all(in_view(ends, height, G1.view))
+
+
+def test_the_nearer_hand_counts() -> None:
+    x, y, z = G1.reach.shoulder_m
+    assert hand_to_spare_m((x + 0.3, y, z), G1.reach) == pytest.approx(min(G1.reach.max_m - 0.3, 0.3 - G1.reach.min_m))
+    assert hand_to_spare_m((x + 0.3, -y, z), G1.reach) == pytest.approx(hand_to_spare_m((x + 0.3, y, z), G1.reach))
+    assert hand_to_spare_m((x + G1.reach.max_m + 0.1, y, z), G1.reach) == pytest.approx(-0.1)
+    assert hand_to_spare_m((x, y, z), G1.reach) == pytest.approx(-G1.reach.min_m)
