@@ -24,11 +24,8 @@ from std_msgs.msg import Empty, Header, Int16MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 
 from roboref_node.language import Act
-from roboref_node.language.decompose import Decomposer
-from roboref_node.pointing.http import HttpSettings
 from roboref_node.ros import qos
 from roboref_node.ros.audio import CHUNK, samples_of
-from roboref_node.ros.messages import header
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
 from roboref_node.speech.audio import RATE_HZ, Audio, read_wav
@@ -63,7 +60,7 @@ class SpeechNode(Node):
         super().__init__("speech", automatically_declare_parameters_from_overrides=True, **kwargs)
         self.finished = threading.Event()
         self.exit_status = 0
-        self._parameters = NodeParameters(self, SpeechSettings, live=LIVE)
+        self._settings = NodeParameters(self, SpeechSettings, live=LIVE)
         self._conversation = Conversation()
         self._talking = threading.RLock()  # guards the conversation: sentences, services and the timer all take part
         self._listener: Listener | None = None
@@ -87,11 +84,11 @@ class SpeechNode(Node):
     def start(self) -> None:
         """Load the recognisers, on a thread: services answer meanwhile."""
         try:
-            settings = self._parameters.read()
+            settings = self._settings.read()
         except Refused as refused:
             self._fail(refused)
             return
-        self._parameters.freeze(True)
+        self._settings.freeze(True)
         # Clients that exist from the start have discovered their server long before somebody shouts.
         for act, names in ((Act.STOP, settings.stop_services), (Act.CANCEL, settings.cancel_services)):
             self._interrupt_clients[act] = [self.create_client(Trigger, name) for name in names if name]
@@ -115,11 +112,14 @@ class SpeechNode(Node):
         return stopped and not any(thread.is_alive() for thread in self._threads)
 
     def _begin(self) -> None:
-        settings = self._parameters.current
+        settings = self._settings.current
         try:
             if settings.voice != "none":
                 speak_command(settings.voice, "")  # a missing program is told now, not at the first question
             if settings.language_model_url:
+                from roboref_node.language.decompose import Decomposer  # with all of `pointing`
+                from roboref_node.pointing.http import HttpSettings
+
                 http = HttpSettings(settings.language_model_url, total_timeout_s=_REWRITE_S, token_env=settings.language_model_token_env)
                 self._conversation.rewrite = Decomposer(http, settings.language_model)
             if settings.source is not Source.NONE:
@@ -174,7 +174,7 @@ class SpeechNode(Node):
 
     def _on_audio(self, message: Int16MultiArray) -> None:
         samples = samples_of(message)
-        rate_hz = self._parameters.current.sample_rate
+        rate_hz = self._settings.current.sample_rate
         self._on_samples(samples if rate_hz == RATE_HZ else Audio(samples, rate_hz).at_rate(RATE_HZ).samples)
 
     def _play_in(self, audio: Audio) -> None:
@@ -205,8 +205,8 @@ class SpeechNode(Node):
         self._react(reactions)
 
     def _follow_settings(self) -> None:
-        self._conversation.confirm = self._parameters.current.confirm
-        self._conversation.timeout_s = self._parameters.current.confirm_timeout_s
+        self._conversation.confirm = self._settings.current.confirm
+        self._conversation.timeout_s = self._settings.current.confirm_timeout_s
 
     def _on_tick(self) -> None:
         with self._talking:
@@ -238,8 +238,9 @@ class SpeechNode(Node):
                 self._event(_EVENT_OF[reaction.deed], reaction.text, time.time())
 
     def _instruct(self, reaction: Reaction) -> None:
-        settings = self._parameters.current
-        stamped = header("", reaction.onset_ns)
+        settings = self._settings.current
+        stamped = Header()
+        stamped.stamp.sec, stamped.stamp.nanosec = divmod(reaction.onset_ns, 1_000_000_000)
         if settings.freeze_at_speech:
             self._out["~/onset"].publish(stamped)
         if self._refer is not None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from roboref_node.status import Refused, Status
 
@@ -46,6 +45,8 @@ class Audio:
         """The same sound at another rate (polyphase filter)."""
         if rate_hz == self.rate_hz:
             return self
+        from scipy.signal import resample_poly  # takes longer to import than everything else here
+
         divisor = gcd(rate_hz, self.rate_hz)
         resampled = resample_poly(self.samples, rate_hz // divisor, self.rate_hz // divisor)
         return Audio(resampled.astype(np.float32), rate_hz)

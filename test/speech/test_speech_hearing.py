@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 
 import numpy as np
@@ -53,7 +52,7 @@ def test_endless_speech_is_cut(speak, end_pointer):
     assert sum(piece.phase is Phase.ENDED for piece in pieces) >= 2
 
 
-@pytest.mark.parametrize("text", ["pick up the green ball", "put the red cup on the shelf", "hand me the green cone", "go to the table"])
+@pytest.mark.parametrize("text", ["pick up the green ball", "move the red cup behind the blue box", "hand me the green cone", "go to the table"])
 def test_commands(text, speak, recogniser):
     heard = hear(recogniser, speak(text))
     assert [(t.kind, t.expression) for t in parse_instruction(heard.text)] == [(t.kind, t.expression) for t in parse_instruction(text)]
@@ -164,13 +163,6 @@ def test_a_missing_program_is_named(monkeypatch):
         speak_command("flite:slt", "hello")
     with pytest.raises(Refused, match="must be none or begin with"):
         speak_command("festival", "hello")
-
-
-def test_a_voice_that_the_program_lacks_is_refused():
-    if shutil.which("espeak-ng") is None:
-        pytest.skip("the program espeak-ng is not installed: sudo apt-get install -y espeak-ng")
-    with pytest.raises(Refused, match="cannot speak"):
-        Synthesiser("espeak-ng:no-such-voice")("hello")
 
 
 def test_audio_has_a_level_and_an_end():
