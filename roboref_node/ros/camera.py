@@ -55,6 +55,7 @@ class CameraReceiver:
         remaps = [x for topic in ("/tf", "/tf_static") for x in ("-r", f"{topic}:={node.resolve_topic_name(topic)}")]
         self._node = Node(
             f"{node.get_name()}_camera",
+            context=node.context,
             namespace=node.get_namespace(),
             cli_args=["--ros-args", *remaps],
             use_global_arguments=False,
@@ -69,7 +70,7 @@ class CameraReceiver:
         buffer = TransformBuffer(settings.tf_cache_s, node)
         self._listener = TransformListener(buffer, self._node, qos=qos.MOVING_TRANSFORMS, static_qos=qos.STATIC_TRANSFORMS)
         self.transforms = TransformSource(buffer, settings.tf_timeout_s, explain=self._explain_transforms)
-        self._executor = SingleThreadedExecutor()
+        self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=spin, args=(self._executor, self._node), name="roboref_camera", daemon=True)
         self._thread.start()
