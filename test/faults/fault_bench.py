@@ -20,6 +20,9 @@ POSES = ("grasp_pose", "pregrasp_pose", "place_pose")
 POINT, PICK = "point at the red box", "pick up the red box"
 """Points are planned in a millisecond, grasps in fifty: waiting is done with the first, what counts is asked with the second."""
 
+START_S = 120.0
+"""Longest start of a process; a machine that is busy with other things takes half a minute to import what it needs."""
+
 LATE = ("FRAME_STALE", "SYNC_SKEW", "TF_STALE")
 """What a question is told when the machine is too busy to pass images on in time."""
 
@@ -54,16 +57,18 @@ class Bench:
         namespace: Namespace of the node and its camera, "" for none.
         parameters: Further parameters of the node, ``name:=value``.
         remaps: Further remappings, ``from:=to``.
+        patience_s: How long the node waits for its model server to say something; twice as long for all of its answer.
     """
 
-    def __init__(self, graph, folder, *, name="faulted", namespace="", parameters=(), remaps=(), rate_hz=10.0):
+    def __init__(self, graph, folder, *, name="faulted", namespace="", parameters=(), remaps=(), patience_s=0.5):
         self.graph, self.folder, self.instruction = graph, folder, POINT
         self.server = FaultyServer()
-        self.camera = FaultyCamera(graph, namespace, rate_hz)
+        self.camera = FaultyCamera(graph, namespace)
         self.model_file = folder / f"server_{name}.yaml"
         self.model_file.write_text(
             f"backend: roborefer_server\ndepth: none\nhttp:\n  url: {self.server.url}\n  connect_timeout_s: 0.5\n"
-            "  read_timeout_s: 0.5\n  total_timeout_s: 1.0\n  retries: 1\n  retry_wait_s: 0.01\n  max_response_bytes: 65536\n"
+            f"  read_timeout_s: {patience_s}\n  total_timeout_s: {2 * patience_s}\n"
+            "  retries: 1\n  retry_wait_s: 0.01\n  max_response_bytes: 65536\n"
         )
         self.node = f"{namespace}/{name}"
         settings = [f"model:={self.model_file}", "frame_timeout_s:=0.3", *parameters]
@@ -80,6 +85,7 @@ class Bench:
     def start(self):
         """Start the process, anew after it was killed."""
         self.process = self.graph.start(REFER, *self.arguments)
+        wait_until(lambda: "active: model" in self.process.log, lambda: f"an active node\n{self.process.log}", START_S)
         self.asker = Asker(self.graph, self.process, self.node)
         self._injected_s = time.monotonic()
         return self
@@ -93,6 +99,18 @@ class Bench:
     def ask(self, text="", **fields):
         """A question that needs the model, as an action goal."""
         return self.asker.result_of(self.asker.send(text or self.instruction, **fields)).result.referrals[0]
+
+    def send_to_model(self, text="point at the red box"):
+        """The handle of a goal that the model server has been asked about."""
+        for _ in range(10):
+            asked = self.server.asked
+            handle = self.asker.send(text)
+            deadline = time.monotonic() + 3.0
+            while time.monotonic() < deadline:
+                if self.server.asked > asked:
+                    return handle
+                time.sleep(0.005)
+        raise AssertionError(f"the server was never asked\n{self.process.log_end}")
 
     def right(self, referral):
         """True when `referral` is the goal on the box, with nothing in it that is not a number."""

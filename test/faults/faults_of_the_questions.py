@@ -125,9 +125,7 @@ def _(bench):
     bench.server.behave = bench.server.hang
 
     def ask():
-        asked = bench.server.asked
-        accepted = [bench.asker.send("point at the red box")]
-        wait_until(lambda: bench.server.asked > asked, "the server being asked")
+        accepted = [bench.send_to_model()]
         accepted += [bench.asker.send("point at the red box") for _ in range(2)]
         count = len(bench.referrals)
         rejected = bench.asker.send("point at the fourth box")
@@ -159,9 +157,7 @@ def _(bench):
     bench.server.behave = bench.server.hang
 
     def ask():
-        asked = bench.server.asked
-        first = bench.asker.send("point at the red box")
-        wait_until(lambda: bench.server.asked > asked, "the server being asked")
+        first = bench.send_to_model()
         answer = canceled(bench, bench.asker.send("pick up the red box"), lambda: True)
         bench.asker.result_of(first)
         return answer
@@ -210,8 +206,7 @@ def _(bench):
     bench.server.behave = bench.server.hang
 
     def ask():
-        asked = bench.server.asked
-        return canceled(bench, bench.asker.send("pick up the red box"), lambda: bench.server.asked > asked)
+        return canceled(bench, bench.send_to_model("pick up the red box"), lambda: True)
 
     return ask
 

@@ -13,7 +13,7 @@ import warnings
 
 from fault_fuzz import Fuzzer
 
-COUNT = int(os.environ.get("ROBOREF_FUZZ", "1200"))
+COUNT = int(os.environ.get("ROBOREF_FUZZ", "800"))
 SEED = int(os.environ.get("ROBOREF_FUZZ_SEED", str(random.SystemRandom().randrange(2**31))))
 
 

@@ -21,9 +21,9 @@ REFER = "roboref_node.nodes.refer"
 class Asker:
     """A refer node and its clients."""
 
-    def __init__(self, graph, process, name="/refer", wait_for="active: model"):
+    def __init__(self, graph, process, name="/refer"):
         self.graph, self.process, self.name = graph, process, name
-        process.wait_for_log(wait_for)
+        process.wait_for_log("active: model")
         self.referrals = graph.collect(Referral, f"{name}/referral")
         self.instruction = graph.publisher(String, f"{name}/instruction")
         self.actions = ActionClient(graph.node, Refer, f"{name}/refer")
