@@ -110,6 +110,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         seed += 1
     result = summarise(walks)
     print(f"{len(walks)} walks in flats {args.seed} to {seed - 1}; objects that no place fits, left out: {dict(beyond) or 'none'}")
+    lengths = [float(np.linalg.norm(np.diff(episode.walked, axis=0), axis=1).sum()) for episode in walks]
+    print(f"way walked: median {np.median(lengths):.2f} m, longest {max(lengths):.2f} m")
     if by_model:
         print(f"by the pixel of {args.model}: {summarise(by_model)}")
     return result
