@@ -94,8 +94,6 @@ class SpeechNode(Node):
             self._interrupt_clients[act] = [self.create_client(Trigger, name) for name in names if name]
         if settings.send_to is SendTo.REFER:
             self._refer = ActionClient(self, Refer, "refer/refer")
-        if settings.source is Source.TOPIC:
-            self.create_subscription(Int16MultiArray, "audio", self._on_audio, qos.ANSWERS)
         self.create_timer(_TICK_S, self._on_tick)
         self._starting.start()
 
@@ -151,7 +149,9 @@ class SpeechNode(Node):
             on_failure=lambda sentence: self.get_logger().error(sentence),
         )
         self._listener.start()
-        if settings.source is Source.MICROPHONE:
+        if settings.source is Source.TOPIC:  # only now: who sees the subscription may speak
+            self.create_subscription(Int16MultiArray, "audio", self._on_audio, qos.ANSWERS)
+        elif settings.source is Source.MICROPHONE:
             self._microphone = Microphone(self._on_samples, settings.microphone)
         elif settings.source is Source.WAV:
             audio = read_wav(settings.wav)

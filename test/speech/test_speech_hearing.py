@@ -52,7 +52,9 @@ def test_endless_speech_is_cut(speak, end_pointer):
     assert sum(piece.phase is Phase.ENDED for piece in pieces) >= 2
 
 
-@pytest.mark.parametrize("text", ["pick up the green ball", "move the red cup behind the blue box", "hand me the green cone", "go to the table"])
+@pytest.mark.parametrize(
+    "text", ["pick up the green ball", "move the red cup behind the blue box", "hand me the green cone", "go to the table"]
+)
 def test_commands(text, speak, recogniser):
     heard = hear(recogniser, speak(text))
     assert [(t.kind, t.expression) for t in parse_instruction(heard.text)] == [(t.kind, t.expression) for t in parse_instruction(text)]
