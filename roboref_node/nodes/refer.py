@@ -37,6 +37,7 @@ from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
 from roboref_node.ros.profile import ProfileParameters
 from roboref_node.ros.publishing import AnswerPublisher
+from roboref_node.ros.rate_limit import RateLimit
 from roboref_node.ros.requests import Request, RequestQueue
 from roboref_node.ros.settings import LIVE, NO_MODEL, ReferSettings
 from roboref_node.status import Refused, Status
@@ -69,6 +70,7 @@ class ReferNode(LifecycleNode):
         self._queue: RequestQueue | None = None
         self._answerer: Answerer | None = None
         self._recorder: QuestionRecorder | None = None
+        self._rate = RateLimit()
         self._map: OccupancyGrid | None = None
         self._inactive_because = Refused(Status.CANCELED, "the node is not active")
         self._diagnostics = Diagnostics(self, self._sources)
@@ -209,6 +211,12 @@ class ReferNode(LifecycleNode):
 
     def _on_instruction(self, message: String) -> None:
         request = Request(message.data, finish=lambda request, messages: None, replaceable=True)
+        refused = self._rate.admit(self._settings.current.max_questions_hz)
+        if refused is not None:
+            if self._rate.is_told():
+                self.get_logger().warning(f"an instruction was dropped: {refused.sentence}")
+                self._refuse(request, refused)
+            return
         try:
             self._submit(request)
         except Refused as refused:
@@ -226,7 +234,11 @@ class ReferNode(LifecycleNode):
         self._queue.submit(request, max_queue=self._settings.current.max_queue)
 
     def _on_goal(self, goal: Refer.Goal) -> GoalResponse:
-        refused = self._inactive_because if self._queue is None else self._queue.full(self._settings.current.max_queue)
+        settings = self._settings.current
+        flooded = self._rate.admit(settings.max_questions_hz)
+        if flooded is not None and not self._rate.is_told():
+            return GoalResponse.REJECT
+        refused = flooded or (self._inactive_because if self._queue is None else self._queue.full(settings.max_queue))
         if refused is None:
             return GoalResponse.ACCEPT
         # The action protocol has no room for a reason: it goes to the log and to ~/referral.

@@ -25,6 +25,9 @@ from roboref_node.ros.transforms import pose_from_transform, pose_stamped, trans
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 
+_ECHO_CHARS = 20_000
+"""A refusal repeats the instruction so that its sender knows it; not all of one of megabytes."""
+
 
 def header(frame_id: str, stamp_ns: int) -> Header:
     """Header with a stamp in nanoseconds."""
@@ -127,7 +130,7 @@ def refusal_message(instruction: str, refused: Refused, *, stamp_ns: int = 0, go
     """The answer to a request that never became a task: a sentence that is not understood, a full queue, no camera."""
     message = _message(refused.status, refused.sentence)
     message.header = header(goal_frame, stamp_ns)
-    message.instruction = instruction
+    message.instruction = instruction[:_ECHO_CHARS]
     message.task_count = 1
     message.provenance_json = _to_json({"details": refused.details})
     return message

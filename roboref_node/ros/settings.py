@@ -85,6 +85,10 @@ class ReferSettings(CameraSettings):
         default=1, minimum=1, maximum=30,
     )  # fmt: skip
     max_queue: int = setting("Action goals that may wait; one more is rejected.", default=4, minimum=1, maximum=100)
+    max_questions_hz: float = setting(
+        "Questions per second that are looked at, instructions and goals together; of a flood one a second is answered.",
+        default=20.0, unit="Hz", minimum=0.1, maximum=1000.0,
+    )  # fmt: skip
     use_map: bool = setting("Subscribe to the occupancy grid `map` and keep stand-off poses on its free cells.", default=False)
     record: RecordSettings = field(default_factory=RecordSettings)
     publish_goal_pose: bool = setting("Publish stand-off poses on `goal_pose`, where Nav2 listens and starts to drive.", default=True)
@@ -97,6 +101,15 @@ NO_MODEL = "none"
 """Value of `ReferSettings.model` that loads nothing: only questions with a given pixel can be answered."""
 
 LIVE = frozenset(
-    {"max_frame_age_s", "frame_timeout_s", "stamp_tolerance_s", "tf_timeout_s", "max_queue", "publish_goal_pose", "depth_frames"}
+    {
+        "max_frame_age_s",
+        "frame_timeout_s",
+        "stamp_tolerance_s",
+        "tf_timeout_s",
+        "max_queue",
+        "publish_goal_pose",
+        "depth_frames",
+        "max_questions_hz",
+    }
 )
 """Parameters that may change at any time: they are read anew for each question."""
