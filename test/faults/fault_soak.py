@@ -13,6 +13,7 @@ import time
 import numpy as np
 import psutil
 from asker import REFER, Asker
+from fault_bench import START_S
 from fault_camera import BASE_FROM_OPTICAL
 from fault_server import FaultyServer
 from faults_of_the_processes import own_topics
@@ -81,6 +82,7 @@ class Soak:
             REFER, "--ros-args", "-r", f"__ns:={NAMESPACE}", *remaps, "-p", f"model:={model}", "-p", "use_sim_time:=true",
             "-p", "frame_timeout_s:=0.3", "-p", "max_queue:=4",
         )  # fmt: skip
+        wait_until(lambda: "active: model" in self.process.log, lambda: f"an active node\n{self.process.log}", START_S)
         self.asker = Asker(graph, self.process, f"{NAMESPACE}/refer")
         self.asked, self.samples, self.faults, self.goals, self.referrals = [], [], [], [], []
         node = graph.node
@@ -276,7 +278,7 @@ class Soak:
 
     def _start_sim(self):
         process = self.graph.start(SIM, *self._sim_arguments)
-        process.wait_for_log("objects")
+        wait_until(lambda: "objects" in process.log, lambda: f"the simulated cell\n{process.log}", START_S)
         return process
 
     def close(self):

@@ -85,7 +85,7 @@ for family, encodings in {
     "that is depth": ["16UC1", "mono16", "32FC1"],
     "in a generic encoding": sorted(name for name in BYTES if name[0].isdigit() and name not in COLOUR | DEPTH),
 }.items():
-    # One row for a family in the node; every member is tried in test_fault_encodings.
+    # One row for a family in the node; every member is tried in test_faults_encodings.
     fault(
         ENCODING_GROUP, f"colour-{encodings[0].lower()}",
         what=f"A colour image {family}", injection=f"encoding {encodings[0]} (tested alike: {', '.join(encodings[1:])})",
