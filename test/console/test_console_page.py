@@ -8,12 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import cv2
 import pytest
@@ -21,41 +18,14 @@ import pytest
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("viser", reason="needs viser (make setup)")
 from browser import Browser
+from scene3_server import SENTENCE, model
 
+__all__ = ["model"]
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-BOTTLE_PX, SPOT_PX = (257.0, 181.0), (157.0, 432.0)
-"""Of scene 3 at 640x480: on the orange bottle, and on the table."""
 PATIENCE_S = 400.0
 FIELD = "[...document.querySelectorAll('input.mantine-TextInput-input')].at(-1)"
 """The first text field of the panel is viser's own address."""
-SENTENCE = "pick up the orange bottle and put it on the spot"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Iterator[Path]:
-    """A real model server that knows where two things of scene 3 are: the page is tested here, not the nano."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            question = json.loads(self.rfile.read(int(self.headers["content-length"])))["text"]
-            u, v = BOTTLE_PX if "bottle" in question else SPOT_PX
-            body = json.dumps({"result": 1, "answer": f"[({(u + 0.5) / 640:.4f}, {(v + 0.5) / 480:.4f})]"}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    path = tmp_path / "scene3.yaml"
-    path.write_text(f"backend: roborefer_server\ndepth: none\nhttp:\n  url: http://127.0.0.1:{server.server_port}\n")
-    yield path
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture
