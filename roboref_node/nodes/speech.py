@@ -23,7 +23,7 @@ from roboref.action import Refer
 from std_msgs.msg import Empty, Header, Int16MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 
-from roboref_node.language import Act
+from roboref_node.language import INTERRUPTS, Act, read_dialogue
 from roboref_node.ros import qos
 from roboref_node.ros.audio import CHUNK, samples_of
 from roboref_node.ros.parameters import NodeParameters
@@ -68,6 +68,7 @@ class SpeechNode(Node):
         self._sayings: queue.Queue[str | None] = queue.Queue()
         self._threads: list[threading.Thread] = []
         self._deaf_until_s = 0.0
+        self._interrupted_ns = 0
         self._starting = threading.Thread(target=self._begin, name="roboref_speech_start", daemon=True)
         kinds = {"~/heard": String, "~/say": String, "instruction": String, "~/dialogue": String, "~/event": String, "~/onset": Header}
         kinds |= {"stop": Empty, "cancel": Empty}
@@ -191,6 +192,9 @@ class SpeechNode(Node):
         self._event("end_of_speech", "", utterance.ended_s)
         self._event("heard", utterance.heard.text, utterance.understood_s)
         self._out["~/heard"].publish(String(data=utterance.heard.text))
+        dialogue = read_dialogue(utterance.heard.text)
+        if dialogue is not None and dialogue.act in INTERRUPTS and self._interrupted_ns >= utterance.onset_ns:
+            return  # the spotter was first; a second stop would hit what the person has asked for since
         self._converse(utterance.heard, utterance.onset_ns)
 
     def _on_text(self, message: String) -> None:
@@ -265,6 +269,7 @@ class SpeechNode(Node):
 
     def _send_interrupt(self, act: Act) -> None:
         self._out[act.value].publish(Empty())
+        self._interrupted_ns = self._now_ns()
         for client in self._interrupt_clients.get(act, ()):
             if client.service_is_ready():
                 client.call_async(Trigger.Request())
