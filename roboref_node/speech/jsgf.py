@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, cast
 
 from roboref_node.language import words_of
 from roboref_node.language.skeleton import ACTS, grammar
@@ -57,7 +58,7 @@ def _listed(terminals: Iterable[str]) -> set[str]:
 
 def _expansions(form: str) -> list[tuple[str, ...]]:
     """The ways in which ``commands.lark`` spells a form, as symbol names."""
-    found = [tuple(str(symbol.name) for symbol in rule.expansion) for rule in grammar().rules if str(rule.origin.name) == form]
+    found = [tuple(str(symbol.name) for symbol in rule.expansion) for rule in cast(Any, grammar()).rules if str(rule.origin.name) == form]
     return [names for names in found if (form, names[-1]) not in INCOMPLETE]
 
 
