@@ -76,10 +76,7 @@ def answers_right(pointer: Pointer, item: Asked, *, blind: bool = False) -> bool
         frame = replace(frame, rgb_source=np.full_like(frame.rgb, 128), depth_source=np.full_like(frame.depth_m, np.nan))
     try:
         if item.wording == "sentence":
-            tasks = parse_instruction(question.text)
-            if len(tasks) != 1:
-                return False
-            task = tasks[0]
+            (task,) = parse_instruction(question.text)
         else:
             task = Task(TaskKind.PLACE if question.place else TaskKind.POINT, question.expression, question.expression)
         points = pointer.point(frame, task).points

@@ -14,10 +14,12 @@ from roboref_node.frame import Frame
 from roboref_node.sim.noise import add_depth_noise
 from roboref_node.sim.render import SceneRenderer
 from roboref_node.sim.scene import SceneSettings, sample_scene
-from roboref_node.synth.language import UNKNOWN_NOUNS
+from roboref_node.status import Refused
+from roboref_node.synth.language import DIRECTIONS, UNKNOWN_NOUNS
 from roboref_node.synth.questions import KINDS, Asker, Question
 from roboref_node.synth.split import RESERVED_PAIRS, reserved_seeds
 from roboref_node.synth.view import SceneView
+from roboref_node.task import parse_instruction
 
 LOCATE_KINDS = tuple(kind for kind in KINDS if not kind.startswith("free_") and kind not in ("container", "absent"))
 FREE_KINDS = ("free_space", "free_between", "free_chain")
@@ -40,7 +42,8 @@ class Asked:
         purpose: ``general``: every kind equally often; ``pair``: about an object of a reserved colour-shape pair; ``unknown``: a noun
             that the model cannot know; ``wording``: one of several wordings of the same question.
         unseen: Whether the object asked for has a reserved pair.
-        wording: One of `WORDINGS`. A sentence goes through `task.parse_instruction`, the others are given as expressions.
+        wording: One of `WORDINGS`. A sentence goes through `task.parse_instruction` (and is one that it takes: what it refuses, it
+            refuses whatever the model), the others are given as expressions.
     """
 
     question: Question
@@ -118,19 +121,31 @@ def _first(draw: Callable[[], Question | None], accept: Callable[[Question], boo
 
 
 def _variants(view: SceneView, seed: int, kind: str) -> list[Question]:
-    """One question canonically, in synonyms, and with other synonyms as part of a whole sentence; nothing when the scene has none."""
+    """One question canonically, in synonyms, and with other synonyms as a sentence that the task grammar takes; nothing if it fails."""
+
+    def variant(attempt: int, wording: int) -> Question | None:
+        asker = Asker(
+            view, np.random.default_rng([seed, 9, attempt]), canonical=wording == 0, unknown_word=lambda: "banana",
+            wording=np.random.default_rng([seed, 10, wording]),
+        )  # fmt: skip
+        return asker.ask(kind)
+
     for attempt in range(_ATTEMPTS):
-        variants = [
-            Asker(
-                view, np.random.default_rng([seed, 9, attempt]), canonical=wording == 0, unknown_word=lambda: "banana",
-                wording=np.random.default_rng([seed, 10, wording]),
-            ).ask(kind)
-            for wording in range(len(WORDINGS))
-        ]  # fmt: skip
-        found = [q for q in variants if q is not None]
-        if len(found) == len(WORDINGS):
-            return found
+        plain, synonyms = variant(attempt, 0), variant(attempt, 1)
+        if plain is None or synonyms is None:
+            continue
+        sentences = (variant(attempt, wording) for wording in range(2, 2 + _ATTEMPTS))
+        sentence = next((q for q in sentences if q is not None and _understood(q.text)), None)
+        if sentence is not None:
+            return [plain, synonyms, sentence]
     return []
+
+
+def _understood(sentence: str) -> bool:
+    try:
+        return len(parse_instruction(sentence)) == 1
+    except Refused:
+        return False
 
 
 @dataclass
@@ -263,8 +278,6 @@ def best_constants(scenes: Iterable[Sequence[Asked]], grid: int = 32) -> dict[st
 
 def _named_half(question: Question) -> tuple[str, bool] | None:
     """For "left of X" and the like: the direction, and whether the answer lies in the half of the picture that the word names."""
-    from roboref_node.synth.language import DIRECTIONS
-
     if question.kind not in ("relative", "free_space") or question.answer_uv is None:
         return None
     x, y = question.answer_uv

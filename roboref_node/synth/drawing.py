@@ -50,6 +50,7 @@ class Drawing:
         self.unknown_word = unknown_word
         self.colourless = colourless
         self.unnamed = unnamed
+        self._matching: dict[Description, tuple[ObjectView, ...]] = {}
 
     def choose(self, items: tuple[ObjectView, ...]) -> ObjectView | None:
         """A random item."""
@@ -57,9 +58,10 @@ class Drawing:
 
     def matching(self, description: Description) -> tuple[ObjectView, ...]:
         """Objects that can be seen and match; empty when a barely visible one matches too."""
-        if any(description.matches(o) for o in self.view.marginal):
-            return ()
-        return tuple(o for o in self.view.present if description.matches(o))
+        if description not in self._matching:
+            hidden = any(description.matches(o) for o in self.view.marginal)
+            self._matching[description] = () if hidden else tuple(o for o in self.view.present if description.matches(o))
+        return self._matching[description]
 
     def unique_description(self, item: ObjectView) -> Description | None:
         """Attributes that single `item` out, chosen at random among the ways to do it."""

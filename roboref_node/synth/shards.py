@@ -62,7 +62,7 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class Exported:
-    """What a call of `export_shards` did; a shard that was there already counts as neither."""
+    """What a call of `export_shards` did, without the second that the renderer needs to start; shards that were there do not count."""
 
     scenes: int
     questions: int
@@ -91,9 +91,9 @@ def export_shards(folder: Path, seeds: Sequence[int], settings: ExportSettings, 
     if not 0 <= number < parts:
         raise ValueError(f"part {number} of {parts} does not exist; parts are counted from 0")
     folder.mkdir(parents=True, exist_ok=True)
-    started, cpu = time.perf_counter(), time.process_time()
     scenes = questions = 0
     with SceneRenderer(settings.width, settings.height, shadows=settings.shadows, samples=settings.samples) as renderer:
+        started, cpu = time.perf_counter(), time.process_time()
         for shard, first in enumerate(range(0, len(seeds), settings.shard_scenes)):
             path = folder / f"scenes-{shard:06d}.tar"
             if shard % parts != number or path.exists():
@@ -104,7 +104,7 @@ def export_shards(folder: Path, seeds: Sequence[int], settings: ExportSettings, 
                     count = _write_scene(tar, renderer, seed, settings)
                     scenes, questions = scenes + 1, questions + count
             unfinished.replace(path)
-    return Exported(scenes, questions, time.perf_counter() - started, time.process_time() - cpu)
+        return Exported(scenes, questions, time.perf_counter() - started, time.process_time() - cpu)
 
 
 def _write_scene(tar: tarfile.TarFile, renderer: SceneRenderer, seed: int, settings: ExportSettings) -> int:
