@@ -58,7 +58,7 @@ class ClosedLoop:
             name: self._stack.enter_context(NodeProcess(f"roboref_node.nodes.{name}", nodes_arguments, folder / f"{name}.log"))
             for name, nodes_arguments in started.items()
         }
-        self.node = self._stack.enter_context(SpinningNode("roboref_demo"))
+        self.node = self._stack.enter_context(SpinningNode("roboref_demo", sim_time=True))
         self._changed = threading.Condition()
         self._truth: dict[str, Any] = {}
         self._image: Image | None = None

@@ -17,7 +17,7 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--use-angle=swiftshader", "--no-first-run",
     "--disable-extensions", "--disable-background-networking", "--remote-debugging-port=0", "--window-size=1100,720", "--hide-scrollbars",
 )  # fmt: skip
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 
 
 class Browser:

@@ -23,7 +23,7 @@ from scene3_server import SENTENCE, model
 __all__ = ["model"]
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE_S = 400.0
+PATIENCE_S = 600.0
 FIELD = "[...document.querySelectorAll('input.mantine-TextInput-input')].at(-1)"
 """The first text field of the panel is viser's own address."""
 
@@ -31,7 +31,7 @@ FIELD = "[...document.querySelectorAll('input.mantine-TextInput-input')].at(-1)"
 @pytest.fixture
 def demo(model: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-u", "-m", "roboref_node.cli", "demo", "--console", "--seed", "3", "--model", str(model), "--json"]
-    command += ["--port", "0", "--timeout", str(PATIENCE_S), "--seconds", str(PATIENCE_S)]
+    command += ["--port", "0", "--timeout", str(PATIENCE_S), "--seconds", "1500"]
     with (tmp_path / "demo.log").open("wb") as errors:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
     assert process.stdout is not None
@@ -46,7 +46,7 @@ def demo(model: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], s
         process.wait(60.0)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt install chromium)")
 def test_type_send_see(demo: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
     process, url = demo
