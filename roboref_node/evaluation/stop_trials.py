@@ -99,14 +99,19 @@ class Trials:
         if busy:
             self._busy.set()
         handle = self._move()
-        self._await(self._moving, "the arm to move", [])
+        ended = handle.get_result_async()
+        self._await(lambda: ended.done() or self._moving(), "motion of the arm", [])
+        if ended.done():
+            result = ended.result().result
+            raise Refused(Status.INTERNAL, f"the arm did not move: {result.outcome}: {result.sentence}")
         self._stops.clear()
         ended_s = self.player.play(sound, trailing_silence_s=0.5)
         deadline = time.monotonic() + 3.0
         while not self._stops and time.monotonic() < deadline:
             time.sleep(0.005)
         message_s = self._stops[0] - ended_s if self._stops else None
-        self._finish(handle)
+        self._await(ended.done, "end of the motion", [])
+        time.sleep(_REST_S)  # long enough to see that nothing moves any more
         self._busy.clear()
         rest_s = None if message_s is None else max(self._last_motion_s() - ended_s, 0.0)
         return {"message_s": message_s, "rest_s": rest_s, "busy": busy}
@@ -143,14 +148,6 @@ class Trials:
         if not future.result().accepted:
             raise Refused(Status.INTERNAL, "arm/move rejected the motion")
         return future.result()
-
-    def _finish(self, handle: Any) -> None:
-        """Wait until the motion has ended, however it did, and the arm rests."""
-        result = handle.get_result_async()
-        self._await(result.done, "the end of the motion", [])
-        began = time.monotonic()
-        while time.monotonic() - began < _REST_S:
-            time.sleep(0.05)
 
     def _ask_on(self) -> None:
         for question in itertools.cycle(_QUESTIONS):
