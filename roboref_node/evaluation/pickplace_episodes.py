@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from roboref_node.arm import MotionKind
-from roboref_node.arm.paths import Blocked, PathPlanner
+from roboref_node.arm.paths import PathPlanner
 from roboref_node.geometry.transform import Transform
 from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, HOME_RAD
 from roboref_node.sim.cell import SimulatedCell
@@ -67,8 +66,9 @@ def draw_episodes(count: int, renderer: SceneRenderer, first_seed: int = FIRST_S
     """Fresh scenes of reserved seeds, one episode each.
 
     A target is named as briefly as is unique (by attributes, else by a relation), at least `MIN_VISIBLE` of it is seen, nothing
-    stands on it, and some grasp from above reaches it with the gap to everything else that the robot's profile asks for. A destination is free table to a side of,
-    or next to, another object, where the target and the gripper have room and the arm reaches.
+    stands on it, and the arm can stand at some grasp from above, and over it, with the gap to everything else that the robot's
+    profile asks for. A destination is free table to a side of, or next to, another object, where the target and the gripper have
+    room and the arm can stand.
     """
     made = 0
     for seed in reserved_seeds(50 * count, first_seed):
@@ -123,21 +123,15 @@ def can_be_grasped(cell: SimulatedCell, index: int) -> bool:
     item, pose = cell.spec.objects[index], cell.object_poses[index]
     for tool, opening in _true_grasps(item, pose):
         planner = planner_of(CellObstacles(cell.arm.world, opening, target=index), line_margin_m=CLEARANCE_M)
-        if _line_is_free(planner, tool):
+        if _stands_free(planner, tool):
             return True
     return False
 
 
-def _line_is_free(planner: PathPlanner, tool: Transform) -> bool:
+def _stands_free(planner: PathPlanner, tool: Transform) -> bool:
+    """Whether the arm can stand at a tool pose and straight above it."""
     before = Transform(tool.quaternion_xyzw, tool.translation_m + [0.0, 0.0, PREGRASP_M])
-    # Most poses fail at their end already: looking there first is cheaper than a whole line.
-    if not planner.can_stand(tool):
-        return False
-    try:
-        planner.reach(np.array(HOME_RAD), [before, tool], named=[MotionKind.PICK.value] * 2)
-    except Blocked:
-        return False
-    return True
+    return planner.can_stand(tool) and planner.can_stand(before)
 
 
 def _true_grasps(item: ObjectSpec, world_from_object: Transform) -> Iterator[tuple[Transform, float]]:
@@ -201,4 +195,4 @@ def _has_room(view: SceneView, target: int) -> BoolImage:
 def _can_be_placed(cell: SimulatedCell, point_m: FloatArray) -> bool:
     planner = planner_of(CellObstacles(cell.arm.world, GRIPPER_MAX_OPENING_M))
     stand = Transform(np.array([0.0, 0.0, 0.0, 1.0]), point_m)
-    return any(_line_is_free(planner, _downward(stand, np.array([0.0, 0.0, 0.05]), yaw)) for yaw in (0.0, np.pi / 2))
+    return any(_stands_free(planner, _downward(stand, np.array([0.0, 0.0, 0.05]), yaw)) for yaw in (0.0, np.pi / 2))

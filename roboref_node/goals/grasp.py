@@ -29,8 +29,8 @@ FINE_POSES = 24
 SCENE_POINTS = 1000
 FREE_SPACE_M = 0.04
 """Clearance beyond which more is no better."""
-SAME_POINT_M = 0.004
-"""Scene points this near the object's cloud are the object: the two clouds come from the same pixels."""
+SAME_POINT_M = 0.007
+"""Scene points this near the object's cloud are the object: its border, which the segment leaves out, or readings beside it."""
 WEIGHTS = {"opening": 0.15, "clearance": 0.2, "reach": 0.1, "upright": 0.15, "centred": 0.15, "flat": 0.1, "seen": 0.05, "deep": 0.1}
 """Share of each term, all between 0 and 1, in the score."""
 

@@ -21,6 +21,8 @@ RIM_ERROR_M = 0.003
 """Rims farther from a circle than this are taken as they are seen."""
 SUNK_M = 0.012
 """What is seen this far below the rim and through its opening is inside."""
+FLAT_SHARE = 0.4
+"""The same two for flat things, as shares of their height: a plate's rim is a centimetre over its floor."""
 MOUTH_SHARE = 0.75
 SIDE_BEARINGS_RAD = np.radians([0.0, -20.0, 20.0, -40.0, 40.0, -60.0, 60.0])
 
@@ -102,7 +104,8 @@ def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candi
     flat = target.cloud_m - target.centre_m
     first, second = target.narrow, np.cross(target.up, target.narrow)
     x, y = flat @ first, flat @ second
-    on_rim = target.heights_m > target.top_m - RIM_BAND_M
+    band = min(RIM_BAND_M, FLAT_SHARE * target.top_m)
+    on_rim = target.heights_m > target.top_m - band
     if np.count_nonzero(on_rim) < 10:
         return None
     # A handle shifts the middle of the object, not that of its rim.
@@ -118,7 +121,7 @@ def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candi
     wall = np.bincount(index, weights=radius[on_rim], minlength=bins)[used] / count[used]
     angle = ((used + 0.5) / bins - 0.5) * 2.0 * np.pi
     closing = target.direction(angle)
-    tips = tip_heights(target, hand, settings, (settings.rim_depth_m, 0.5 * settings.rim_depth_m))
+    tips = tip_heights(target, hand, settings, (settings.rim_depth_m, 0.5 * settings.rim_depth_m, MIN_GRIP_M))
     i, j = (grid.ravel() for grid in np.meshgrid(range(len(used)), range(len(tips)), indexing="ij"))
     centre = target.centre_m + cx * first + cy * second
     origins = centre + closing[i] * wall[i][:, None] + tips[j][:, None] * target.up
@@ -144,7 +147,7 @@ def _circle(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
 def _is_open(target: Target, offset_m: FloatArray, rim_radius: float) -> bool:
     """Whether the camera looks into the object: enough of it is seen below the rim through the middle of the rim's opening."""
     centre = target.centre_m + offset_m
-    sunk = target.heights_m < target.top_m - SUNK_M
+    sunk = target.heights_m < target.top_m - min(SUNK_M, 1.2 * FLAT_SHARE * target.top_m)
     below = target.cloud_m[sunk]
     if len(below) == 0:
         return False
@@ -158,7 +161,8 @@ def _is_open(target: Target, offset_m: FloatArray, rim_radius: float) -> bool:
     inside = np.linalg.norm(passed, axis=1) < MOUTH_SHARE * rim_radius
     flat = target.cloud_m - centre
     flat = flat - (flat @ target.up)[:, None] * target.up
-    covered = (target.heights_m > target.top_m - RIM_BAND_M) & (np.linalg.norm(flat, axis=1) < 0.5 * rim_radius)
+    band = min(RIM_BAND_M, FLAT_SHARE * target.top_m)
+    covered = (target.heights_m > target.top_m - band) & (np.linalg.norm(flat, axis=1) < 0.5 * rim_radius)
     return bool(np.count_nonzero(inside) >= 5 and np.count_nonzero(covered) <= 0.1 * np.count_nonzero(inside))
 
 

@@ -13,6 +13,8 @@ FloatArray = NDArray[np.float64]
 SingleArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
+THIN_WALL_M = 0.025
+"""What is narrower than this between the fingers is a wall or a stem, of which both sides are known."""
 PALM_LENGTH_M = 0.10
 """How far the gripper's body reaches back from the fingers; behind it the arm is the planner's business."""
 
@@ -97,7 +99,12 @@ def grip(hand: Gripper, poses: HandPoses, object_m: FloatArray, window_m: FloatA
     tip, rest = _extremes(x, between & (z >= middle)), _extremes(x, between & (z < middle))
     both = np.isfinite(tip[0]) & np.isfinite(rest[0])
     ends = [np.where(both, extreme, 0.0) for extreme in (*tip, *rest)]
-    growth = np.maximum(np.maximum(ends[2] - ends[0], ends[1] - ends[3]), 0.0)
+    # Of a thin wall that leans, one side grows and the other one shrinks: the mean of both decides
+    # whether closing pushes it out. Of a thick body the far side is often not seen, so each side counts for itself.
+    each = (ends[2] - ends[0], ends[1] - ends[3])
+    growth = np.maximum(np.maximum(*each), 0.0)
+    leaning = np.asarray(high - low < THIN_WALL_M)
+    growth = np.where(leaning, np.maximum(0.5 * (each[0] + each[1]), 0.0), growth)
     slope = np.maximum(slope, growth / np.maximum(0.5 * depth, 1e-3))
     return Grip(low.astype(np.float64), high.astype(np.float64), slope.astype(np.float64), depth.astype(np.float64))
 
