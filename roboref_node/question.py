@@ -289,7 +289,8 @@ class Question:
         heading = base.rotate(np.array([1.0, 0.0, 0.0]))
         robot = (float(base.translation_m[0]), float(base.translation_m[1]), float(np.arctan2(heading[1], heading[0])))
         goal = plan_standoff(np.asarray(self.result.position_m), robot, self.profile, self.context.occupancy)
-        self.result = replace(self.result, goal=goal.pose)
+        arrival = {"distance_m": goal.distance_m, "in_view": goal.in_view, "in_reach": goal.in_reach}
+        self.result = replace(self.result, goal=goal.pose, details={**self.result.details, **arrival})
 
     def _plan_point(self, surface: SurfacePoint, goal_from_optical: Transform) -> None:
         """The point itself as a pose: z along the surface normal, x as level as that allows."""
