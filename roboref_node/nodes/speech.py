@@ -1,7 +1,7 @@
 """The ``speech`` node: what a person says becomes an instruction, after the robot has repeated it and heard a yes.
 
 Threads: the executor takes messages and services, one thread listens for "stop" and "cancel" alone, one understands sentences, one
-speaks. Stop never waits for any of the others. Interfaces: docs/speech.md.
+reads typed ones, one speaks. Stop never waits for any of the others. Interfaces: docs/speech.md.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ from roboref_node.speech.settings import Backend, SendTo, Source, SpeechSettings
 from roboref_node.speech.sphinx import KeywordSpotter, SphinxRecogniser
 from roboref_node.speech.synthesis import speak_command
 from roboref_node.speech.whisper import WhisperRecogniser
-from roboref_node.status import Refused
+from roboref_node.status import Refused, Status
 
 LIVE = frozenset({"confirm", "confirm_timeout_s", "freeze_at_speech", "send_to"})
 """Parameters that may change at any time."""
@@ -62,10 +62,11 @@ class SpeechNode(Node):
         self.exit_status = 0
         self._settings = NodeParameters(self, SpeechSettings, live=LIVE)
         self._conversation = Conversation()
-        self._talking = threading.RLock()  # guards the conversation: sentences, services and the timer all take part
+        self._talking = threading.Lock()  # guards the conversation: sentences, services and the timer all take part
         self._listener: Listener | None = None
         self._microphone: Microphone | None = None
         self._sayings: queue.Queue[str | None] = queue.Queue()
+        self._texts: queue.Queue[str | None] = queue.Queue()
         self._threads: list[threading.Thread] = []
         self._deaf_until_s = 0.0
         self._interrupted_ns = 0
@@ -78,7 +79,7 @@ class SpeechNode(Node):
         self.create_service(Trigger, "~/stop", lambda request, response: self._on_interrupt_service(Act.STOP, response))
         self.create_service(Trigger, "~/cancel", lambda request, response: self._on_interrupt_service(Act.CANCEL, response))
         self.create_service(SetBool, "~/confirm", self._on_confirm_service)
-        self.create_subscription(String, "~/text", self._on_text, qos.ANSWERS)
+        self.create_subscription(String, "~/text", lambda message: self._texts.put(message.data), qos.ANSWERS)
 
     # ---- process -------------------------------------------------------------------------------------------------------------
 
@@ -104,6 +105,7 @@ class SpeechNode(Node):
         if self._microphone is not None:
             self._microphone.close()
         self._sayings.put(None)
+        self._texts.put(None)
         stopped = self._listener is None or self._listener.close()
         for thread in (self._starting, *self._threads):
             if thread.ident is not None:
@@ -120,11 +122,13 @@ class SpeechNode(Node):
                 from roboref_node.pointing.http import HttpSettings
 
                 http = HttpSettings(settings.language_model_url, total_timeout_s=_REWRITE_S, token_env=settings.language_model_token_env)
-                self._conversation.rewrite = Decomposer(http, settings.language_model)
+                decomposer = Decomposer(http, settings.language_model)
+                self._conversation.rewrite = lambda sentence: self._rewrite(decomposer, sentence)
             if settings.source is not Source.NONE:
                 self._listen(settings)
-            self._threads.append(threading.Thread(target=self._speak, args=(settings.voice,), name="roboref_voice", daemon=True))
-            self._threads[-1].start()
+            for name, work in (("roboref_voice", self._speak), ("roboref_text", self._read)):
+                self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+                self._threads[-1].start()
         except Refused as refused:
             self._fail(refused)
             return
@@ -197,10 +201,23 @@ class SpeechNode(Node):
             return  # the spotter was first; a second stop would hit what the person has asked for since
         self._converse(utterance.heard, utterance.onset_ns)
 
-    def _on_text(self, message: String) -> None:
-        self._event("heard", message.data, time.time())
-        self._out["~/heard"].publish(String(data=message.data))
-        self._converse(Heard(message.data), self._now_ns(), typed=True)
+    def _read(self) -> None:
+        while (text := self._texts.get()) is not None:
+            self._event("heard", text, time.time())
+            self._out["~/heard"].publish(String(data=text))
+            self._converse(Heard(text), self._now_ns(), typed=True)
+
+    def _rewrite(self, decomposer: Callable[[str], str], sentence: str) -> str:
+        """Ask the language model without holding the conversation: a stop must not wait for a server."""
+        asked_ns = self._now_ns()
+        self._talking.release()
+        try:
+            rewritten = decomposer(sentence)
+        finally:
+            self._talking.acquire()
+        if self._interrupted_ns > asked_ns:
+            raise Refused(Status.CANCELED, "it was stopped or canceled meanwhile")
+        return rewritten
 
     def _converse(self, heard: Heard, onset_ns: int, *, typed: bool = False) -> None:
         with self._talking:
@@ -286,7 +303,8 @@ class SpeechNode(Node):
         self._out["~/say"].publish(String(data=text))
         self._sayings.put(text)
 
-    def _speak(self, voice: str) -> None:
+    def _speak(self) -> None:
+        voice = self._settings.current.voice
         while (text := self._sayings.get()) is not None:
             if voice == "none":
                 continue

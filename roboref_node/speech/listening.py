@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -18,6 +19,7 @@ from roboref_node.speech.recogniser import Heard, Recogniser
 from roboref_node.speech.sphinx import KeywordSpotter
 
 _BACKLOG_S = 30.0
+"""Sound that may wait, in the largest chunks; of the usual ones of 32 ms it is 38 s."""
 _REFRACTORY_S = 0.7
 _WORST_CHUNK = 1600
 
@@ -70,8 +72,10 @@ class Listener:
         self._recogniser, self._end_pointer, self._spotter = recogniser, end_pointer, spotter
         self._on_utterance, self._on_interrupt, self._on_onset, self._on_failure = on_utterance, on_interrupt, on_onset, on_failure
         self._answering, self._deaf = answering, deaf
-        self._sentences: queue.Queue[_Chunk | None] = queue.Queue()
-        self._interrupts: queue.Queue[_Chunk | None] = queue.Queue()
+        limit = round(_BACKLOG_S * RATE_HZ / _WORST_CHUNK)
+        self._sentences: queue.Queue[_Chunk | None] = queue.Queue(4 * limit)
+        self._interrupts: queue.Queue[_Chunk | None] = queue.Queue(4 * limit)
+        self._lost = False
         self._arrivals: list[tuple[float, int, float]] = []
         self._heard_s = 0.0
         self._onset_ns = 0
@@ -95,18 +99,16 @@ class Listener:
         """
         for start in range(0, len(samples), _WORST_CHUNK):  # a large message must not delay the spotter's first look
             chunk = _Chunk(samples[start : start + _WORST_CHUNK], arrived_ns, time.time())
-            self._interrupts.put(chunk)
-            self._sentences.put(chunk)
-
-    @property
-    def backlog_s(self) -> float:
-        """Sound that waits to be understood."""
-        return self._sentences.qsize() * _WORST_CHUNK / RATE_HZ
+            _put_newest(self._interrupts, chunk)
+            lost = _put_newest(self._sentences, chunk)
+            if lost and not self._lost:
+                self._on_failure("the recogniser is too slow for this machine: the oldest sound that it has not heard yet is dropped")
+            self._lost = lost
 
     def close(self, timeout_s: float = 2.0) -> bool:
         """End both threads; False when one was still busy after `timeout_s`."""
-        self._interrupts.put(None)
-        self._sentences.put(None)
+        _put_newest(self._interrupts, None)
+        _put_newest(self._sentences, None)
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout_s)
@@ -149,6 +151,19 @@ class Listener:
 
     def _arrival(self, at_s: float) -> tuple[float, int, float]:
         return next((entry for entry in reversed(self._arrivals) if entry[0] <= at_s), self._arrivals[0])
+
+
+def _put_newest(chunks: queue.Queue[_Chunk | None], chunk: _Chunk | None) -> bool:
+    """Add a chunk; True when the oldest one had to go for it."""
+    lost = False
+    while True:
+        try:
+            chunks.put_nowait(chunk)
+            return lost
+        except queue.Full:
+            lost = True
+            with contextlib.suppress(queue.Empty):
+                chunks.get_nowait()
 
 
 @dataclass(frozen=True, eq=False)
