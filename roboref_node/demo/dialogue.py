@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -163,17 +165,33 @@ class Dialogue:
 
 def answer_to_dict(answer: ReferralMessage) -> dict[str, Any]:
     """A referral message as JSON; numbers that are not known are None."""
-    goal = None
-    if answer.goal.header.frame_id:
-        p, q = answer.goal.pose.position, answer.goal.pose.orientation
-        goal = {"frame": answer.goal.header.frame_id, "position_m": [p.x, p.y, p.z], "quaternion_xyzw": [q.x, q.y, q.z, q.w]}
     position = [answer.position.x, answer.position.y, answer.position.z]
+    known = position[0] == position[0]
+    provenance = json.loads(answer.provenance_json or "{}")
+    details = provenance.pop("details", {})
     return {
         "status": answer.status_text,
         "sentence": answer.sentence,
         "role": answer.role,
+        "task": {"kind": answer.role or "point", "expression": answer.expression, "instruction": answer.instruction},
+        "stamp_ns": int(answer.header.stamp.sec) * 1_000_000_000 + int(answer.header.stamp.nanosec),
+        "frame_id": answer.camera_frame,
         "pixel": [answer.pixel_u, answer.pixel_v] if answer.pixel_u == answer.pixel_u else None,
-        "position_m": position if position[0] == position[0] else None,
-        "goal": goal,
+        "answer": answer.answer_text,
+        "position_m": position if known else None,
+        "position_frame": answer.header.frame_id,
+        "covariance_m2": [float(x) for x in answer.covariance] if known and answer.covariance[0] >= 0 else None,
+        "goal": _pose_to_dict(answer.goal),
+        "approach": _pose_to_dict(answer.approach),
+        "gripper_width_m": answer.gripper_width_m if answer.gripper_width_m == answer.gripper_width_m else None,
+        "provenance": provenance,
+        "details": details,
         "timings_ms": {n: round(float(ms), 2) for n, ms in zip(answer.timing_names, answer.timing_ms, strict=True)},
     }
+
+
+def _pose_to_dict(pose: PoseStamped) -> dict[str, Any] | None:
+    if not pose.header.frame_id:
+        return None
+    p, q = pose.pose.position, pose.pose.orientation
+    return {"frame": pose.header.frame_id, "position_m": [p.x, p.y, p.z], "quaternion_xyzw": [q.x, q.y, q.z, q.w]}

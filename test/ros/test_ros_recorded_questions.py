@@ -14,6 +14,7 @@ from roboref.msg import Referral as ReferralMessage
 from synthetic_camera import BASE_FROM_OPTICAL, CAMERA, OPTICAL, images
 
 from roboref_node.cli import main
+from roboref_node.demo.dialogue import answer_to_dict
 from roboref_node.goals.profile import load_profile
 from roboref_node.pipeline import Pipeline, PipelineSettings
 from roboref_node.replay.recorded import read_recorded, recorded_bags
@@ -129,5 +130,10 @@ def test_the_node_records_a_refusal_and_opens_no_port(graph, camera, tmp_path):
     assert answer.status_text == "OUT_OF_IMAGE"
     (bag,) = wait_until(lambda: recorded_bags(tmp_path), "a recorded question")
     assert main(["explain", str(bag)]) == 0
+    # What `roboref ask --json` prints has no images beside it: the workspace and the numbers are drawn.
+    stored = tmp_path / "answer.json"
+    stored.write_text(json.dumps(answer_to_dict(asker.look_at())))
+    assert main(["explain", str(stored), "--out", str(tmp_path / "why.png")]) == 0
+    assert cv2.imread(str(tmp_path / "why.png")).shape[0] > 700
     assert not listening_sockets(process._popen.pid)
     assert process.end() == 0, process.log
