@@ -114,6 +114,7 @@ def run_table(
     table = _checked_table(name, settings)
     if seeds < 2:
         raise Refused(Status.BAD_REQUEST, f"--seeds is {seeds}; an interval needs at least 2")
+    _begin(out, init, settings)
     asked: list[Asked] | None = None
     arms, minimum = [table["arm"], *table["baselines"]], int(table.get("minimum_steps", 1))
     hits: dict[str, NDArray[np.bool_]] = {}
@@ -163,6 +164,19 @@ def print_table(comparisons: Sequence[Comparison], claim: str) -> None:
             f"| {c.arm} | {c.baseline} | {c.questions} | {percent(c.arm_by_seed)} | {percent(c.baseline_by_seed)} "
             f"| {100 * c.difference:+.1f} | {seed_ci} | {scene_ci} | {c.verdict} |"
         )
+
+
+def _begin(out: Path, init: Path, settings: Mapping[str, Any]) -> None:
+    """Note what the runs in `out` begin with and how they are trained; runs of another beginning are not mixed with them."""
+    from roboref_node.pointing.weights_hash import weights_sha256
+
+    out.mkdir(parents=True, exist_ok=True)
+    now = {"init": weights_sha256(init), "arms": settings["arms"]}
+    note = out / "begun.json"
+    if not note.exists():
+        note.write_text(json.dumps(now, indent=1))
+    elif json.loads(note.read_text()) != json.loads(json.dumps(now)):
+        raise Refused(Status.BAD_REQUEST, f"{out} holds runs of other weights or recipes ({note.name}); give another folder with --out")
 
 
 def _checked_table(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

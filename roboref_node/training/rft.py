@@ -167,7 +167,8 @@ class RftTrainer:
         recipe, first = self.recipe, self.accelerator.is_main_process
         if first:
             verb = f"going on from step {self.step}" if self.step else "starting"
-            print(f"rft: {verb}, {count_parameters(self.parameters) / 1e6:.2f} M parameters to train", flush=True)
+            learning, processes = count_parameters(self.parameters) / 1e6, self.accelerator.num_processes
+            print(f"rft: {verb}, {learning:.2f} M parameters to train, {processes} processes", flush=True)
         with Curves(self.folder, recipe.steps, self.step, "rft", enabled=first) as curves:
             while self.step < recipe.steps:
                 started = time.monotonic()

@@ -122,9 +122,10 @@ def run_sft(recipe: SftRecipe, *, weights: Path, data: Path, out: Path) -> None:
     )  # fmt: skip
     last = last_checkpoint(out)
     if trainer.is_world_process_zero():
-        learning = count_parameters(p for p in model.parameters() if p.requires_grad)
+        learning = count_parameters(p for p in model.parameters() if p.requires_grad) / 1e6
+        processes = trainer.accelerator.num_processes
         verb = f"going on from {last.name}" if last else "starting"
-        print(f"sft: {verb}, {learning / 1e6:.2f} M parameters to train, {len(records)} records", flush=True)
+        print(f"sft: {verb}, {learning:.2f} M parameters to train, {len(records)} records, {processes} processes", flush=True)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.save_model(str(out / "model"))
     if trainer.is_world_process_zero():

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_checkpoint import write_tiny_checkpoint
-from tiny_runs import SFT, environment, write_recipe, write_records
+from tiny_runs import SFT, launch_two, write_recipe, write_records
 
 from roboref_node.model.checkpoint import load_model
 from roboref_node.model.modeling import IGNORED_LABEL
@@ -105,11 +103,8 @@ def test_two_processes_learn_what_one_learns(data: Path, tmp_path: Path) -> None
     one = {**SFT, "trainer": trainer}
     run_sft(SftRecipe.from_dict(one), weights=weights, data=data, out=tmp_path / "one")
     two = write_recipe(tmp_path, "two", {**one, "trainer": {**trainer, "per_device_train_batch_size": 1}})
-    launch = "-m accelerate.commands.launch --cpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
     stage = f"-m roboref_node.cli train sft --recipe {two} --init {weights} --data {data} --out {tmp_path / 'two'}"
-    command = [sys.executable, *launch.split(), "--main_process_port", "0", *stage.split()]
-    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    assert "2 processes" in launch_two(stage.split())
     state = json.loads((tmp_path / "two" / "checkpoint-3" / "trainer_state.json").read_text())
     assert state["global_step"] == 3
     a, b = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))

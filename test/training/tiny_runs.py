@@ -101,6 +101,19 @@ def kill_when(arguments: list[object], reached, log: Path) -> None:
     assert process.returncode == -signal.SIGKILL, log.read_text()[-2000:]
 
 
+def launch_two(stage: list[str]) -> str:
+    """Output of a module run by ``accelerate launch`` in two processes that talk through gloo.
+
+    ``--cpu`` alone would start a single process: without MPI, accelerate's launcher for several processes is that of ``--multi_gpu``.
+    """
+    launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+    command = [sys.executable, *launch.split(), "--main_process_port", "0", *stage]
+    environment_of_two = {**environment(), "ACCELERATE_USE_CPU": "true"}
+    result = subprocess.run(command, env=environment_of_two, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    return result.stdout
+
+
 def steps_logged(folder: Path) -> int:
     """Last step in a run's ``log.jsonl``; an unfinished last line does not count."""
     file = folder / "log.jsonl"
