@@ -124,7 +124,7 @@ class Conversation:
             Refused: MODEL_TIMEOUT when it does not come.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: event in self._events, timeout_s):
+            if not self._changed.wait_for(lambda: event in self._events and (event != "asked" or bool(self.question)), timeout_s):
                 heard = self._events.get("heard", {}).get("text", "nothing")
                 raise Refused(Status.MODEL_TIMEOUT, f"no {event!r} within {timeout_s:g} s; heard was {heard!r}\n{speech.last_words()}")
 
@@ -169,6 +169,7 @@ class Conversation:
     def _on_say(self, message: String) -> None:
         with self._changed:
             self.question = message.data
+            self._changed.notify_all()
 
     def _on_status(self, message: String) -> None:
         status = json.loads(message.data)

@@ -83,7 +83,8 @@ class PickPlaceNode(Node):
         self._loop = Loop(eyes, self._referrer, self._arm, release_height_m=profile.place.release_height_m, interrupt=self._interruption)
         self._status = self.create_publisher(String, "~/status", qos.TIMELINE)
         self._publish_status(state="ready")
-        self.create_subscription(String, "~/instruction", self._on_instruction, qos.ANSWERS)
+        for topic in ("~/instruction", "speech/dialogue"):
+            self.create_subscription(String, topic, self._on_instruction, qos.ANSWERS)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/cancel", self._on_cancel_service)
         self.create_service(SetBool, "~/confirm", self._on_confirm)
@@ -121,6 +122,8 @@ class PickPlaceNode(Node):
             elif said.act in (Act.YES, Act.NO) and self._answer.give(said.act is Act.YES) and not said.rest:
                 return
             instruction = said.rest or (self._last_instruction if said.act is Act.AGAIN else "")
+            if said.act is Act.OTHER:
+                self.get_logger().warning('"the other one" is not enough: say which one')
             if not instruction:
                 return
         if said is not None and said.rest and self._busy:

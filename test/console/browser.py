@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--use-angle=swiftshader", "--no-first-run",
-    "--disable-extensions", "--disable-background-networking", "--remote-debugging-port=0", "--window-size=1100,720", "--hide-scrollbars",
+    "--disable-extensions", "--disable-background-networking", "--remote-debugging-port=0", "--window-size=960,600", "--hide-scrollbars",
 )  # fmt: skip
 PATIENCE_S = 240.0
 
