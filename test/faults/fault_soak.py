@@ -84,7 +84,7 @@ class Soak:
         )  # fmt: skip
         wait_until(lambda: "active: model" in self.process.log, lambda: f"an active node\n{self.process.log}", START_S)
         self.asker = Asker(graph, self.process, f"{NAMESPACE}/refer")
-        self.asked, self.samples, self.faults, self.goals, self.referrals = [], [], [], [], []
+        self.asked, self.samples, self.faults, self.goals, self.referrals, self.problems = [], [], [], [], [], []
         node = graph.node
         node.create_subscription(PoseStamped, f"{NAMESPACE}/refer/grasp_pose", self.goals.append, 50)
         node.create_subscription(PoseStamped, f"{NAMESPACE}/refer/place_pose", self.goals.append, 50)
@@ -107,8 +107,8 @@ class Soak:
             if self.process.alive:
                 self.samples.append(Sample(time.monotonic(), process.memory_info().rss, process.num_threads(), process.num_fds()))
             time.sleep(max(0.0, next_s - time.monotonic()))
-        injector.join(60.0)
-        assert not injector.is_alive()
+        injector.join(START_S + 60.0)
+        assert not injector.is_alive() and not self.problems, self.problems
         wait_until(
             lambda: not self._unanswered(),
             lambda: f"all answers, {len(self._unanswered())} are missing\n{self.process.log_end}",
@@ -195,6 +195,8 @@ class Soak:
             began = time.monotonic()
             try:
                 getattr(self, name)()
+            except AssertionError as error:
+                self.problems.append(f"{name}: {error}")
             finally:
                 self.faults.append((name, began, time.monotonic()))
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 from asker import REFER, Asker
-from fault_bench import Bench
+from fault_bench import START_S, Bench
 from fault_table import HARMLESS, Outcome, fault
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -108,10 +108,12 @@ class SilentProcess(Process):
         """Wait until the node is active instead: there is no log."""
 
         def active():
+            if not self._graph.node.count_publishers(f"{self._node}/referral"):
+                return False  # not configured yet, and perhaps not there
             state = self._graph.call(GetState, f"{self._node}/get_state", GetState.Request())
             return state.current_state.id == State.PRIMARY_STATE_ACTIVE
 
-        wait_until(active, "an active node")
+        wait_until(active, "an active node", START_S)
 
 
 # ---- simulated time --------------------------------------------------------------------------------------------------------------
@@ -241,7 +243,7 @@ def _(bench):
     words = "not configured: "
 
     def ask():
-        wait_until(lambda: words in bench.process.log, lambda: f"the refusal\n{bench.process.log}")
+        wait_until(lambda: words in bench.process.log, lambda: f"the refusal\n{bench.process.log}", START_S)
         return Outcome("not configured", bench.process.log.split(words)[1].splitlines()[0])
 
     return ask
