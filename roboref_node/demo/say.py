@@ -20,6 +20,7 @@ from roboref_node.demo.pick_place import PATIENCE, Timeline, choose_instruction,
 from roboref_node.demo.processes import NodeProcess
 from roboref_node.ros import qos
 from roboref_node.ros.audio import AudioPlayer
+from roboref_node.speech.audio import Audio
 from roboref_node.speech.synthesis import Synthesiser
 from roboref_node.status import Refused, Status
 
@@ -38,7 +39,7 @@ def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
     sentence = args.say
     _, target = choose_instruction(args.seed, sentence)
     with tempfile.TemporaryDirectory(prefix="roboref_demo_") as name, ClosedLoop(Path(name), args.seed, args.model) as cell:
-        arguments = ["--ros-args", "-p", "source:=topic", "-r", "instruction:=/pick_place/instruction"]
+        arguments = ["--ros-args", "-p", "source:=topic", "-p", "confirm_timeout_s:=100.0", "-r", "instruction:=/pick_place/instruction"]
         with NodeProcess("roboref_node.nodes.speech", arguments, Path(name) / "speech.log") as speech:
             conversation = Conversation(cell.node)
             cell.wait_until_ready(args.timeout)
@@ -50,8 +51,7 @@ def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
             spoken_s = conversation.player.play(voice(sentence), trailing_silence_s=_SILENCE_S)
             conversation.wait_for("asked", args.timeout, speech)
             print(f"  the robot asks: {conversation.question!r}; {voice.voice} says 'yes'", flush=True)
-            answered_s = conversation.player.play(voice("yes"), trailing_silence_s=_SILENCE_S)
-            conversation.wait_for("published", args.timeout, speech)
+            answered_s = conversation.answer(voice("yes"), speech)
             status = conversation.wait_for_end(PATIENCE * args.timeout)
             timeline.close(str(status["outcome"]))
             time.sleep(0.3)
@@ -127,6 +127,21 @@ class Conversation:
             if not self._changed.wait_for(lambda: event in self._events and (event != "asked" or bool(self.question)), timeout_s):
                 heard = self._events.get("heard", {}).get("text", "nothing")
                 raise Refused(Status.MODEL_TIMEOUT, f"no {event!r} within {timeout_s:g} s; heard was {heard!r}\n{speech.last_words()}")
+
+    def answer(self, yes: Audio, speech: NodeProcess) -> float:
+        """Say yes, and again when it was not heard, as a person does; the time at which the last one ended, ``time.time()``.
+
+        Raises:
+            Refused: MODEL_TIMEOUT when it is never heard.
+        """
+        for patience_s in (10.0, 20.0, 40.0):
+            answered_s = self.player.play(yes, trailing_silence_s=_SILENCE_S)
+            try:
+                self.wait_for("published", patience_s, speech)
+                return answered_s
+            except Refused as refused:
+                problem = refused
+        raise problem
 
     def wait_for_end(self, timeout_s: float) -> dict[str, Any]:
         """The status with which the sentence ended.
