@@ -69,6 +69,8 @@ class CellWorld:
             self.place_object(index, pose)
         self.set_arm(joints_rad)
         self.set_opening(opening_m)
+        # Everything stands at its start: resting objects may sleep, which is most of the time that physics would take.
+        self.model.opt.enableflags |= _SLEEP
 
     @property
     def joints_rad(self) -> FloatArray:
@@ -188,13 +190,15 @@ class CellWorld:
         return None if others else index
 
     def _refresh(self) -> None:
-        """Positions were written by hand: whatever sleeps must notice."""
-        self.data.tree_asleep[:] = _AWAKE
+        """Positions were written by hand, which MuJoCo's sleeping bodies do not notice: from now on nothing sleeps."""
+        self.model.opt.enableflags &= ~_SLEEP
+        state = np.array(self.data.qpos), np.array(self.data.qvel), np.array(self.data.ctrl), float(self.data.time)
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:], self.data.qvel[:], self.data.ctrl[:], self.data.time = state
         mujoco.mj_forward(self.model, self.data)
 
 
-_AWAKE = -11
-"""What MuJoCo puts into `tree_asleep` for a tree that has just moved (-1 minus ten steps of grace)."""
+_SLEEP = int(mujoco.mjtEnableBit.mjENBL_SLEEP)
 
 
 def name_of(model: Any, geom: int, *, links: bool = False) -> str:

@@ -1,0 +1,233 @@
+"""An arm behind MoveIt 2 as a `Mover`: free motions through MoveGroup, straight ones as Cartesian paths, a standard gripper action.
+
+Needs moveit_msgs and control_msgs, which belong to the robot's own workspace; nothing else of roboref imports this module.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from control_msgs.action import GripperCommand
+from moveit_msgs.action import ExecuteTrajectory, MoveGroup
+from moveit_msgs.msg import (
+    BoundingVolume,
+    Constraints,
+    JointConstraint,
+    MoveItErrorCodes,
+    OrientationConstraint,
+    PositionConstraint,
+    RobotState,
+)
+from moveit_msgs.srv import GetCartesianPath
+from rclpy.action.client import ActionClient
+from rclpy.node import Node
+from shape_msgs.msg import SolidPrimitive
+
+from roboref_node.arm.motion import Motion, MotionKind, MotionResult, Outcome, Stage
+from roboref_node.geometry.transform import Transform
+from roboref_node.parameters import check_settings, setting
+from roboref_node.ros.arm_server import Finish, Report
+from roboref_node.ros.transforms import pose_from_transform
+
+_UNREACHABLE = frozenset({MoveItErrorCodes.NO_IK_SOLUTION, MoveItErrorCodes.INVALID_GOAL_CONSTRAINTS})
+_COLLISION = frozenset(
+    {
+        MoveItErrorCodes.PLANNING_FAILED,
+        MoveItErrorCodes.INVALID_MOTION_PLAN,
+        MoveItErrorCodes.GOAL_IN_COLLISION,
+        MoveItErrorCodes.START_STATE_IN_COLLISION,
+        MoveItErrorCodes.MOTION_PLAN_INVALIDATED_BY_ENVIRONMENT_CHANGE,
+    }
+)
+
+
+@dataclass(frozen=True)
+class MoveItSettings:
+    """Parameters of the ``moveit_arm`` node."""
+
+    group: str = setting("Planning group of the arm.", default="ur_manipulator")
+    base_frame: str = setting("Planning frame; poses must be given in it.", default="base_link")
+    flange_link: str = setting("Link that is moved to the poses.", default="tool0")
+    flange_to_tip_m: float = setting(
+        "From that link to the finger tips, along its z axis.", default=0.163, unit="m", minimum=0.0, maximum=1.0
+    )
+    gripper_action: str = setting(
+        "control_msgs/GripperCommand; its position is half of the opening.", default="gripper_controller/gripper_cmd"
+    )
+    max_opening_m: float = setting("Widest gap between the fingers.", default=0.085, unit="m", minimum=0.005, maximum=1.0)
+    empty_below_m: float = setting("A closed gripper that is less open holds nothing.", default=0.003, unit="m", minimum=0.0, maximum=0.1)
+    grip_force_n: float = setting("Force of the fingers.", default=40.0, unit="N", minimum=1.0, maximum=500.0)
+    speed: float = setting("Share of the arm's greatest speed and acceleration.", default=0.3, minimum=0.01, maximum=1.0)
+    planning_s: float = setting("Time that one plan may take.", default=5.0, unit="s", minimum=0.1, maximum=60.0)
+    min_straight: float = setting("Least share of a straight path that must be possible.", default=0.99, minimum=0.1, maximum=1.0)
+    home_joints: str = setting("Names of the joints of the resting posture, separated by commas.", default="")
+    home_rad: list[float] = setting("Their angles, in the same order.", default_factory=lambda: [0.0])
+    server_timeout_s: float = setting("How long to wait for MoveIt's servers.", default=10.0, unit="s", minimum=0.1, maximum=600.0)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+class MoveItMover:
+    """Implements `arm_server.Mover`; each motion runs on a thread of its own.
+
+    Args:
+        node: Owns the clients; its executor must spin.
+        settings: Names and limits.
+    """
+
+    def __init__(self, node: Node, settings: MoveItSettings) -> None:
+        self._node, self._settings = node, settings
+        self._move = ActionClient(node, MoveGroup, "move_action")
+        self._execute = ActionClient(node, ExecuteTrajectory, "execute_trajectory")
+        self._gripper = ActionClient(node, GripperCommand, settings.gripper_action)
+        self._cartesian = node.create_client(GetCartesianPath, "compute_cartesian_path")
+        self._stop = threading.Event()
+        self._running: Any = None
+        self._busy = False
+        self._holding, self._opening_m = False, math.nan
+
+    def missing(self) -> list[str]:
+        """Names of the servers that did not appear in time."""
+        wanted = {"move_action": self._move, "execute_trajectory": self._execute, self._settings.gripper_action: self._gripper}
+        missing = [name for name, client in wanted.items() if not client.wait_for_server(self._settings.server_timeout_s)]
+        return missing + ([] if self._cartesian.wait_for_service(self._settings.server_timeout_s) else ["compute_cartesian_path"])
+
+    def begin(self, motion: Motion, report: Report, finish: Finish) -> None:
+        """See `arm_server.Mover`."""
+        self._stop.clear()
+        self._busy = True
+        threading.Thread(target=self._run, args=(motion, report, finish), name="roboref_moveit", daemon=True).start()
+
+    def stop(self) -> bool:
+        """See `arm_server.Mover`: MoveIt halts the trajectory when its goal is canceled."""
+        self._stop.set()
+        running = self._running
+        if running is not None:
+            running.cancel_goal_async()
+        return self._busy
+
+    def _run(self, motion: Motion, report: Report, finish: Finish) -> None:
+        try:
+            self._carry_out(motion, report)
+            if motion.kind is MotionKind.PICK and not self._holding:
+                raise _Failed(Outcome.EMPTY, f"the fingers closed to {1e3 * self._opening_m:.0f} mm and hold nothing")
+            result = MotionResult(Outcome.DONE, f"{motion.kind.value} done", self._holding, self._opening_m)
+        except _Failed as failed:
+            result = MotionResult(failed.outcome, failed.sentence, self._holding, self._opening_m)
+        except Exception as error:  # whatever happens, the client gets its answer
+            result = MotionResult(Outcome.FAULT, f"the adapter failed: {type(error).__name__}: {error}", self._holding, self._opening_m)
+        self._busy = False
+        finish(result)
+
+    def _carry_out(self, motion: Motion, report: Report) -> None:
+        settings = self._settings
+        if motion.kind is MotionKind.HOME:
+            report(Stage.RETREAT, 0.0)
+            self._free(self._home())
+            return
+        assert motion.approach is not None and motion.goal is not None
+        approach, goal = self._flange(motion.approach), self._flange(motion.goal)
+        if motion.kind is MotionKind.PICK:
+            report(Stage.OPEN, 0.0)
+            self._fingers(min(motion.width_m or settings.max_opening_m, settings.max_opening_m))
+        report(Stage.APPROACH, 0.1)
+        self._free(self._at(approach))
+        report(Stage.ADVANCE, 0.5)
+        self._straight(goal)
+        report(Stage.CLOSE if motion.kind is MotionKind.PICK else Stage.OPEN, 0.7)
+        self._fingers(0.0 if motion.kind is MotionKind.PICK else settings.max_opening_m)
+        report(Stage.RETREAT, 0.8)
+        self._straight(approach)
+
+    def _free(self, constraints: Constraints) -> None:
+        goal = MoveGroup.Goal()
+        request = goal.request
+        request.group_name, request.num_planning_attempts = self._settings.group, 5
+        request.allowed_planning_time = self._settings.planning_s
+        request.max_velocity_scaling_factor = request.max_acceleration_scaling_factor = self._settings.speed
+        request.start_state.is_diff = True
+        request.goal_constraints = [constraints]
+        self._check(self._send(self._move, goal).error_code, "the way to the approach pose")
+
+    def _straight(self, flange: Transform) -> None:
+        request = GetCartesianPath.Request(group_name=self._settings.group, link_name=self._settings.flange_link, max_step=0.005)
+        request.header.frame_id = self._settings.base_frame
+        request.start_state = RobotState(is_diff=True)
+        request.waypoints, request.avoid_collisions = [pose_from_transform(flange)], True
+        found = self._wait(self._cartesian.call_async(request))
+        if found.fraction < self._settings.min_straight:
+            raise _Failed(
+                Outcome.COLLISION,
+                f"{100 * found.fraction:.0f} % of the straight path is possible, needed are {100 * self._settings.min_straight:.0f} % "
+                "(min_straight)",
+            )
+        self._check(self._send(self._execute, ExecuteTrajectory.Goal(trajectory=found.solution)).error_code, "the straight path")
+
+    def _fingers(self, opening_m: float) -> None:
+        goal = GripperCommand.Goal()
+        goal.command.position, goal.command.max_effort = 0.5 * opening_m, self._settings.grip_force_n
+        result = self._send(self._gripper, goal)
+        self._opening_m = 2.0 * float(result.position)
+        self._holding = opening_m == 0.0 and bool(result.stalled) and self._opening_m > self._settings.empty_below_m
+
+    def _send(self, client: ActionClient, goal: Any) -> Any:
+        handle = self._wait(client.send_goal_async(goal))
+        if not handle.accepted:
+            raise _Failed(Outcome.FAULT, "the arm's own stack rejected a goal")
+        self._running = handle
+        try:
+            if self._stop.is_set():
+                handle.cancel_goal_async()
+            return self._wait(handle.get_result_async()).result
+        finally:
+            self._running = None
+
+    def _wait(self, future: Any) -> Any:
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        done.wait()
+        if self._stop.is_set() and self._running is None:
+            raise _Failed(Outcome.CANCELED, "stopped")
+        return future.result()
+
+    def _check(self, code: MoveItErrorCodes, what: str) -> None:
+        if self._stop.is_set() or code.val == MoveItErrorCodes.PREEMPTED:
+            raise _Failed(Outcome.CANCELED, f"stopped on {what}")
+        if code.val != MoveItErrorCodes.SUCCESS:
+            raise _Failed(outcome_of(code.val), f"MoveIt refused {what}: error code {code.val}")
+
+    def _at(self, flange: Transform) -> Constraints:
+        settings, pose = self._settings, pose_from_transform(flange)
+        region = BoundingVolume(primitives=[SolidPrimitive(type=SolidPrimitive.SPHERE, dimensions=[0.001])], primitive_poses=[pose])
+        position = PositionConstraint(link_name=settings.flange_link, constraint_region=region, weight=1.0)
+        turn = OrientationConstraint(link_name=settings.flange_link, orientation=pose.orientation, weight=1.0)
+        turn.absolute_x_axis_tolerance = turn.absolute_y_axis_tolerance = turn.absolute_z_axis_tolerance = 0.005
+        position.header.frame_id = turn.header.frame_id = settings.base_frame
+        return Constraints(position_constraints=[position], orientation_constraints=[turn])
+
+    def _home(self) -> Constraints:
+        names = [name.strip() for name in self._settings.home_joints.split(",") if name.strip()]
+        if not names or len(names) != len(self._settings.home_rad):
+            raise _Failed(Outcome.FAULT, f"home_joints names {len(names)} joints, home_rad has {len(self._settings.home_rad)} angles")
+        within = {"tolerance_above": 0.01, "tolerance_below": 0.01, "weight": 1.0}
+        pairs = zip(names, self._settings.home_rad, strict=True)
+        return Constraints(joint_constraints=[JointConstraint(joint_name=n, position=float(q), **within) for n, q in pairs])
+
+    def _flange(self, base_from_tool: Transform) -> Transform:
+        return base_from_tool @ Transform([0.0, 0.0, 0.0, 1.0], [0.0, 0.0, -self._settings.flange_to_tip_m])
+
+
+def outcome_of(code: int) -> Outcome:
+    """The outcome that an error code of MoveIt stands for."""
+    return Outcome.UNREACHABLE if code in _UNREACHABLE else Outcome.COLLISION if code in _COLLISION else Outcome.FAULT
+
+
+class _Failed(Exception):
+    def __init__(self, outcome: Outcome, sentence: str) -> None:
+        super().__init__(sentence)
+        self.outcome, self.sentence = outcome, sentence
