@@ -76,7 +76,7 @@ class Audio:
 
 def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Samples as 16-bit integers."""
-    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+    return np.asarray(np.rint(np.clip(samples, -1.0, 1.0) * 32767.0), dtype=np.int16)
 
 
 def from_pcm16(samples: NDArray[np.int16]) -> NDArray[np.float32]:
