@@ -20,7 +20,8 @@ from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.goals.workspace import Workspace
 from roboref_node.parameters import check_settings, setting
 from roboref_node.pointing.pointer import Pointer
-from roboref_node.question import CancelCheck, Progress, Question, StageReport
+from roboref_node.progress import CancelCheck, Progress, StageReport
+from roboref_node.question import Question
 from roboref_node.referral import Referral
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task
@@ -51,6 +52,11 @@ class PipelineSettings:
     ambiguous_m: float = setting(
         "Several points of one answer farther apart than this are AMBIGUOUS; not for places, where any point is as good.",
         default=0.08, unit="m", minimum=0.0, maximum=10.0,
+    )  # fmt: skip
+    place_search_m: float = setting(
+        "A model's place that is occupied moves to the nearest spot of the same support where the object fits, within this distance, and "
+        "the referral says so; a pixel given by the caller never moves.",
+        default=0.10, unit="m", minimum=0.0, maximum=0.5,
     )  # fmt: skip
     tf_sigma_m: float = setting(
         "Standard deviation of the camera's position in the goal frame.", default=0.002, unit="m", minimum=0.0, maximum=1.0

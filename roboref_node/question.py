@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from roboref_node.geometry.segment import ObjectSegment, segment_object
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.grasp import GraspCandidate, plan_grasps
 from roboref_node.goals.neighbourhood import surroundings
-from roboref_node.goals.place import plan_place
+from roboref_node.goals.place_search import plan_place_near
 from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import plan_standoff
 from roboref_node.pointing.pointer import PixelPoint, PointAnswer, ReasoningStep
+from roboref_node.progress import Progress
 from roboref_node.referral import Referral
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
@@ -29,41 +30,8 @@ from roboref_node.task import Task, TaskKind
 if TYPE_CHECKING:
     from roboref_node.pipeline import Context, Pipeline
 
-CancelCheck = Callable[[], bool]
-StageReport = Callable[[str], None]
-
 _FARTHEST_M = 1e8
 """UTM coordinates reach 1e7 m. Beyond this a transform is nonsense, and rounding nears the size of errors that count."""
-
-
-class Progress:
-    """Timings, stage reports and cancellation of one question."""
-
-    def __init__(self, canceled: CancelCheck | None, report: StageReport | None) -> None:
-        self.timings_ms: dict[str, float] = {}
-        self.canceled = canceled
-        self._report = report
-        self._started = self._last = time.perf_counter()
-
-    def enter(self, stage: str) -> None:
-        """Announce a stage.
-
-        Raises:
-            Refused: CANCELED when the caller gave up meanwhile.
-        """
-        if self.canceled is not None and self.canceled():
-            raise Refused(Status.CANCELED, f"canceled before the stage '{stage}'", stage=stage)
-        if self._report is not None:
-            self._report(stage)
-        self._last = time.perf_counter()
-
-    def leave(self, stage: str) -> None:
-        """Note how long a stage took."""
-        self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + (time.perf_counter() - self._last) * 1e3
-
-    def finish(self) -> dict[str, float]:
-        """All timings with their total."""
-        return {**self.timings_ms, "total": (time.perf_counter() - self._started) * 1e3}
 
 
 class Question:
@@ -94,7 +62,7 @@ class Question:
             if kind is TaskKind.PICK:
                 self._plan_grasp(surface, goal_from_optical)
             elif kind is TaskKind.PLACE:
-                self._plan_place(surface, goal_from_optical)
+                self._plan_place(surface, goal_from_optical, movable=pixel is None)
             elif kind is TaskKind.NAVIGATE:
                 self._plan_standoff()
             else:
@@ -154,14 +122,7 @@ class Question:
             others = [] if place else [self._lift_quietly(p) for p in points[1:]]
         finally:
             self.progress.leave("lift")
-        position = goal_from_optical.apply(surface.position_m)
-        covariance = self._covariance(surface, goal_from_optical)
-        self.result = replace(
-            self.result,
-            surface=surface,
-            position_m=(float(position[0]), float(position[1]), float(position[2])),
-            position_covariance_m2=tuple(float(x) for x in covariance.ravel()),
-        )
+        covariance = self._note_surface(surface, goal_from_optical)
         for other in others:
             apart = 0.0 if other is None else float(np.linalg.norm(other.position_m - surface.position_m))
             if apart > self.settings.ambiguous_m:
@@ -180,6 +141,18 @@ class Question:
                 sigma_m=worst,
             )
         return surface
+
+    def _note_surface(self, surface: SurfacePoint, goal_from_optical: Transform) -> NDArray[np.float64]:
+        """Put a surface point with its position and covariance in the goal frame into the result; returns the covariance."""
+        position = goal_from_optical.apply(surface.position_m)
+        covariance = self._covariance(surface, goal_from_optical)
+        self.result = replace(
+            self.result,
+            surface=surface,
+            position_m=(float(position[0]), float(position[1]), float(position[2])),
+            position_covariance_m2=tuple(float(x) for x in covariance.ravel()),
+        )
+        return covariance
 
     def _lift_best(self, point: PixelPoint, movable: bool) -> SurfacePoint:
         uv = (point.u_px, point.v_px)
@@ -269,10 +242,17 @@ class Question:
             self.result, goal=best.pose, approach=best.pregrasp, gripper_width_m=best.width_m, grasps=tuple(allowed)
         )  # fmt: skip
 
-    def _plan_place(self, surface: SurfacePoint, goal_from_optical: Transform) -> None:
+    def _plan_place(self, surface: SurfacePoint, goal_from_optical: Transform, *, movable: bool) -> None:
         if self.profile.kind is not RobotKind.ARM:
             raise Refused(Status.BAD_REQUEST, f"robot '{self.profile.name}' is mobile; it can 'go to' or 'point at' things, not place them")
-        place = plan_place(self.frame, surface, goal_from_optical, self.profile, self.context.held)
+        place, spot = plan_place_near(
+            self.frame, surface, goal_from_optical, self.profile, self.context.held,
+            within_m=self.settings.place_search_m if movable else 0.0, lift_settings=self.settings.lift,
+        )  # fmt: skip
+        if spot is not surface:
+            moved_m = float(np.linalg.norm(spot.position_m - surface.position_m))
+            self.result = replace(self.result, details={**self.result.details, "place_moved_m": moved_m})
+            self._note_surface(spot, goal_from_optical)
         self.result = replace(self.result, goal=place.pose, approach=place.approach)
 
     def _plan_standoff(self) -> None:
@@ -319,6 +299,8 @@ class Question:
             TaskKind.POINT: "point",
         }[self.task.kind]
         moved = f" (moved from an edge by {self._moved_px():.1f} px)" if "snapped_from_px" in self.result.details else ""
+        if "place_moved_m" in self.result.details:
+            moved += f" (moved by {1e3 * self.result.details['place_moved_m']:.0f} mm to where the object fits, pipeline.place_search_m)"
         pixel = self.result.pixel
         return (
             f"{self.task.expression}: pixel ({pixel.u_px:.0f}, {pixel.v_px:.0f}){moved}, {what} at ({x:.3f}, {y:.3f}, {z:.3f}) m "

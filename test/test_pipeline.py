@@ -13,8 +13,9 @@ from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.place import HeldObject
 from roboref_node.goals.profile import load_profile
-from roboref_node.pipeline import Pipeline, PipelineSettings, held_object
+from roboref_node.pipeline import Context, Pipeline, PipelineSettings, held_object
 from roboref_node.pointing.pointer import PixelPoint, PointAnswer
 from roboref_node.sim.cell import SimulatedCell
 from roboref_node.status import Refused, Status
@@ -212,3 +213,21 @@ def test_a_place_in_the_air_is_never_the_wall_behind(wall_m: float, expected: St
         assert "above a surface" in answer.details["free_air"]
     else:
         assert answer.goal is None and "pipeline.free_air.gap_m" in answer.sentence
+
+
+def test_a_models_place_beside_an_obstacle_moves_to_where_the_object_fits_and_a_given_pixel_does_not() -> None:
+    camera = CameraModel(560, 560, 319.5, 239.5, 640, 480)
+    pose = look_at([-0.1, 0.0, 0.6], [0.5, 0.0, 0.0])
+    depth = cast_scene([Floor(), Box((0.5, 0.0, 0.0), (0.1, 0.1, 0.1))], camera, pose).depth_m
+    frame = Frame(np.zeros((480, 640, 3), np.uint8), depth, camera)
+    u, v = (float(x) for x in camera.project(pose.inverse().apply([0.5, 0.08, 0.0])))
+    held = Context(held=HeldObject(np.array([0.06, 0.06, 0.05]), 0.02))
+    pointer = FixedPointer(PixelPoint(u, v))
+    moved = Pipeline(pointer, load_profile("ur5")).refer(frame, task(TaskKind.PLACE), {"base_link": pose}, context=held)
+    assert moved.status is Status.OK and moved.goal is not None, moved.sentence
+    assert 0.01 <= moved.details["place_moved_m"] <= 0.1 and "pipeline.place_search_m" in moved.sentence
+    assert moved.position_m is not None and moved.position_m[1] - 0.05 > 0.0424 and abs(moved.position_m[2]) < 0.003
+    never = Pipeline(pointer, load_profile("ur5"), PipelineSettings(place_search_m=0.0))
+    assert never.refer(frame, task(TaskKind.PLACE), {"base_link": pose}, context=held).status is Status.OCCUPIED
+    given = Pipeline(None, load_profile("ur5")).refer(frame, task(TaskKind.PLACE), {"base_link": pose}, pixel=(u, v), context=held)
+    assert given.status is Status.OCCUPIED and given.goal is None

@@ -193,19 +193,29 @@ def _check_gripper(
     """A gripper that comes from above must not meet what stands higher than its tips, such as the walls of a container."""
     if approach_axis(pose.quaternion_xyzw) @ normal > -0.9:
         return  # From the side the gripper is beside the object; which way it comes is the motion planner's business.
-    for part, height, radius in (
-        ("fingers", tip_m, 0.5 * hand.max_opening_m + hand.finger_thickness_m),
-        ("body", tip_m + hand.finger_depth_m, 0.5 * hand.palm_width_m),
-    ):
-        free = _free_radius(heights, apart, max(height, 0.0), limit_m)
-        if free < radius + hand.clearance_m:
+    for part, height, needed in gripper_room(tip_m, hand):
+        free = _free_radius(heights, apart, height, limit_m)
+        if free < needed:
             raise Refused(
                 Status.OCCUPIED,
                 f"the gripper's {part} would meet something {1e3 * free:.0f} mm from the point, needed are "
-                f"{1e3 * (radius + hand.clearance_m):.0f} mm (profile.gripper)",
+                f"{1e3 * needed:.0f} mm (profile.gripper)",
                 free_radius_m=free,
-                needed_m=radius + hand.clearance_m,
+                needed_m=needed,
             )
+
+
+def gripper_room(tip_m: float, hand: Gripper) -> tuple[tuple[str, float, float], ...]:
+    """Room that a gripper needs that comes from above: part, height over the support above which it counts, radius around the point.
+
+    Args:
+        tip_m: Height of the finger tips over the support at release.
+        hand: The gripper.
+    """
+    return (
+        ("fingers", max(tip_m, 0.0), 0.5 * hand.max_opening_m + hand.finger_thickness_m + hand.clearance_m),
+        ("body", max(tip_m + hand.finger_depth_m, 0.0), 0.5 * hand.palm_width_m + hand.clearance_m),
+    )
 
 
 def _supported(cloud: FloatArray, plane: Plane, foot: FloatArray, radius_m: float, tolerance_m: float) -> float:

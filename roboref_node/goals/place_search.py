@@ -1,0 +1,115 @@
+"""A place that a model points at need not be free to the centimetre: the nearest spot of the same support where the object fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from roboref_node.geometry.lift import LiftSettings, SurfacePoint, lift_many
+from roboref_node.geometry.planes import Plane
+from roboref_node.goals.neighbourhood import cloud_around, support_plane
+from roboref_node.goals.place import OUTLIERS, HeldObject, PlaceGoal, gripper_room, plan_place
+from roboref_node.goals.reach import approach_axis
+from roboref_node.status import Refused, Status
+
+if TYPE_CHECKING:
+    from roboref_node.frame import Frame
+    from roboref_node.geometry.transform import Transform
+    from roboref_node.goals.profile import RobotProfile
+
+FloatArray = NDArray[np.float64]
+
+STEP_M = 0.01
+DIRECTIONS = 16
+SAME_SUPPORT_M = 0.008
+"""A spot this near to the plane of the support lies on it."""
+TRIES = 8
+"""Spots that are planned in full, the nearest first."""
+
+
+def plan_place_near(
+    frame: Frame,
+    surface: SurfacePoint,
+    base_from_optical: Transform,
+    profile: RobotProfile,
+    held: HeldObject | None,
+    *,
+    within_m: float,
+    lift_settings: LiftSettings | None = None,
+) -> tuple[PlaceGoal, SurfacePoint]:
+    """`plan_place` at a point, or where that is OCCUPIED at the nearest spot around it.
+
+    Args:
+        frame: The frame that `surface` was lifted from.
+        surface: The point, colour optical frame.
+        base_from_optical: Camera pose at the image's stamp.
+        profile: Robot of kind arm.
+        held: What is held.
+        within_m: How far the spot may lie from the point, on the same support; 0: there or nowhere.
+        lift_settings: What counts as one surface.
+
+    Returns:
+        The goal, and the surface point that it is for.
+
+    Raises:
+        Refused: What `plan_place` says of the point itself.
+    """
+    try:
+        return plan_place(frame, surface, base_from_optical, profile, held), surface
+    except Refused as refused:
+        if refused.status is not Status.OCCUPIED or within_m <= 0.0:
+            raise
+        occupied = refused
+    for spot in _spots(frame, surface, profile, held, within_m, lift_settings):
+        try:
+            return plan_place(frame, spot, base_from_optical, profile, held), spot
+        except Refused:
+            continue
+    raise occupied
+
+
+def _spots(
+    frame: Frame, surface: SurfacePoint, profile: RobotProfile, held: HeldObject | None, within_m: float, lift_settings: LiftSettings | None
+) -> list[SurfacePoint]:
+    """Points of the same support with room for the object, nearest first, at most `TRIES`."""
+    origin = np.asarray(surface.position_m)
+    cloud = cloud_around(frame, origin, within_m + max(needed for _, needed in _room(profile, held)))
+    if len(cloud) < 20:
+        return []
+    plane = support_plane(cloud, origin, np.asarray(surface.normal))
+    grid = _rings(plane, plane.project(origin), within_m)
+    pixels = frame.camera.project(grid)
+    on_image = frame.camera.on_image(np.nan_to_num(pixels, nan=-9.0))
+    found = [p for p in lift_many(frame, pixels[on_image], lift_settings, search=False) if isinstance(p, SurfacePoint)]
+    level = [p for p in found if abs(float(plane.signed_distance(p.position_m))) <= SAME_SUPPORT_M]
+    for height_m, room_m in _room(profile, held):
+        obstacles = plane.project(cloud[plane.signed_distance(cloud) > height_m])
+        if level and len(obstacles) > OUTLIERS:
+            distance, _ = cKDTree(obstacles).query([p.position_m for p in level], k=OUTLIERS + 1)
+            level = [p for p, free in zip(level, np.asarray(distance)[:, -1], strict=True) if free >= room_m]
+    return sorted(level, key=lambda p: float(np.linalg.norm(p.position_m - origin)))[:TRIES]
+
+
+def _room(profile: RobotProfile, held: HeldObject | None) -> list[tuple[float, float]]:
+    """Height over the support above which something is in the way, and how near it may be: for the object, then for the gripper."""
+    settings, hand = profile.place, profile.gripper
+    room = [(settings.obstacle_height_m, (held.radius_m if held is not None else 0.0) + settings.clearance_m)]
+    from_above = held is None or held.base_from_tool is None or approach_axis(held.base_from_tool.quaternion_xyzw)[2] < -0.9
+    if hand is not None and from_above:
+        tip_m = settings.release_height_m + (held.grasp_height_m if held is not None else 0.0)
+        room += [(height, needed) for _, height, needed in gripper_room(tip_m, hand)]
+    return room
+
+
+def _rings(plane: Plane, centre_m: FloatArray, within_m: float) -> FloatArray:
+    """Points of circles around a point of a plane, shape (N, 3)."""
+    first = np.cross(plane.normal, np.eye(3)[int(np.argmin(np.abs(plane.normal)))])
+    first /= np.linalg.norm(first)
+    second = np.cross(plane.normal, first)
+    radii = np.arange(STEP_M, within_m + 1e-9, STEP_M)
+    angles = np.arange(DIRECTIONS) * (2.0 * np.pi / DIRECTIONS)
+    circle = np.cos(angles)[:, None] * first + np.sin(angles)[:, None] * second
+    return np.asarray((centre_m + radii[:, None, None] * circle).reshape(-1, 3))
