@@ -14,8 +14,9 @@ from typing import Any
 from websockets.sync.client import connect
 
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--use-angle=swiftshader", "--no-first-run",
-    "--disable-extensions", "--disable-background-networking", "--remote-debugging-port=0", "--window-size=960,600", "--hide-scrollbars",
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage",
+    "--no-first-run", "--disable-extensions", "--disable-background-networking", "--remote-debugging-port=0", "--window-size=960,600",
+    "--hide-scrollbars",
 )  # fmt: skip
 PATIENCE_S = 240.0
 
