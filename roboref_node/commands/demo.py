@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 0 = it answered (a typed refusal or a named outcome is an answer), 2 = it could not run."""
     if args.seed is None:
         args.seed = 1075 if args.say else 3
+    signal.signal(signal.SIGTERM, _interrupt)  # the nodes must not be left behind
     # A domain of its own, so that a robot on the network neither hears nor disturbs the demonstration.
     os.environ["ROS_DOMAIN_ID"] = os.environ.get("ROBOREF_DEMO_DOMAIN_ID", str(random.SystemRandom().randint(101, 200)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -60,6 +62,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result))
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _closed_loop(args: argparse.Namespace) -> dict[str, Any] | None:
