@@ -27,7 +27,7 @@ GRIP_FORCE_N = 30.0
 FINGER_FRICTION = 1.0
 """Rubber pads on smooth objects."""
 OBJECT_FRICTION = 0.5
-SLIPPERY = 0.01
+SLIPPERY = 0.0005
 _FLOOR_Z_M = -0.75
 _LINK_MASS_KG = {"base_link": 4.0, "shoulder_link": 3.7, "upper_arm_link": 8.393, "forearm_link": 2.275,
                  "wrist_1_link": 1.219, "wrist_2_link": 1.219, "wrist_3_link": 0.1879}  # fmt: skip

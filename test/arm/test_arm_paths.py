@@ -87,7 +87,7 @@ def test_a_track_keeps_its_limits_and_ends_at_its_end():
     positions, speeds = run(Track(path, Speeds()))
     np.testing.assert_allclose(positions[-1], path.waypoints_rad[-1], atol=1e-9)
     assert np.abs(speeds).max() <= 1.6 + 1e-9
-    assert np.abs(np.diff(speeds, axis=0)).max() <= 0.002 * 4.0 + 0.02  # the last step settles
+    assert np.abs(np.diff(speeds, axis=0)).max() <= 0.002 * 4.0 + 0.05  # the last step settles
 
 
 @pytest.mark.parametrize("brake_at", [0, 50, 200, 400])
