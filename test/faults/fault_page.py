@@ -43,7 +43,11 @@ def render(faults, results):
         if fault.group != group:
             group = fault.group
             lines += [f"## {group}", "", "| fault | injected by | status | sentence | noticed | recovery |", "|---|---|---|---|---|---|"]
-        result = results[fault.id]
+        result = results.get(fault.id)
+        if result is None:
+            expected = f"(matches `{fault.sentence}`)"
+            lines.append(row(f"**{fault.what}** <br> `{fault.id}`", fault.injection, fault.status, expected, "not measured", fault.recovery))
+            continue
         where = f"`{fault.concern}` in diagnostics" if fault.concern else "question"
         cells = (
             f"**{fault.what}** <br> `{fault.id}`",
@@ -53,8 +57,13 @@ def render(faults, results):
             f"{where}, {result['noticed_s']:.2f} s (limit {fault.within_s:g} s)",
             f"{fault.recovery}: {result['recovered_s']:.2f} s",
         )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+        lines.append(row(*cells))
     return "\n".join(lines).replace("\n## ", "\n\n## ").replace("\n\n\n", "\n\n") + "\n"
+
+
+def row(*cells):
+    """One line of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def load():
