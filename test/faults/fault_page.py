@@ -46,7 +46,9 @@ def render(faults, results):
         result = results.get(fault.id)
         if result is None:
             expected = f"(matches `{fault.sentence}`)"
-            lines.append(row(f"**{fault.what}** <br> `{fault.id}`", fault.injection, fault.status, expected, "not measured", fault.recovery))
+            lines.append(
+                row(f"**{fault.what}** <br> `{fault.id}`", fault.injection, fault.status, expected, "not measured", fault.recovery)
+            )
             continue
         where = f"`{fault.concern}` in diagnostics" if fault.concern else "question"
         cells = (
