@@ -59,7 +59,8 @@ class SceneQuestions:
         if unknown or not kinds:
             known = ", ".join(KINDS)
             raise Refused(Status.BAD_REQUEST, f"`kinds` has {unknown[0] if unknown else 'no kind'}; known kinds of question: {known}")
-        self.store, self.kinds, self.seed = store, dict(kinds), seed
+        # Sorted, so that the order in which a file lists them does not change what is asked.
+        self.store, self.kinds, self.seed = store, dict(sorted(kinds.items())), seed
         self.canonical, self.drop_depth = canonical, drop_depth
 
     def draw(self, step: int, number: int, questions: int) -> FrameQuestions:
