@@ -23,6 +23,7 @@ from roboref_node.ros.audio import AudioPlayer
 from roboref_node.speech.audio import Audio
 from roboref_node.speech.synthesis import Synthesiser
 from roboref_node.status import Refused, Status
+from roboref_node.task import normalise_instruction
 
 VOICES = ("flite:slt", "espeak-ng")
 """The first one that is installed speaks; recognition of both is measured by ``roboref bench speech``."""
@@ -48,9 +49,8 @@ def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
             before = cell.truth
             timeline = Timeline(cell, args.out.parent / "say")
             conversation.follow(timeline)
-            spoken_s = conversation.player.play(voice(sentence), trailing_silence_s=_SILENCE_S)
-            conversation.wait_for("asked", args.timeout, speech)
-            print(f"  the robot asks: {conversation.question!r}; {voice.voice} says 'yes'", flush=True)
+            spoken_s = conversation.ask(voice, sentence, args.timeout, speech)
+            print(f"  {voice.voice} says 'yes'", flush=True)
             answered_s = conversation.answer(voice("yes"), speech)
             status = conversation.wait_for_end(PATIENCE * args.timeout)
             timeline.close(str(status["outcome"]))
@@ -127,6 +127,29 @@ class Conversation:
             if not self._changed.wait_for(lambda: event in self._events and (event != "asked" or bool(self.question)), timeout_s):
                 heard = self._events.get("heard", {}).get("text", "nothing")
                 raise Refused(Status.MODEL_TIMEOUT, f"no {event!r} within {timeout_s:g} s; heard was {heard!r}\n{speech.last_words()}")
+
+    def ask(self, voice: Synthesiser, sentence: str, timeout_s: float, speech: NodeProcess) -> float:
+        """Say the sentence until the robot repeats it rightly, no to what is wrong; when it was last said, ``time.time()``.
+
+        Raises:
+            Refused: MODEL_TIMEOUT when no question comes, BAD_REQUEST when the robot understands something else each time.
+        """
+        for _ in range(3):
+            spoken_s = self.player.play(voice(sentence), trailing_silence_s=_SILENCE_S)
+            self.wait_for("asked", timeout_s, speech)
+            print(f"  the robot asks: {self.question!r}", flush=True)
+            if normalise_instruction(sentence) in normalise_instruction(self.question):
+                return spoken_s
+            wrong = self.question
+            with self._changed:
+                self._events.clear()
+                self.question = ""
+            self.player.play(voice("no"), trailing_silence_s=_SILENCE_S)
+            self.wait_for("dropped", timeout_s, speech)
+            with self._changed:
+                self._events.clear()
+                self.question = ""
+        raise Refused(Status.BAD_REQUEST, f"the speech node understood {wrong!r} instead of {sentence!r}")
 
     def answer(self, yes: Audio, speech: NodeProcess) -> float:
         """Say yes, and again when it was not heard, as a person does; the time at which the last one ended, ``time.time()``.
