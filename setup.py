@@ -30,5 +30,10 @@ setup(
     package_data={"roboref_node": ["py.typed", "model/weights/**/*", "**/*.lark"]},
     data_files=[*share("config"), *share("launch")],
     install_requires=requirements("offline"),
-    extras_require={"train": requirements("train"), "speech": requirements("speech"), "quantize": requirements("quantize"), "dev": requirements("dev")},
+    extras_require={
+        "train": requirements("train"),
+        "speech": requirements("speech"),
+        "quantize": requirements("quantize"),
+        "dev": requirements("dev"),
+    },
 )

