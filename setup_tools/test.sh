@@ -1,20 +1,31 @@
 #!/usr/bin/env bash
-# The tests: first those that need no ROS graph, on two processes; then those that do, one after the other, so that they share no CPU.
-# The second part runs also when the first has failed: all failures are shown. Arguments go to pytest.
+# The tests: first those that need no ROS graph, on two processes; then those that do. Each of the groups below is one pytest, hence one
+# DDS domain: the cameras of one would be a fault to the others. Two groups run at a time; what the second says is shown when it has ended.
+# Everything runs also when something has failed: all failures are shown. Arguments go to pytest.
 # Usage (in a shell with env.sh sourced): test.sh [PYTEST ARGUMENTS]
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
-graph=()
-for folder in test/ros test/faults test/underlay; do
-    [ ! -d "$folder" ] || graph+=("$folder")
-done
+graph=(test/ros test/faults test/underlay)
+doctor=test/ros/test_ros_doctor.py
 
-status=0
-# pytest leaves with 5 when a selection (-k) fits nothing in one of the two parts.
+# pytest leaves with 5 when a selection (-k) fits nothing in a group.
 run() {
-    python -m pytest "$@" || [ $? = 5 ] || status=1
+    python -m pytest "$@" || [ $? = 5 ]
 }
-run test -n 2 --dist loadscope "${graph[@]/#/--ignore=}" "$@"
-[ ${#graph[@]} = 0 ] || run "${graph[@]}" "$@"
+status=0
+run test -n 2 --dist loadscope "${graph[@]/#/--ignore=}" "$@" || status=1
+
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+(
+    run "$doctor" "$@" || failed=1
+    run test/faults "$@" || failed=1
+    exit "${failed:-0}"
+) >"$log" 2>&1 &
+second=$!
+run test/ros --ignore="$doctor" "$@" || status=1
+run test/underlay "$@" || status=1
+wait "$second" || status=1
+cat "$log"
 exit $status

@@ -34,6 +34,8 @@ _COUNTS: dict[DistortionModel, tuple[int, ...]] = {
     DistortionModel.EQUIDISTANT: (4,),
     DistortionModel.THIN_PRISM: (12, 14),
 }
+_LARGEST_COEFFICIENT = 1e9
+"""Far beyond any lens: rational models of OpenCV reach some hundreds, badly conditioned ones some millions."""
 _FOCAL_PX = (1e-3, 1e9)
 """What a focal length may be; whatever a lens has lies far inside, and outside of it squares leave the range of numbers."""
 _ALIASES = {
@@ -87,6 +89,9 @@ class CameraModel:
             _refuse(f"the focal lengths are fx = {self.fx:g}, fy = {self.fy:g}; both must be positive: the camera is not calibrated")
         if not all(_FOCAL_PX[0] <= f <= _FOCAL_PX[1] for f in (self.fx, self.fy)):
             _refuse(f"the focal lengths are fx = {self.fx:g}, fy = {self.fy:g} px, no lens has them: the calibration is damaged")
+        if any(abs(c) > _LARGEST_COEFFICIENT for c in coefficients):
+            worst = max(coefficients, key=abs)
+            _refuse(f"a distortion coefficient is {worst:g}, no lens has one beyond {_LARGEST_COEFFICIENT:g}: the calibration is damaged")
         if model is DistortionModel.RATIONAL_POLYNOMIAL and len(coefficients) in (12, 14):
             model = DistortionModel.THIN_PRISM  # OpenCV writes its longer vectors under the shorter name.
         if len(coefficients) not in _COUNTS[model]:

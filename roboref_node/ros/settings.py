@@ -87,7 +87,7 @@ class ReferSettings(CameraSettings):
     max_queue: int = setting("Action goals that may wait; one more is rejected.", default=4, minimum=1, maximum=100)
     max_questions_hz: float = setting(
         "Questions per second that are looked at, instructions and goals together; of a flood one a second is answered.",
-        default=20.0, unit="Hz", minimum=0.1, maximum=1000.0,
+        default=100.0, unit="Hz", minimum=0.1, maximum=1000.0,
     )  # fmt: skip
     use_map: bool = setting("Subscribe to the occupancy grid `map` and keep stand-off poses on its free cells.", default=False)
     record: RecordSettings = field(default_factory=RecordSettings)

@@ -71,7 +71,8 @@ class Bench:
             "  retries: 1\n  retry_wait_s: 0.01\n  max_response_bytes: 65536\n"
         )
         self.node = f"{namespace}/{name}"
-        settings = [f"model:={self.model_file}", "frame_timeout_s:=0.3", *parameters]
+        # Faults follow each other faster than any person asks.
+        settings = [f"model:={self.model_file}", "frame_timeout_s:=0.3", "max_questions_hz:=1000.0", *parameters]
         self.arguments = ["--ros-args", "-r", f"__node:={name}", *(["-r", f"__ns:={namespace}"] if namespace else [])]
         self.arguments += [x for setting in settings for x in ("-p", setting)] + [x for rule in remaps for x in ("-r", rule)]
         self.start()
