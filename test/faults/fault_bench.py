@@ -197,14 +197,17 @@ class Bench:
         def settled():
             asked_s = time.monotonic()
             answers.append((asked_s, ask(), time.monotonic()))
-            return answers[-1][1].status_text == fault.status
+            answer = answers[-1][1]
+            # What the fault before this one has left in the buffers may be refused first, for its own reason.
+            return answer.status_text == fault.status and fault.explains(answer.sentence)
 
         wait_until(
             settled,
-            lambda: f"{fault.id}: {fault.status}, got {[(a.status_text, a.sentence) for _, a, _ in answers[-3:]]}\n{self.process.log_end}",
+            lambda: (
+                f"{fault.id}: {fault.status} with {fault.sentence!r}, got {[(a.status_text, a.sentence) for _, a, _ in answers[-3:]]}\n{self.process.log_end}"
+            ),
         )
         asked_s, answer, answered_s = answers[-1]
-        assert fault.explains(answer.sentence), f"{fault.id}: {fault.sentence!r} is not in {answer.sentence!r}"
         if not fault.concern:
             noticed_s = answered_s - asked_s
         self.instruction = PICK

@@ -69,7 +69,11 @@ class Asker:
 
     def look_at(self, pixel=BOX_PX, **fields):
         """The one referral of a goal with a pixel."""
-        return self.result_of(self.send(use_pixel=True, pixel=list(pixel), **fields)).result.referrals[0]
+        for _ in range(5):
+            referrals = self.result_of(self.send(use_pixel=True, pixel=list(pixel), **fields)).result.referrals
+            if referrals:  # rclpy gives an empty result when simulated time jumps past `result_timeout` before it is fetched
+                return referrals[0]
+        raise AssertionError(f"results without referrals\n{self.process.log_end}")
 
     def set(self, name, value):
         parameter = Parameter(name, value=value).to_parameter_msg()
