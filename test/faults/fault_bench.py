@@ -204,7 +204,8 @@ class Bench:
         wait_until(
             settled,
             lambda: (
-                f"{fault.id}: {fault.status} with {fault.sentence!r}, got {[(a.status_text, a.sentence) for _, a, _ in answers[-3:]]}\n{self.process.log_end}"
+                f"{fault.id}: {fault.status} with {fault.sentence!r}, got {[(a.status_text, a.sentence) for _, a, _ in answers[-3:]]}\n"
+                f"{self.process.log_end}"
             ),
         )
         asked_s, answer, answered_s = answers[-1]
