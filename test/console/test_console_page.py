@@ -47,6 +47,7 @@ def demo(model: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], s
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.skipif("ROBOREF_BROWSER" not in os.environ, reason="a browser that draws without a GPU takes a core: set ROBOREF_BROWSER=1")
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt install chromium)")
 def test_type_send_see(demo: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
     process, url = demo
