@@ -15,6 +15,7 @@ from roboref_node.synth.view import ObjectView, SceneView
 Pair = tuple[str, str]
 Reference = tuple[str, ObjectView]
 """Words, article included, and the object they name."""
+MAX_CANDIDATES = 5
 
 
 class Drawing:
@@ -115,12 +116,22 @@ class Drawing:
                 return description, members
         return None
 
-    def about(self, kind: str, expression: str, target: ObjectView, references: tuple[Reference, ...] = ()) -> Question:
+    def about(
+        self, kind: str, expression: str, target: ObjectView, references: tuple[Reference, ...] = (), candidates: tuple[Reference, ...] = ()
+    ) -> Question:
         """Question whose answer is an object."""
         mask = self.view.rendered.instance == target.index
         text, wording = request(expression, False, self.word_rng, canonical=self.canonical)
         answer = self.view.normalised(target.inner_uv)
-        return Question(kind, text, expression, False, mask, answer, self._points(references), target.index, wording)
+        return Question(
+            kind, text, expression, False, mask, answer, self._points(references), target.index, wording, self._points(candidates)
+        )
+
+    def candidates(self, noun: str, members: tuple[ObjectView, ...], *, from_right: bool = False) -> tuple[Reference, ...]:
+        """The members of a group along the picture; none when they are too many to be listed."""
+        if len(members) > MAX_CANDIDATES:
+            return ()
+        return tuple((noun, o) for o in sorted(members, key=lambda o: o.mean_uv[0], reverse=from_right))
 
     def about_region(
         self, kind: str, expression: str, region: NDArray[np.bool_], references: tuple[Reference, ...], minimum_share: float

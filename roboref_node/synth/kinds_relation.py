@@ -119,7 +119,9 @@ def closest_to(d: Drawing) -> Question | None:
     target = closest(anchor, members)
     if target is None:
         return None
-    return d.about("closest_to", f"{d.words(description)} {d.say(CLOSEST)} {name}", target, ((name, anchor),))
+    noun = d.noun(description)
+    others = tuple(o for o in members if o.index != anchor.index)
+    return d.about("closest_to", f"the {noun} {d.say(CLOSEST)} {name}", target, ((name, anchor),), d.candidates(noun, others))
 
 
 def link(d: Drawing, anchor: ObjectView, exclude: tuple[int, ...], *, by_distance: float = 0.0) -> tuple[ObjectView, str, str] | None:

@@ -41,7 +41,8 @@ def size(d: Drawing) -> Question | None:
         if np.max(ordered[0].extent_m) * SIZE_RATIO > np.max(ordered[1].extent_m):
             return None
         word, target = d.say(("smallest", *(("smaller",) if pair else ()))), ordered[0]
-    return d.about("size", f"the {word} {d.noun(description)}", target)
+    noun = d.noun(description)
+    return d.about("size", f"the {word} {noun}", target, candidates=d.candidates(noun, members))
 
 
 def ordinal(d: Drawing) -> Question | None:
@@ -58,12 +59,12 @@ def ordinal(d: Drawing) -> Question | None:
     rank = int(d.rng.integers(len(ordered)))
     if rank in (0, len(ordered) - 1) and d.rng.random() < 0.5:
         side = "left" if rank == 0 else "right"
-        return d.about(
-            "ordinal", d.say((f"the {side}most {noun}", f"the {noun} on the far {side}", f"the {noun} on the {side}")), ordered[rank]
-        )
-    if d.rng.random() < 0.5:
-        return d.about("ordinal", f"the {ORDINALS[rank]} {noun} from the left", ordered[rank])
-    return d.about("ordinal", f"the {ORDINALS[len(ordered) - 1 - rank]} {noun} from the right", ordered[rank])
+        expression = d.say((f"the {side}most {noun}", f"the {noun} on the far {side}", f"the {noun} on the {side}"))
+    elif d.rng.random() < 0.5:
+        side, expression = "left", f"the {ORDINALS[rank]} {noun} from the left"
+    else:
+        side, expression = "right", f"the {ORDINALS[len(ordered) - 1 - rank]} {noun} from the right"
+    return d.about("ordinal", expression, ordered[rank], candidates=d.candidates(noun, members, from_right=side == "right"))
 
 
 def distance(d: Drawing) -> Question | None:
@@ -83,7 +84,8 @@ def height(d: Drawing) -> Question | None:
             there = [o for o in members if o.support == support]
             others = [o for o in members if o.support != support]
             if len(there) == 1 and others and d.rng.random() < 0.7:
-                return d.about("height", f"{d.words(description)} {d.say(words)}", there[0])
+                noun = d.noun(description)
+                return d.about("height", f"the {noun} {d.say(words)}", there[0], candidates=d.candidates(noun, members))
     return _extreme(d, "height", lambda o: float(o.centre_m[2]), ("the lowest {}",), ("the highest {}", "the {} highest up"))
 
 
@@ -100,4 +102,4 @@ def _extreme(d: Drawing, kind: str, key: Callable[[ObjectView], float], low: tup
         target, runner_up, words = ordered[-1], ordered[-2], high
     if abs(key(target) - key(runner_up)) < DISTANCE_MARGIN_M:
         return None
-    return d.about(kind, d.say(words).format(noun), target)
+    return d.about(kind, d.say(words).format(noun), target, candidates=d.candidates(noun, members))

@@ -22,6 +22,8 @@ class Question:
         references: Named reference points in the order in which one would look for them, normalised.
         target: Index of the object asked for; None for free space and for absent objects.
         wording: Which form of request the text has (`language.request`); the words of the expression are not part of it.
+        candidates: The look-alikes among which the answer is chosen, along the picture. To list them is a way to compare them; they are
+            no steps of the question.
     """
 
     kind: str
@@ -33,6 +35,12 @@ class Question:
     references: tuple[tuple[str, tuple[float, float]], ...] = ()
     target: int | None = None
     wording: str = "canonical"
+    candidates: tuple[tuple[str, tuple[float, float]], ...] = ()
+
+    @property
+    def trace(self) -> tuple[tuple[str, tuple[float, float]], ...]:
+        """What an answer with reasoning spells out before the answer, in order."""
+        return self.references + self.candidates
 
     @property
     def steps(self) -> int:
@@ -40,5 +48,5 @@ class Question:
         return 1 + len(self.references)
 
     def reasoning(self) -> str:
-        """The references in RoboRefer's step form, e.g. ``[Position] [blue box]: [(0.309, 0.520)]``, one line each."""
-        return "\n".join(f"[Position] [{name}]: [({x:.3f}, {y:.3f})]" for name, (x, y) in self.references)
+        """The trace in RoboRefer's step form, e.g. ``[Position] [blue box]: [(0.309, 0.520)]``, one line each."""
+        return "\n".join(f"[Position] [{name}]: [({x:.3f}, {y:.3f})]" for name, (x, y) in self.trace)

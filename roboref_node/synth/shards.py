@@ -168,8 +168,9 @@ def scene_record(rendered: Rendered, view: SceneView) -> dict[str, Any]:
 def question_record(question: Question) -> dict[str, Any]:
     """A question as plain data; every field has the same type in every record, so that table readers can infer a schema.
 
-    ``answer`` is RoboRefer's text, ``reasoning`` its steps; ``target`` is an index into the scene's objects, -1 for free space and for
-    what is absent; ``region`` holds the run lengths of the right pixels of free space, row by row, beginning with wrong ones.
+    ``answer`` is RoboRefer's text, ``reasoning`` its steps: references, then candidates; ``target`` is an index into the scene's
+    objects, -1 for free space and for what is absent; ``region`` holds the run lengths of the right pixels of free space, row by row,
+    beginning with wrong ones.
     """
     point = [] if question.answer_uv is None else [round(v, 4) for v in question.answer_uv]
     return {
@@ -182,10 +183,15 @@ def question_record(question: Question) -> dict[str, Any]:
         "answer": f"[({point[0]:.3f}, {point[1]:.3f})]" if point else "[]",
         "point": point,
         "reasoning": question.reasoning(),
-        "references": [{"name": name, "point": [round(v, 4) for v in uv]} for name, uv in question.references],
+        "references": _named(question.references),
+        "candidates": _named(question.candidates),
         "target": -1 if question.target is None else question.target,
         "region": run_lengths(question.mask) if question.place and question.mask.any() else [],
     }
+
+
+def _named(points: Sequence[tuple[str, tuple[float, float]]]) -> list[dict[str, Any]]:
+    return [{"name": name, "point": [round(v, 4) for v in uv]} for name, uv in points]
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> list[int]:

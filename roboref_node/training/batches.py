@@ -23,7 +23,7 @@ from roboref_node.training.packing import IGNORED, PackedScene, Packer, dense_la
 from roboref_node.training.scenes import SceneStore
 
 MIX = {
-    "attribute": 0.10, "size": 0.09, "ordinal": 0.11, "relative": 0.09, "between": 0.10, "distance": 0.09, "height": 0.05,
+    "attribute": 0.10, "size": 0.09, "ordinal": 0.12, "relative": 0.09, "between": 0.10, "distance": 0.09, "height": 0.05,
     "closest_to": 0.11, "multi_step": 0.05, "chain": 0.05, "free_space": 0.08, "free_between": 0.05, "free_chain": 0.03,
     "container": 0.03, "absent": 0.06,
 }  # fmt: skip
@@ -48,7 +48,7 @@ class BatchSettings:
         token_grid: Side of the projected token grid.
         drop_depth: Share of the batches without depth.
         canonical: Share of the scenes whose questions use the canonical wording.
-        think: Share of the questions with references that are answered step by step.
+        think: Share of the questions with a trace that are answered step by step.
         repaint: Share of the scenes whose objects get random colours, and questions that name none.
     """
 
@@ -116,7 +116,7 @@ def draw_questions(
 def _length(question: Question) -> int:
     """Most tokens that a question can take with its reasoning: a word is a token, and so is each mark behind one."""
     asked = len(question.text.split()) + sum(question.text.count(mark) for mark in ".,?!")
-    return asked + sum(4 + len(name.split()) for name, _ in question.references) + 6
+    return asked + sum(4 + len(name.split()) for name, _ in question.trace) + 6
 
 
 class PackedBatches(IterableDataset[Batch]):

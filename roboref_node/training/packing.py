@@ -74,7 +74,7 @@ class Packer:
             view: The scene.
             questions: At least one.
             rng: Decides which questions are answered directly.
-            think: Share of the questions with reference points whose answer spells them out first.
+            think: Share of the questions with a trace whose answer spells it out first.
         """
         coverage = patch_coverage(view, self.grid)
         columns: dict[str, list[list[float]]] = {k: [] for k in ("tokens", "question", "position", "label", "coordinate", "pointer")}
@@ -122,9 +122,9 @@ class Packer:
             for token, value in zip(self.coordinates.point(uv), uv, strict=True):
                 add(token, value)
 
-        if spell and question.references:
+        if spell and question.trace:
             add(self.think_open)
-            for name, uv in question.references:
+            for name, uv in question.trace:
                 add(self.step_open)
                 for token in self.tokenizer(name)["input_ids"]:
                     add(int(token))

@@ -105,7 +105,7 @@ def scene_reference(question: Question) -> Reference:
         "image_size_px": (width, height),
         "point_px": point,
         "mask": question.mask,
-        "steps": [{"kind": "Position", "target": name, "values": [uv]} for name, uv in question.references],
+        "steps": [{"kind": "Position", "target": name, "values": [uv]} for name, uv in question.trace],
     }
 
 

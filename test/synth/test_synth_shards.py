@@ -50,7 +50,7 @@ def decode(data: bytes) -> np.ndarray:
 def test_images_state_and_answers_come_back(folder: Path) -> None:
     found = records(folder)
     assert sorted(int(key) for key in found) == sorted(training_seeds(7))
-    kinds = set()
+    kinds, listed = set(), 0
     with SceneRenderer(96, 72) as renderer:
         for key, parts in found.items():
             rendered = renderer.render(sample_scene(int(key), excluded_pairs=RESERVED_PAIRS))
@@ -70,8 +70,16 @@ def test_images_state_and_answers_come_back(folder: Path) -> None:
                     continue
                 u, v = int(question["point"][0] * 96), int(question["point"][1] * 72)
                 assert right[v, u], question["text"]
-                assert question["steps"] == 1 + len(question["references"]) == 1 + len(question["reasoning"].splitlines())
-    assert len(kinds) >= 12
+                references, candidates = question["references"], question["candidates"]
+                assert question["steps"] == 1 + len(references)
+                assert len(question["reasoning"].splitlines()) == len(references) + len(candidates)
+                if candidates:
+                    listed += 1
+                    columns = [candidate["point"][0] for candidate in candidates]
+                    assert columns == sorted(columns) or columns == sorted(columns, reverse=True)
+                    assert len({candidate["name"] for candidate in candidates}) == 1 < len(candidates)
+                    assert sum(right[int(v * 72), int(u * 96)] for u, v in (c["point"] for c in candidates)) == 1
+    assert len(kinds) >= 12 and listed > 5
 
 
 def test_a_killed_run_goes_on_and_parts_make_the_same_files(folder: Path, tmp_path: Path) -> None:
