@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 0 = it answered (a typed refusal or a named outcome is an answer), 2 = it could not run."""
     if args.seed is None:
         args.seed = 1075 if args.say else 3
-    signal.signal(signal.SIGTERM, _interrupt)  # the nodes must not be left behind
+    # The nodes must not be left behind; and a shell's background job begins with SIGINT ignored, where Python installs no handler.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     # A domain of its own, so that a robot on the network neither hears nor disturbs the demonstration.
     os.environ["ROS_DOMAIN_ID"] = os.environ.get("ROBOREF_DEMO_DOMAIN_ID", str(random.SystemRandom().randint(101, 200)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
+from roboref_node.rgbd.encoding import in_millimetres
 from roboref_node.status import Refused, Status
 
 OPTICAL_FRAME = "camera_color_optical_frame"
@@ -120,7 +121,7 @@ def write_images(cloud: Cloud, folder: Path, *, npy: bool = False) -> None:
     if npy:
         np.save(folder / "depth.npy", cloud.depth_m)
     else:
-        cv2.imwrite(str(folder / "depth.png"), _millimetres(cloud.depth_m))
+        cv2.imwrite(str(folder / "depth.png"), in_millimetres(cloud.depth_m))
     if cloud.labels is not None:
         cv2.imwrite(str(folder / "labels.png"), np.minimum(cloud.labels, 65535).astype(np.uint16))
     save_camera(cloud.camera, folder / "camera.yaml")
@@ -157,8 +158,3 @@ def write_bag(cloud: Cloud, folder: Path, *, frames: int, rate_hz: float) -> Non
         for index in range(frames):
             stamp_ns = START_NS + round((index + 1) * 1e9 / rate_hz)
             writer.add_frame(Frame(cloud.rgb, cloud.depth_m, cloud.camera, stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
-
-
-def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
-    millimetres = np.nan_to_num(np.rint(depth_m * 1000.0), nan=0.0)
-    return np.where(millimetres < 65535, millimetres, 0).astype(np.uint16)

@@ -13,15 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from rclpy.action.server import ActionServer, CancelResponse, GoalResponse
-from rclpy.node import Node
-from rclpy.task import Future
 from rclpy.time import Time
 from roboref.action import PickPlace, Refer
 from roboref.msg import Referral as ReferralMessage
@@ -32,55 +28,17 @@ from tf2_ros import TransformListener
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import hand_to_spare_m
-from roboref_node.parameters import check_settings, setting
 from roboref_node.ros import qos
 from roboref_node.ros.action_call import ActionCaller, NotServed
 from roboref_node.ros.driving import Arrival, Driver, GoalPoseDriver, Nav2Driver, NotThere, nav2_action
+from roboref_node.ros.navigate_settings import DriveBy, NavigateSettings
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
-from roboref_node.ros.profile import ProfileParameters
+from roboref_node.ros.sentence_node import SentenceNode, Tell
 from roboref_node.ros.transform_buffer import TransformBuffer
 from roboref_node.ros.transforms import TransformSource, transform_from_message
 from roboref_node.status import Refused, Status
 from roboref_node.task import TaskKind, parse_instruction
-
-_EXIT_S = 3.0
-
-
-class DriveBy(str, Enum):
-    """Who drives."""
-
-    AUTO = "auto"
-    GOAL_POSE = "goal_pose"
-    NAV2 = "nav2"
-
-
-@dataclass(frozen=True)
-class NavigateSettings:
-    """Parameters of the ``navigate`` node, apart from ``profile.*`` (the robot's, see `goals.profile`)."""
-
-    robot: str = setting("Robot profile: the one that the refer node has.", default="g1")
-    refer_action: str = setting("Action of the refer node.", default="refer/refer")
-    drive: DriveBy = setting(
-        "goal_pose: the refer node publishes it and something drives there. nav2: the NavigateToPose action; the refer node then needs "
-        "publish_goal_pose:=false. auto: nav2 where nav2_msgs is installed and its action is served.",
-        default=DriveBy.AUTO,
-    )
-    nav2_action: str = setting("Nav2's action.", default="navigate_to_pose")
-    arrive_m: float = setting("How near its goal the base must stand.", default=0.1, unit="m", minimum=0.005, maximum=2.0)
-    arrive_rad: float = setting("How far turned from its goal the base may stand.", default=0.2, unit="rad", minimum=0.01, maximum=3.2)
-    settle_s: float = setting(
-        "How long the robot must have stood before the second look: no older image may be used.", default=0.6, unit="s", minimum=0.0
-    )
-    drive_timeout_s: float = setting("How long the way may take.", default=180.0, unit="s", minimum=1.0, maximum=3600.0)
-    refer_timeout_s: float = setting("How long the refer node may take to answer.", default=30.0, unit="s", minimum=0.1, maximum=600.0)
-    server_timeout_s: float = setting(
-        "How long the refer node and Nav2 may take to appear.", default=5.0, unit="s", minimum=0.1, maximum=60.0
-    )
-    tf_max_age_s: float = setting("Oldest pose of the base that tells where it is.", default=1.0, unit="s", minimum=0.01, maximum=60.0)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 class Outcome(str, Enum):
@@ -101,46 +59,37 @@ class _Ended(Exception):
         self.outcome, self.sentence = outcome, sentence
 
 
-class NavigateNode(Node):
+class NavigateNode(SentenceNode):
     """Node ``navigate``; all interfaces are documented in docs/navigation.md."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__("navigate", automatically_declare_parameters_from_overrides=True, **kwargs)
-        self.finished = threading.Event()
-        self.exit_status = 0
+        super().__init__("navigate", Outcome.STOPPED.value, **kwargs)
         self._declared = NodeParameters(self, NavigateSettings)
-        self._profile_parameters = ProfileParameters(self)
         self._stopped = threading.Event()
-        self._worker: threading.Thread | None = None
-        self._busy = False
-        self._closing = False
-        self._results: dict[bytes, Future] = {}
         self._referrals: list[ReferralMessage] = []
 
     # ---- process -------------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Check the parameters and offer the interfaces; a wrong parameter ends the node."""
-        try:
-            self._settings = self._declared.read()
-            self._profile = self._profile_parameters.read(self._settings.robot)
-            if self._profile.kind is not RobotKind.MOBILE:
-                raise Refused(Status.BAD_REQUEST, f"robot '{self._profile.name}' is an arm and goes nowhere (parameter robot)")
-            self._buffer = TransformBuffer(10.0, self)
-            self._listener = TransformListener(self._buffer, self)
-            self._transforms = TransformSource(self._buffer, 0.0)
-            self._arrival = Arrival(self._where, self._settings.arrive_m, self._settings.arrive_rad)
-            if self._settings.drive is DriveBy.NAV2:
-                self._nav2: Nav2Driver | None = self._nav2_driver()
-            else:
-                self._nav2 = self._nav2_driver() if self._settings.drive is DriveBy.AUTO and nav2_action() is not None else None
-        except Refused as refused:
-            self.get_logger().error(f"not started: {refused.sentence}")
-            self.exit_status = 1
-            self.finished.set()
-            return
+    def set_up(self) -> None:
+        """Check the parameters and offer the interfaces.
+
+        Raises:
+            Refused: A wrong parameter.
+        """
+        self._settings = self._declared.read()
+        self._profile = self.profile_parameters.read(self._settings.robot)
+        if self._profile.kind is not RobotKind.MOBILE:
+            raise Refused(Status.BAD_REQUEST, f"robot '{self._profile.name}' is an arm and goes nowhere (parameter robot)")
+        self._buffer = TransformBuffer(10.0, self)
+        self._listener = TransformListener(self._buffer, self)
+        self._transforms = TransformSource(self._buffer, 0.0)
+        self._arrival = Arrival(self._where, self._settings.arrive_m, self._settings.arrive_rad)
+        if self._settings.drive is DriveBy.NAV2:
+            self._nav2: Nav2Driver | None = self._nav2_driver()
+        else:
+            self._nav2 = self._nav2_driver() if self._settings.drive is DriveBy.AUTO and nav2_action() is not None else None
         self._declared.freeze(True)
-        self._profile_parameters.freeze(True)
+        self.profile_parameters.freeze(True)
         self._by_topic = GoalPoseDriver(self, self._arrival)
         self._driver: Driver = self._by_topic
         self._referrer = ActionCaller(self, Refer, self._settings.refer_action)
@@ -148,26 +97,9 @@ class NavigateNode(Node):
         self._status = self.create_publisher(String, "~/status", qos.PICTURES)
         self.create_subscription(String, "~/instruction", self._on_instruction, qos.ANSWERS)
         self.create_service(Trigger, "~/stop", self._on_stop)
-        self._actions = ActionServer(
-            self, PickPlace, "~/navigate", execute_callback=self._await_result, goal_callback=self._on_goal,
-            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel,
-        )  # fmt: skip
+        self.offer("~/navigate")
         self._tell(state="ready")
         self.get_logger().info(f"ready: robot {self._profile.name}, {self._referrer.name}, drive {self._settings.drive.value}")
-
-    def close(self) -> bool:
-        """Stop the robot and end the thread; False when it is still busy."""
-        self._closing = True
-        if self._busy:
-            self._stop()
-        if self._worker is not None:
-            self._worker.join(_EXIT_S)
-            if self._worker.is_alive():
-                return False
-        deadline = time.monotonic() + 0.5
-        while self._results and time.monotonic() < deadline:  # results leave through the executor, which still spins
-            time.sleep(0.01)
-        return True
 
     def _nav2_driver(self) -> Nav2Driver:
         return Nav2Driver(self, self._arrival, self._settings.nav2_action, self._settings.server_timeout_s)
@@ -190,69 +122,34 @@ class NavigateNode(Node):
     # ---- requests ------------------------------------------------------------------------------------------------------------
 
     def _on_instruction(self, message: String) -> None:
-        if not self._begin(message.data, None):
+        if not self.begin(message.data):
             self.get_logger().warning(f'"{message.data[:80]}" is not done: the robot is still on its way; call ~/stop first')
 
-    def _on_goal(self, goal: PickPlace.Goal) -> GoalResponse:
-        if not self._busy:
-            return GoalResponse.ACCEPT
-        # The action protocol has no room for a reason: it goes to the log.
-        self.get_logger().warning(f'goal "{goal.instruction[:80]}" rejected: the robot is still on its way')
-        return GoalResponse.REJECT
-
-    def _on_accepted(self, handle: Any) -> None:
-        self._results[_key(handle)] = Future(executor=self.executor)
-        if not self._begin(handle.request.instruction, handle):
-            self._results[_key(handle)].set_result((Outcome.STOPPED, "another sentence came at the same moment"))
-        handle.execute()
-
-    def _on_cancel(self, handle: Any) -> CancelResponse:
-        if _key(handle) not in self._results:
-            return CancelResponse.REJECT
-        self._stop()
-        return CancelResponse.ACCEPT
-
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = True, "the robot is told to stop" if self._busy else "no sentence was being worked on"
-        self._stop()
+        response.success, response.message = True, self.interrupt("stopped through ~/stop")
         return response
 
-    def _stop(self) -> None:
+    def interrupt(self, reason: str) -> str:
+        """Stop the robot and end the sentence; the reason is the caller's to tell."""
         self._stopped.set()
         self._driver.stop()
-
-    async def _await_result(self, handle: Any) -> PickPlace.Result:
-        outcome, sentence = await self._results[_key(handle)]
-        del self._results[_key(handle)]
-        if handle.is_cancel_requested:
-            handle.canceled()
-        elif outcome is Outcome.DONE:
-            handle.succeed()
-        else:
-            handle.abort()
-        done = int(outcome is Outcome.DONE)
-        return PickPlace.Result(outcome=outcome.value, sentence=sentence, tasks_done=done, task_count=1, referrals=self._referrals)
+        return "the robot is told to stop" if self.busy else "no sentence was being worked on"
 
     # ---- the sentence (its own thread) ---------------------------------------------------------------------------------------
 
-    def _begin(self, instruction: str, handle: Any) -> bool:
-        if self._busy or self._closing:
-            return False
-        self._busy = True
+    def prepare(self, instruction: str) -> None:
+        """Forget the sentence before."""
         self._stopped.clear()
         self._referrals = []
-        self._worker = threading.Thread(target=self._work, args=(instruction, handle), name="roboref_navigate", daemon=True)
-        self._worker.start()
-        return True
 
-    def _work(self, instruction: str, handle: Any) -> None:
+    def work_on(self, instruction: str, tell: Tell) -> PickPlace.Result:
+        """Refer, walk, refer again; see `_go`."""
         started_s = time.monotonic()
 
         def report(state: str, sentence: str) -> None:
             elapsed_s = time.monotonic() - started_s
             self._tell(state=state, instruction=instruction, sentence=sentence, elapsed_s=round(elapsed_s, 3))
-            if handle is not None and handle.is_active:
-                handle.publish_feedback(PickPlace.Feedback(state=state, attempt=1, sentence=sentence, elapsed_s=elapsed_s))
+            tell(PickPlace.Feedback(state=state, attempt=1, sentence=sentence, elapsed_s=elapsed_s))
 
         try:
             outcome, sentence = Outcome.DONE, self._go(instruction, report)
@@ -260,11 +157,12 @@ class NavigateNode(Node):
             outcome, sentence = ended.outcome, ended.sentence
         except Exception as error:  # a defect must end the sentence, not the node
             outcome, sentence = Outcome.NO_ANSWER, f"defect in roboref, please report it: {type(error).__name__}: {error}"
-        self.get_logger().info(f"{outcome.value}: {sentence}")
-        self._busy = False
-        self._tell(state="ended", instruction=instruction, outcome=outcome.value, sentence=sentence)
-        if handle is not None and self.executor is not None:
-            self.executor.create_task(self._results[_key(handle)].set_result, (outcome, sentence))
+        done = int(outcome is Outcome.DONE)
+        return PickPlace.Result(outcome=outcome.value, sentence=sentence, tasks_done=done, task_count=1, referrals=self._referrals)
+
+    def ended(self, instruction: str, result: PickPlace.Result) -> None:
+        """Tell how it ended."""
+        self._tell(state="ended", instruction=instruction, outcome=result.outcome, sentence=result.sentence)
 
     def _go(self, instruction: str, report: Any) -> str:
         """All of it.
@@ -362,10 +260,6 @@ class NavigateNode(Node):
 
     def _tell(self, **values: Any) -> None:
         self._status.publish(String(data=json.dumps(values)))
-
-
-def _key(handle: Any) -> bytes:
-    return bytes(handle.goal_id.uuid)
 
 
 def main(args: Sequence[str] | None = None) -> int:

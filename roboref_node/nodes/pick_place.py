@@ -14,64 +14,50 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rclpy.action.server import ActionServer, CancelResponse, GoalResponse
-from rclpy.node import Node
-from rclpy.task import Future
 from roboref.action import PickPlace
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from roboref_node.goals.profile import RobotKind
 from roboref_node.language import Act, Dialogue, read_dialogue
-from roboref_node.pick_place import Loop, Outcome, Report, Step
+from roboref_node.pick_place import Loop, Outcome, Step
 from roboref_node.ros import qos
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.pick_place_ports import ActionArm, ActionReferrer, CameraEyes, Interruption
 from roboref_node.ros.pick_place_settings import LIVE, PickPlaceSettings
 from roboref_node.ros.process import run
-from roboref_node.ros.profile import ProfileParameters
+from roboref_node.ros.sentence_node import SentenceNode, Tell
 from roboref_node.status import Refused, Status
 from roboref_node.task import normalise_instruction
 
-_EXIT_S = 3.0
-"""How long the end of the process waits for the arm to stand still."""
 
-
-class PickPlaceNode(Node):
+class PickPlaceNode(SentenceNode):
     """Node ``pick_place``; all interfaces are documented in docs/pick_place.md."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__("pick_place", automatically_declare_parameters_from_overrides=True, **kwargs)
-        self.finished = threading.Event()
-        self.exit_status = 0
+        super().__init__("pick_place", Outcome.CANCELED.value, **kwargs)
         self._settings = NodeParameters(self, PickPlaceSettings, live=LIVE)
-        self._profile_parameters = ProfileParameters(self)
         self._interruption = Interruption()
         self._answer = _Answer()
         self._receiver: CameraReceiver | None = None
-        self._worker: threading.Thread | None = None
-        self._busy = False
-        self._closing = False
+        self._elapsed_s = 0.0
         self._last_instruction = self._next_instruction = ""
-        self._results: dict[bytes, Future] = {}
 
     # ---- process -------------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Check the parameters, subscribe to the camera and offer the interfaces; a wrong parameter ends the node."""
-        try:
-            settings = self._settings.read()
-            profile = self._profile_parameters.read(settings.robot)
-            if profile.kind is not RobotKind.ARM:
-                raise Refused(Status.BAD_REQUEST, f"robot '{profile.name}' is {profile.kind.value}, picking needs an arm (parameter robot)")
-        except Refused as refused:
-            self.get_logger().error(f"not started: {refused.sentence}")
-            self.exit_status = 1
-            self.finished.set()
-            return
+    def set_up(self) -> None:
+        """Check the parameters, subscribe to the camera and offer the interfaces.
+
+        Raises:
+            Refused: A wrong parameter.
+        """
+        settings = self._settings.read()
+        profile = self.profile_parameters.read(settings.robot)
+        if profile.kind is not RobotKind.ARM:
+            raise Refused(Status.BAD_REQUEST, f"robot '{profile.name}' is {profile.kind.value}, picking needs an arm (parameter robot)")
         self._settings.freeze(True)
-        self._profile_parameters.freeze(True)
+        self.profile_parameters.freeze(True)
         self._receiver = CameraReceiver(self, settings)
 
         def current() -> PickPlaceSettings:
@@ -88,23 +74,13 @@ class PickPlaceNode(Node):
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/cancel", self._on_cancel_service)
         self.create_service(SetBool, "~/confirm", self._on_confirm)
-        self._actions = ActionServer(
-            self, PickPlace, "~/pick_place", execute_callback=self._await_result, goal_callback=self._on_goal,
-            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel,
-        )  # fmt: skip
+        self.offer("~/pick_place")
         self.get_logger().info(f"ready: robot {profile.name}, {self._referrer.caller.name}, {self._arm.caller.name}")
 
     def close(self) -> bool:
         """Stop the arm, answer who waits and end the threads; False when one of them is still busy."""
-        self._closing = True
-        self._interruption.set(Outcome.CANCELED, "the node is shutting down")
-        if self._worker is not None:
-            self._worker.join(_EXIT_S)
-            if self._worker.is_alive():
-                return False
-        deadline = time.monotonic() + 0.5
-        while self._results and time.monotonic() < deadline:  # results leave through the executor, which still spins
-            time.sleep(0.01)
+        if not super().close():
+            return False
         if self._receiver is not None:
             self._receiver.close()
         return True
@@ -118,7 +94,7 @@ class PickPlaceNode(Node):
             if said.act is Act.STOP:
                 self._stop("somebody said stop")
             elif said.act is Act.CANCEL:
-                self._cancel("somebody said cancel")
+                self.interrupt("somebody said cancel")
             elif said.act in (Act.YES, Act.NO) and self._answer.give(said.act is Act.YES) and not said.rest:
                 return
             instruction = said.rest or (self._last_instruction if said.act is Act.AGAIN else "")
@@ -126,37 +102,17 @@ class PickPlaceNode(Node):
                 self.get_logger().warning('"the other one" is not enough: say which one')
             if not instruction:
                 return
-        if said is not None and said.rest and self._busy:
+        if said is not None and said.rest and self.busy:
             self._next_instruction = instruction  # "no, the blue one": begun as soon as what was said no to has ended
-        elif not self._begin(instruction, None):
+        elif not self.begin(instruction):
             self.get_logger().warning(f'"{instruction[:80]}" is not done: the sentence before is not finished; say "stop" first')
-
-    def _on_goal(self, goal: PickPlace.Goal) -> GoalResponse:
-        if not self._busy:
-            return GoalResponse.ACCEPT
-        # The action protocol has no room for a reason: it goes to the log.
-        self.get_logger().warning(f'goal "{goal.instruction[:80]}" rejected: the sentence before is not finished')
-        return GoalResponse.REJECT
-
-    def _on_accepted(self, handle: Any) -> None:
-        self._results[_key(handle)] = Future(executor=self.executor)
-        if not self._begin(handle.request.instruction, handle):
-            report = Report(Outcome.CANCELED, "another sentence came at the same moment", 0, 0, self._loop.holding, ())
-            self._results[_key(handle)].set_result((report, []))
-        handle.execute()
-
-    def _on_cancel(self, handle: Any) -> CancelResponse:
-        if _key(handle) not in self._results:
-            return CancelResponse.REJECT
-        self._cancel("canceled by the client")
-        return CancelResponse.ACCEPT
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = True, self._stop("stopped through ~/stop")
         return response
 
     def _on_cancel_service(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = True, self._cancel("canceled through ~/cancel")
+        response.success, response.message = True, self.interrupt("canceled through ~/cancel")
         return response
 
     def _on_confirm(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -168,62 +124,52 @@ class PickPlaceNode(Node):
         """Stop the arm whoever moves it, and end the sentence."""
         self._interruption.set(Outcome.STOPPED, reason)
         self._arm.stop()
-        return "the arm is told to stop" + ("" if self._busy else "; no sentence was being worked on")
+        return "the arm is told to stop" + ("" if self.busy else "; no sentence was being worked on")
 
-    def _cancel(self, reason: str) -> str:
+    def interrupt(self, reason: str) -> str:
         """End the sentence; the arm stops where the loop moves it."""
         self._interruption.set(Outcome.CANCELED, reason)
         self._arm.caller.cancel()
-        return "the sentence is canceled" if self._busy else "no sentence was being worked on"
+        return "the sentence is canceled" if self.busy else "no sentence was being worked on"
 
     # ---- the sentence (its own thread) ---------------------------------------------------------------------------------------
 
-    def _begin(self, instruction: str, handle: Any) -> bool:
-        """Start to work on a sentence; False when another one is not finished."""
-        if self._busy or self._closing:
-            return False
-        self._busy = True
+    def prepare(self, instruction: str) -> None:
+        """Forget the sentence before."""
         self._last_instruction = instruction
         self._interruption.clear()
         self._referrer.begin()
-        self._worker = threading.Thread(target=self._work, args=(instruction, handle), name="roboref_loop", daemon=True)
-        self._worker.start()
-        return True
 
-    def _work(self, instruction: str, handle: Any) -> None:
+    def work_on(self, instruction: str, tell: Tell) -> PickPlace.Result:
+        """Run the closed loop."""
+
         def on_step(step: Step) -> None:
             self.get_logger().info(f"{step.state.value}: {step.sentence}")
-            self._publish_status(
-                instruction=instruction, state=step.state.value, task_index=step.task_index, attempt=step.attempt,
-                sentence=step.sentence, elapsed_s=round(step.elapsed_s, 3),
-            )  # fmt: skip
-            if handle is not None and handle.is_active:
-                handle.publish_feedback(
-                    PickPlace.Feedback(
-                        state=step.state.value,
-                        task_index=step.task_index,
-                        attempt=step.attempt,
-                        sentence=step.sentence,
-                        elapsed_s=step.elapsed_s,
-                    )  # fmt: skip
-                )
+            said = {"state": step.state.value, "task_index": step.task_index, "attempt": step.attempt, "sentence": step.sentence}
+            self._elapsed_s = step.elapsed_s
+            self._publish_status(instruction=instruction, **said, elapsed_s=round(step.elapsed_s, 3))
+            tell(PickPlace.Feedback(**said, elapsed_s=step.elapsed_s))
 
+        self._elapsed_s = 0.0
         settings = self._settings.current
         report = self._loop.run(instruction, settings.loop, on_step=on_step, confirm=self._ask_person if settings.confirm else None)
         messages = list(self._referrer.messages)
         for message in messages:
             message.task_count = max(1, report.task_count)
-        self.get_logger().info(f"{report.outcome.value}: {report.sentence}")
-        self._busy = False
-        self._publish_status(
-            instruction=instruction, state="ended", outcome=report.outcome.value, sentence=report.sentence, tasks_done=report.tasks_done,
-            task_count=report.task_count, elapsed_s=round(report.steps[-1].elapsed_s, 3) if report.steps else 0.0,
+        return PickPlace.Result(
+            outcome=report.outcome.value, sentence=report.sentence, tasks_done=report.tasks_done, task_count=report.task_count,
+            holding=report.holding, referrals=messages,
         )  # fmt: skip
-        if handle is not None and self.executor is not None:
-            self.executor.create_task(self._results[_key(handle)].set_result, (report, messages))
+
+    def ended(self, instruction: str, result: PickPlace.Result) -> None:
+        """Tell how it ended, and begin what was said meanwhile."""
+        self._publish_status(
+            instruction=instruction, state="ended", outcome=result.outcome, sentence=result.sentence, tasks_done=result.tasks_done,
+            task_count=result.task_count, elapsed_s=round(self._elapsed_s, 3),
+        )  # fmt: skip
         following, self._next_instruction = self._next_instruction, ""
         if following and self.executor is not None:
-            self.executor.create_task(self._begin, following, None)
+            self.executor.create_task(self.begin, following)
 
     def _ask_person(self, question: str) -> bool:
         """Wait for a yes or a no; silence is a no."""
@@ -238,20 +184,6 @@ class PickPlaceNode(Node):
             return False
         finally:
             self._answer.close()
-
-    async def _await_result(self, handle: Any) -> PickPlace.Result:
-        report, messages = await self._results[_key(handle)]
-        del self._results[_key(handle)]
-        if handle.is_cancel_requested:
-            handle.canceled()
-        elif report.outcome is Outcome.DONE:
-            handle.succeed()
-        else:
-            handle.abort()
-        return PickPlace.Result(
-            outcome=report.outcome.value, sentence=report.sentence, tasks_done=report.tasks_done, task_count=report.task_count,
-            holding=report.holding, referrals=messages,
-        )  # fmt: skip
 
     def _publish_status(self, **values: Any) -> None:
         self._status.publish(String(data=json.dumps({**values, "holding": self._loop.holding})))
@@ -297,10 +229,6 @@ def _dialogue(text: str) -> Dialogue | None:
         return read_dialogue(normalise_instruction(text))
     except Refused:
         return None
-
-
-def _key(handle: Any) -> bytes:
-    return bytes(handle.goal_id.uuid)
 
 
 def main(args: Sequence[str] | None = None) -> int:

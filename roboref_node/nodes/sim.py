@@ -2,8 +2,8 @@
 
 Publishes colour (rgb8), registered depth (16UC1, millimetres), both camera infos, /tf, /tf_static, /joint_states and /clock;
 serves ``arm/move`` (roboref/action/MoveArm), ``arm/stop`` and the faults of `ros.sim_arm` (docs/arm.md).
-Time is simulated: it starts at `START_NS` and moves by one frame period per frame, so that what is published depends on the
-seed and the number of the frame only; a machine that is too slow makes time run slower.
+Time is simulated: it starts at `simulated_camera.START_NS` and moves by one frame period per frame, so that what is published
+depends on the seed and the number of the frame only; a machine that is too slow makes time run slower.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -11,33 +11,22 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import String
-from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 
 from roboref_node.parameters import check_settings, setting
 from roboref_node.ros import qos
-from roboref_node.ros.camera import COLOR, COLOR_INFO, DEPTH, DEPTH_INFO
-from roboref_node.ros.camera_info import info_from_camera
-from roboref_node.ros.image import color_message, depth_message
 from roboref_node.ros.messages import header
 from roboref_node.ros.process import run
 from roboref_node.ros.sim_arm import SimulatedArm
-from roboref_node.ros.transforms import message_from_transform
+from roboref_node.ros.simulated_camera import START_NS, SimulatedCamera
 from roboref_node.ros.working_node import WorkingNode
 from roboref_node.sim.cell import OPTICAL_FRAME, SimulatedCell
 from roboref_node.sim.noise import DepthNoiseSettings
-
-START_NS = 10_000_000_000
-"""Time of the first frame is one period later. Not 0, which means "no time yet" in ROS."""
 
 
 @dataclass(frozen=True)
@@ -72,58 +61,26 @@ class SimNode(WorkingNode[SimSettings]):
 
     def _publish_forever(self, cell: SimulatedCell, settings: SimSettings) -> None:
         cell.render()  # the first image can take seconds: nobody should see a camera that has none yet
-        camera_qos = qos.images(reliable=True)  # a reliable publisher serves best-effort subscribers too
-        color, depth = self.create_publisher(Image, COLOR, camera_qos), self.create_publisher(Image, DEPTH, camera_qos)
-        infos = [self.create_publisher(CameraInfo, name, camera_qos) for name in (COLOR_INFO, DEPTH_INFO)]
+        camera = SimulatedCamera(self, OPTICAL_FRAME)
         joints = self.create_publisher(JointState, "joint_states", qos.ANSWERS)
-        clock = self.create_publisher(Clock, "/clock", qos.ANSWERS)
         truth = self.create_publisher(String, "~/truth", qos.LATCHED)
-        dynamic = TransformBroadcaster(self)
-        fixed = StaticTransformBroadcaster(self)
-        fixed.sendTransform(
-            [
-                message_from_transform(f.parent_from_child, parent=f.parent, child=f.child, stamp_ns=START_NS)
-                for f in cell.frames()
-                if f.is_static
-            ]
-        )
+        camera.fix(cell.frames())
         told = _truth(cell)
         truth.publish(String(data=json.dumps(told)))
         self.get_logger().info(
             f"scene {settings.seed}: {len(cell.spec.objects)} objects, {settings.width}x{settings.height} at {settings.rate:g} Hz"
         )
         period_s = 1.0 / settings.rate
-        next_s = time.monotonic()
-        while not self.finished.wait(max(0.0, next_s - time.monotonic())):
-            next_s = max(next_s + period_s, time.monotonic() - period_s)
+        for _ in self.turns(period_s):
             self._arm.step(cell, period_s)
             image = cell.render()
             stamp_ns = START_NS + cell.stamp_ns
-            # Time and poses first: whoever gets the image can then place it.
-            tick = Clock()
-            tick.clock = header("", stamp_ns).stamp
-            clock.publish(tick)
-            dynamic.sendTransform(
-                [
-                    message_from_transform(f.parent_from_child, parent=f.parent, child=f.child, stamp_ns=stamp_ns)
-                    for f in cell.frames()
-                    if not f.is_static
-                ]
-            )
+            camera.move(cell.frames(), stamp_ns)
             joints.publish(JointState(header=header("", stamp_ns), name=list(cell.joint_names), position=list(cell.joint_positions_rad)))
             if (now := _truth(cell)) != told:
                 told = now
                 truth.publish(String(data=json.dumps(told)))
-            for info in infos:
-                info.publish(info_from_camera(cell.camera, stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
-            depth.publish(depth_message(_millimetres(image.depth_m), stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
-            color.publish(color_message(image.rgb, stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
-
-
-def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """What a RealSense sends: whole millimetres, 0 where nothing is known or beyond 65.5 m."""
-    millimetres = np.nan_to_num(depth_m, nan=0.0, posinf=0.0, neginf=0.0) * 1000.0
-    return np.where(millimetres < 65_535.0, np.rint(millimetres), 0.0).astype(np.uint16)
+            camera.show(image.rgb, image.depth_m, cell.camera, stamp_ns)
 
 
 def _truth(cell: SimulatedCell) -> dict[str, Any]:

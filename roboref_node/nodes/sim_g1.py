@@ -1,8 +1,8 @@
 """The ``sim_g1`` node: a simulated G1 in a furnished flat behind the topics that a real one has, plus the truth.
 
 Publishes colour (rgb8), registered depth (16UC1, millimetres), both camera infos, /tf, /tf_static, /map and /clock; walks to what
-arrives on ``goal_pose``, in the place of Nav2. Time is simulated: it starts at `START_NS` and moves by one frame period per frame;
-a machine that is too slow makes time run slower.
+arrives on ``goal_pose``, in the place of Nav2. Time is simulated: it starts at `simulated_camera.START_NS` and moves by one frame
+period per frame; a machine that is too slow makes time run slower.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import queue
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,22 +18,16 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
-from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 
-from roboref_node.nodes.sim import START_NS, _millimetres
 from roboref_node.parameters import check_settings, setting
 from roboref_node.ros import qos
-from roboref_node.ros.camera import COLOR, COLOR_INFO, DEPTH, DEPTH_INFO
-from roboref_node.ros.camera_info import info_from_camera
-from roboref_node.ros.image import color_message, depth_message
 from roboref_node.ros.messages import header
 from roboref_node.ros.occupancy import message_from_map
 from roboref_node.ros.process import run
-from roboref_node.ros.transforms import message_from_transform, pose_stamped, transform_from_pose
+from roboref_node.ros.simulated_camera import START_NS, SimulatedCamera
+from roboref_node.ros.transforms import pose_stamped, transform_from_pose
 from roboref_node.ros.working_node import WorkingNode
 from roboref_node.sim.noise import DepthNoiseSettings
 from roboref_node.sim_g1.world import MAP_FRAME, OPTICAL_FRAME, SimulatedG1, Walk, flat_pose
@@ -98,54 +91,33 @@ class SimG1Node(WorkingNode[SimG1Settings]):
 
     def _publish_forever(self, world: SimulatedG1, settings: SimG1Settings) -> None:
         world.render()  # the first image can take seconds: nobody should see a camera that has none yet
-        camera_qos = qos.images(reliable=True)  # a reliable publisher serves best-effort subscribers too
-        color, depth = self.create_publisher(Image, COLOR, camera_qos), self.create_publisher(Image, DEPTH, camera_qos)
-        infos = [self.create_publisher(CameraInfo, name, camera_qos) for name in (COLOR_INFO, DEPTH_INFO)]
-        clock = self.create_publisher(Clock, "/clock", qos.ANSWERS)
+        camera = SimulatedCamera(self, OPTICAL_FRAME)
         path = self.create_publisher(Path, "~/path", qos.LATCHED)
         truth = self.create_publisher(String, "~/truth", qos.LATCHED)
-        dynamic, fixed = TransformBroadcaster(self), StaticTransformBroadcaster(self)
-        fixed.sendTransform(_transforms(world, START_NS, static=True))
+        camera.fix(world.frames())
         grid = self.create_publisher(OccupancyGrid, "map", qos.LATCHED)
         grid.publish(message_from_map(world.map, frame_id=MAP_FRAME, stamp_ns=START_NS))
         told, walk = "", world.walk
         names = ", ".join(f"{number} {item.colour} {item.shape}" for number, item in enumerate(world.plan.objects))
         self.get_logger().info(f"flat {settings.seed} at {settings.rate:g} Hz: {names}")
         period_s = 1.0 / settings.rate
-        next_s = time.monotonic()
-        while not self.finished.wait(max(0.0, next_s - time.monotonic())):
-            next_s = max(next_s + period_s, time.monotonic() - period_s)
+        for _ in self.turns(period_s):
             while not self._asked.empty():
                 self._asked.get()(world)
                 path.publish(_path(world, START_NS + world.stamp_ns))
             world.step(period_s)
             image = world.render()
             stamp_ns = START_NS + world.stamp_ns
-            # Time and poses first: whoever gets the image can then place it.
-            tick = Clock()
-            tick.clock = header("", stamp_ns).stamp
-            clock.publish(tick)
-            dynamic.sendTransform(_transforms(world, stamp_ns, static=False))
+            camera.move(world.frames(), stamp_ns)
             now = json.dumps(_truth(world))
             if now != told:
                 told = now
                 truth.publish(String(data=told))
-            for info in infos:
-                info.publish(info_from_camera(world.camera, stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
-            depth.publish(depth_message(_millimetres(image.depth_m), stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
-            color.publish(color_message(image.rgb, stamp_ns=stamp_ns, frame_id=OPTICAL_FRAME))
+            camera.show(image.rgb, image.depth_m, world.camera, stamp_ns)
             if world.walk is not walk:
                 walk = world.walk
                 x, y, _ = world.pose
                 self.get_logger().info(f"{walk.value} at ({x:.2f}, {y:.2f})")
-
-
-def _transforms(world: SimulatedG1, stamp_ns: int, *, static: bool) -> list[Any]:
-    return [
-        message_from_transform(f.parent_from_child, parent=f.parent, child=f.child, stamp_ns=stamp_ns)
-        for f in world.frames()
-        if f.is_static == static
-    ]
 
 
 def _path(world: SimulatedG1, stamp_ns: int) -> Path:

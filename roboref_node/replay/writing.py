@@ -16,6 +16,7 @@ from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.replay.bag import BagTopics
+from roboref_node.rgbd.encoding import in_millimetres
 from roboref_node.status import Refused, Status
 
 _FOREVER = QosTime(9223372036, 854775807)
@@ -70,7 +71,7 @@ class RgbdBagWriter:
         info = self._info(frame.camera, stamp_ns, name)
         self._write(self._topics.color, "sensor_msgs/msg/Image", stamp_ns, self._image(frame.rgb, "rgb8", stamp_ns, name))
         self._write(self._topics.color_info, "sensor_msgs/msg/CameraInfo", stamp_ns, info)
-        depth = self._image(_millimetres(frame.depth_m), "16UC1", stamp_ns, name)
+        depth = self._image(in_millimetres(frame.depth_m), "16UC1", stamp_ns, name)
         self._write(self._topics.depth, "sensor_msgs/msg/Image", stamp_ns, depth)
         self._write(self._topics.depth_info, "sensor_msgs/msg/CameraInfo", stamp_ns, info)
 
@@ -121,8 +122,3 @@ class RgbdBagWriter:
             binning_y=0,
             roi=self._types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
         )
-
-
-def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
-    millimetres = np.nan_to_num(np.rint(depth_m * 1000.0), nan=0.0)
-    return np.where(millimetres < 65535, millimetres, 0).astype(np.uint16)

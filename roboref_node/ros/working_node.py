@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from rclpy.node import Node
@@ -15,7 +18,7 @@ T = TypeVar("T")
 _JOIN_S = 5.0
 
 
-class WorkingNode(Node, Generic[T]):
+class WorkingNode(Node, ABC, Generic[T]):
     """Implements `process.Runnable`; a subclass gives `work`.
 
     The process ends when `work` returns, with status 1 when it raised. What `work` waits for, it waits for with `finished`.
@@ -33,13 +36,20 @@ class WorkingNode(Node, Generic[T]):
         self._settings = NodeParameters(self, settings_class)
         self._thread = threading.Thread(target=self._run, name=f"roboref_{name}", daemon=True)
 
+    @abstractmethod
     def work(self, settings: T) -> None:
         """What the node is there for, on its own thread; returns soon after `finished` is set.
 
         Raises:
             Refused: The work cannot be done; the sentence is logged.
         """
-        raise NotImplementedError
+
+    def turns(self, period_s: float) -> Iterator[None]:
+        """One turn per period until the node ends; after a late turn the next comes at once, and at most one is made up for."""
+        next_s = time.monotonic()
+        while not self.finished.wait(max(0.0, next_s - time.monotonic())):
+            next_s = max(next_s + period_s, time.monotonic() - period_s)
+            yield
 
     def start(self) -> None:
         """Begin to work."""

@@ -21,12 +21,12 @@ from std_msgs.msg import String
 from synthetic_camera import BASE_FROM_OPTICAL, BOX_M, CAMERA, OPTICAL, images
 from tf2_msgs.msg import TFMessage
 
-from roboref_node.nodes.sim import START_NS
 from roboref_node.rgbd import camera_from_info, decode_color, decode_depth_image, stamp_ns
 from roboref_node.ros.camera import COLOR, COLOR_INFO, DEPTH, DEPTH_INFO
 from roboref_node.ros.camera_info import info_from_camera
 from roboref_node.ros.image import color_message, depth_message
 from roboref_node.ros.qos import LATCHED
+from roboref_node.ros.simulated_camera import START_NS
 from roboref_node.ros.transforms import message_from_transform
 from roboref_node.sim.cell import SimulatedCell
 
