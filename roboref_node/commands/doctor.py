@@ -38,6 +38,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"        why: {finding.why}")
         if finding.fix:
             print(f"        fix: {finding.fix}")
+    errors, warnings = (sum(f.level is level for f in findings) for level in (Level.ERROR, Level.WARNING))
+    subject = "a question" if args.topics else "a question on this machine (roboref doctor --topics listens to the robot too)"
+    print(f"\n{subject} would {'work' if ok else 'not work'}: {errors} errors, {warnings} warnings")
     if args.json:
         print(json.dumps({"ok": ok, "findings": [f.to_dict() for f in findings]}))
     return 0 if ok else 1

@@ -9,8 +9,10 @@ import numpy as np
 from roboref_node.doctor.alignment import compare_edges
 from roboref_node.doctor.findings import Finding, Level
 from roboref_node.doctor.listening import Listener, Seen
+from roboref_node.doctor.view import check_view
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
+from roboref_node.goals.profile import RobotProfile
 from roboref_node.rgbd import DepthTrust, build_frame
 from roboref_node.ros.settings import ReferSettings
 from roboref_node.status import Refused, Status
@@ -27,8 +29,8 @@ _MIN_KNOWN = 0.3
 _INFO_FIX = "publish the CameraInfo of this very stream next to the image, with the same size"
 
 
-def check_camera(listener: Listener, seen: Seen, settings: ReferSettings) -> list[Finding]:
-    """Everything that can be learnt from the newest pair and its calibration."""
+def check_camera(listener: Listener, seen: Seen, settings: ReferSettings, profile: RobotProfile) -> list[Finding]:
+    """Everything that can be learnt from the newest pair, its calibration and its place."""
     if seen.reading.calibration_problem:
         what = f"no camera info: {seen.reading.calibration_problem}"
         return [Finding("camera_info", Level.ERROR, what, "a pixel is no direction without it", _INFO_FIX)]
@@ -44,7 +46,10 @@ def check_camera(listener: Listener, seen: Seen, settings: ReferSettings) -> lis
             fix = "switch on aligned depth in the driver, or publish the transform"
             return [Finding("depth_aligned", Level.ERROR, refused.sentence, why, fix)]
         return [Finding("camera_info", Level.ERROR, refused.sentence, "the calibration cannot be used", _INFO_FIX)]
-    return [*_calibration(frame.camera), *_depth(frame), *_color(frame), *_alignment(frame, seen)]
+    calibration = _calibration(frame.camera)
+    # With a wrong calibration every point is somewhere else: one cause, one finding.
+    view = check_view(frame, listener.receiver.transforms, profile) if calibration[0].level is Level.OK else []
+    return [*calibration, *_depth(frame), *_color(frame), *_alignment(frame, seen), *view]
 
 
 def _calibration(camera: CameraModel) -> list[Finding]:

@@ -38,7 +38,7 @@ def examine_robot(camera: str = "camera", *, robot: str = "ur5", remaps: Sequenc
         seen = listener.listen(duration_s)
         findings = _streams(listener.node, seen)
         findings += _pairing(seen)
-        findings += check_camera(listener, seen, settings)
+        findings += check_camera(listener, seen, settings, profile)
         findings += check_transforms(listener, seen, profile)
         findings += check_clock(seen)
         findings += _refer_nodes(seen)
@@ -63,9 +63,8 @@ def _streams(node: Node, seen: Seen) -> list[Finding]:
                 Finding(f"{key}_publishers", Level.ERROR, what, why, f"ros2 topic info -v {stream.topic}; stop one, or give it a namespace")
             )
         rate_hz = seen.rates_hz.get(key, 0.0)
-        what = (
-            f"{stream.topic}: {rate_hz:.1f} Hz, {stream.encoding}, {qos.offered(node, stream.topic)}, frame {stream.frame_id or '(none)'}"
-        )
+        offered = qos.offered(node, stream.topic).qos
+        what = f"{stream.topic}: {rate_hz:.1f} Hz, {stream.encoding}, {offered}, frame {stream.frame_id or '(none)'}"
         slowest_hz = 1.0 / ReferSettings().max_frame_age_s
         if rate_hz < slowest_hz:
             why = f"at less than {slowest_hz:g} Hz the newest frame is often older than max_frame_age_s"

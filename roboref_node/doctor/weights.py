@@ -1,25 +1,22 @@
-"""Checks of the chosen model: its files, their hashes, whether it fits into memory, or whether its server listens."""
+"""Checks of the chosen model: its files, their hashes, whether it fits into memory; its server is `doctor.server`'s."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from roboref_node.doctor.findings import Finding, Level
 from roboref_node.doctor.host import Host
+from roboref_node.doctor.server import check_server
 from roboref_node.pointing.registry import build_settings, load_pointer, read_model_file
 from roboref_node.status import Refused
 
 SUMS = "SHA256SUMS"
-"""Beside the weights, as ``sha256sum *.safetensors > SHA256SUMS`` writes it."""
+"""Beside the weights, as ``sha256sum *.* > SHA256SUMS`` writes it."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-_CONNECT_S = 2.0
 _TOO_LARGE = "it would be refused, or end the process, while loading"
 _SMALLER = "a smaller model, dtype: bfloat16, quantize: int8, or roboref serve on another machine"
 _NO_ANSWER = "no question can be answered without a pixel"
@@ -42,7 +39,7 @@ def check_model(host: Host, name: str) -> list[Finding]:
     if raw.get("backend") == "local":
         findings = _local(host, dict(raw), label)
     elif isinstance(raw.get("http"), dict):
-        findings = _server(host, raw["http"])
+        findings = check_server(host, raw, label)
     if any(finding.level is Level.ERROR for finding in findings):
         return findings
     try:
@@ -68,7 +65,10 @@ def _local(host: Host, raw: dict[str, Any], label: str) -> list[Finding]:
         return [
             Finding("model_folder", Level.ERROR, refusal.sentence, _NO_ANSWER, "fetch the weights, or correct `folder` in the model's file")
         ]
-    return _device(host, settings.device) or [*_hashes(folder, settings.fetch), *_fits(settings)]
+    findings = _device(host, settings.device) or _fits(settings)
+    if any(finding.level is Level.ERROR for finding in findings):
+        return findings  # a file that is cut off has another hash too
+    return [*findings, *_hashes(folder, settings.fetch)]
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -86,7 +86,12 @@ def _device(host: Host, device: str) -> list[Finding]:
     import torch
 
     if torch.cuda.is_available():
-        return []
+        seen = torch.cuda.device_count()
+        index = torch.device(device).index or 0
+        if index < seen:
+            return []
+        what = f"the model wants device {device}, and torch sees {seen} GPUs, cuda:0 to cuda:{seen - 1}"
+        return [Finding("gpu", Level.ERROR, what, _NO_ANSWER, "device: cuda in the model's file; or look at CUDA_VISIBLE_DEVICES")]
     hidden = host.environ.get("CUDA_VISIBLE_DEVICES")
     if torch.version.cuda is None:
         reason, fix = f"torch {torch.__version__} is built without CUDA", "install the CUDA build of the same torch version"
@@ -111,7 +116,7 @@ def _hashes(folder: Path, fetch: str) -> list[Finding]:
             why = "the file was changed or damaged on its way: answers of other weights are not those that were tested"
             return [Finding("model_hash", Level.ERROR, what, why, f"rm {file}; {fetch or 'copy it again'}")]
         checked += 1
-    return [Finding("model_hash", Level.OK, f"{checked} weight files have the expected SHA-256")] if checked else []
+    return [Finding("model_hash", Level.OK, f"{checked} files of the model have the expected SHA-256")] if checked else []
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -166,19 +171,3 @@ def _too_large(size: int, sentence: str) -> Finding:
 
     what = f"the model needs {size / 1e9:.0f} GB for its weights, and {psutil.virtual_memory().available / 1e9:.2f} GB are free: {sentence}"
     return Finding("model_memory", Level.ERROR, what, _TOO_LARGE, _SMALLER)
-
-
-def _server(host: Host, http: dict[str, Any]) -> list[Finding]:
-    parts = urlsplit(str(http.get("url", "")))
-    token = str(http.get("token_env", ""))
-    if token and not host.environ.get(token, "").strip():
-        what = f"the environment variable {token} (token_env) is not set"
-        return [Finding("model_token", Level.ERROR, what, "the server refuses questions without its token", f"export {token}=<the token>")]
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), _CONNECT_S).close()
-    except (OSError, ValueError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno and error.errno > 0 else str(error)
-        what = f"nothing answers at {parts.scheme}://{parts.netloc}: {reason}"
-        return [Finding("model_server", Level.ERROR, what, _NO_ANSWER, "start the server (roboref serve, vllm serve), or correct http.url")]
-    return [Finding("model_server", Level.OK, f"a server listens at {parts.scheme}://{parts.netloc}")]

@@ -243,7 +243,7 @@ class ReferNode(LifecycleNode):
             return GoalResponse.ACCEPT
         # The action protocol has no room for a reason: it goes to the log and to ~/referral.
         self.get_logger().warning(f'goal "{goal.instruction[:80]}" rejected: {refused.sentence}')
-        self._publish_refusal(refusal_message(goal.instruction, refused))
+        self._publish_refusal(self._refusal(goal.instruction, refused))
         return GoalResponse.REJECT
 
     def _on_accepted(self, handle: Any) -> None:
@@ -320,9 +320,13 @@ class ReferNode(LifecycleNode):
             self._recorder.record(request, answers.referrals, answers.evidence)
 
     def _refuse(self, request: Request, refused: Refused) -> None:
-        message = refusal_message(request.instruction, refused)
+        message = self._refusal(request.instruction, refused)
         self._publish_refusal(message)
         request.finish(request, [message])
+
+    def _refusal(self, instruction: str, refused: Refused) -> ReferralMessage:
+        answerer = self._answerer
+        return refusal_message(instruction, refused) if answerer is None else refusal_message(instruction, refused, answerer.identity)
 
     def _publish_refusal(self, message: ReferralMessage) -> None:
         self._diagnostics.answers.note(message)

@@ -96,6 +96,11 @@ class PromptedPointer(ABC, Generic[S]):
             provenance=provenance,
         )
 
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Name and weights, for answers that end before the model is asked."""
+        return {"model": self.name, **self._identity()}
+
     def _identity(self) -> Mapping[str, str]:
         """What tells the model from others of its name, such as the hash of its weights."""
         return {}

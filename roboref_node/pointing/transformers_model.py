@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,10 @@ class TransformersPointer(PromptedPointer[TransformersSettings]):
         inputs = self._processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         ).to(self._model.device, self._model.dtype)
-        return Prepared(inputs, size_px(sent), {"weights_sha256": self._weights_sha256, "depth": "none"})
+        return Prepared(inputs, size_px(sent), {"depth": "none"})
+
+    def _identity(self) -> Mapping[str, str]:
+        return {"weights_sha256": self._weights_sha256}
 
     @torch.inference_mode()
     def _ask(self, frame: Frame, prepared: Prepared, canceled: Callable[[], bool] | None) -> tuple[str, float]:

@@ -97,6 +97,8 @@ def build_frame(
         depth_camera = camera
     else:
         depth_camera = camera_from_info(depth_info, rectified=trust.rectified)
+    if depth_info is None:
+        _check_shared_size(pair.depth, camera)
     _check_raw_size(pair.depth, depth_camera, "depth")
     registered = (same_frame or trust.aligned) and _same_camera(camera, depth_camera)
     color_from_depth = None
@@ -123,6 +125,20 @@ def _same_camera(a: CameraModel, b: CameraModel) -> bool:
 def _check_raw_size(message: ImageMessage, camera: CameraModel, what: str) -> None:
     if not hasattr(message, "format"):
         check_size(camera, width=int(message.width), height=int(message.height), what=what)
+
+
+def _check_shared_size(depth: ImageMessage, camera: CameraModel) -> None:
+    """Depth without a calibration of its own must have the colour image's size.
+
+    Raises:
+        Refused: NO_CAMERA when it has another.
+    """
+    if not hasattr(depth, "format") and (int(depth.width), int(depth.height)) != (camera.width, camera.height):
+        raise Refused(
+            Status.NO_CAMERA,
+            f"the depth image has {depth.width}x{depth.height} pixels, colour has {camera.width}x{camera.height}, and there is no depth "
+            "camera info: switch on aligned depth in the driver, or publish the depth camera's info",
+        )
 
 
 def _checked_color(message: ImageMessage, camera: CameraModel) -> NDArray[np.uint8]:

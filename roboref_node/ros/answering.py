@@ -5,25 +5,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from roboref.msg import Referral as ReferralMessage
 
+from roboref_node import __version__
 from roboref_node.frame import Frame
 from roboref_node.geometry.depth import steady_depth
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Context, Pipeline
 from roboref_node.referral import Referral
-from roboref_node.rgbd import DepthTrust, build_frame
+from roboref_node.rgbd import DepthTrust, build_frame, stamp_ns
 from roboref_node.ros.evidence import Evidence
 from roboref_node.ros.frames import FrameStore
 from roboref_node.ros.messages import in_frame, referral_message, refusal_message
 from roboref_node.ros.requests import Request
-from roboref_node.ros.settings import ReferSettings
+from roboref_node.ros.settings import NO_MODEL, ReferSettings
 from roboref_node.ros.transforms import TransformSource
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, parse_instruction
@@ -91,6 +93,8 @@ class Answerer:
         self._transforms = transforms
         self._settings = settings
         self._occupancy = occupancy
+        self.identity = _identity(pipeline)
+        """Program, robot, settings and model: part of the provenance of every answer, refusals included."""
 
     def answer(self, request: Request) -> Answers:
         """The answers; never raises."""
@@ -99,9 +103,9 @@ class Answerer:
         try:
             tasks = parse_instruction(request.instruction, role=request.role)
         except Refused as refused:
-            return Answers((refusal_message(request.instruction, refused),))
+            return Answers((refusal_message(request.instruction, refused, self.identity),))
         except Exception as error:
-            return Answers((refusal_message(request.instruction, _defect(error)),))
+            return Answers((refusal_message(request.instruction, _defect(error), self.identity),))
         try:
             return self._look_and_answer(request, tasks, waits)
         except Refused as refused:
@@ -133,6 +137,8 @@ class Answerer:
             canceled=request.canceled.is_set,
             report=request.feedback,
         )
+        given = {} if request.pixel is None else {"pixel_given": True}
+        referrals = tuple(replace(r, provenance={**self.identity, **given, **r.provenance}) for r in referrals)
         referrals = tuple(replace(r, sentence=request.cancel_reason) if r.status is Status.CANCELED else r for r in referrals)
         if target != profile.goal_frame:
             referrals = tuple(in_frame(r, target, target_from_optical @ goal_from_optical.inverse()) for r in referrals)
@@ -185,14 +191,34 @@ class Answerer:
     def _refuse_all(self, request: Request, tasks: tuple[Task, ...], refused: Refused, waits: _Waits) -> Answers:
         sentence = request.cancel_reason if refused.status is Status.CANCELED else refused.sentence
         goal_frame = request.target_frame or self._pipeline.profile.goal_frame
+        pair = waits.evidence.pair
+        seen: dict[str, Any] = {} if pair is None else {"stamp_ns": pair.stamp_ns, "frame_id": pair.frame_id}
+        looked: dict[str, Any] = {} if pair is None else {"depth_stamp_ns": stamp_ns(pair.depth)}
+        found = waits.evidence.transforms.get(self._pipeline.profile.goal_frame)
+        looked |= {} if found is None else {"goal_from_optical": found.to_dict()}
         referrals = [
-            Referral(task=task, status=refused.status, sentence=sentence, goal_frame=goal_frame, details=refused.details) for task in tasks
-        ]
+            Referral(
+                task=task, status=refused.status, sentence=sentence, goal_frame=goal_frame, details=refused.details,
+                provenance={**self.identity, **looked}, **seen,
+            )
+            for task in tasks
+        ]  # fmt: skip
         messages = [
             referral_message(r, index=i, count=len(tasks), goal_from_optical=None, timings_ms=waits.timings_ms)
             for i, r in enumerate(referrals)
         ]
         return Answers(tuple(messages), tuple(referrals), evidence=waits.evidence)
+
+
+def _identity(pipeline: Pipeline) -> dict[str, Any]:
+    pointer = pipeline.pointer
+    model: Mapping[str, str] = {"model": NO_MODEL if pointer is None else pointer.name}
+    return {
+        "roboref": __version__,
+        "robot": pipeline.profile.name,
+        "settings_sha256": pipeline.settings_sha256,
+        **getattr(pointer, "identity", model),
+    }
 
 
 def _readable(earlier: Sequence[Frame], newest: Frame) -> Iterator[NDArray[np.float32]]:

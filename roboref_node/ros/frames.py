@@ -8,15 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from message_filters import ApproximateTimeSynchronizer, SimpleFilter, TimeSynchronizer
-from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from roboref_node.rgbd import ImageMessage, RgbdPair, stamp_ns
+from roboref_node.ros.calibration_topic import CalibrationTopic
 from roboref_node.ros.camera_reading import CameraReading, StreamReading
 from roboref_node.ros.qos import explain_silence, images, loss_counters
 from roboref_node.status import Refused, Status
@@ -49,22 +47,6 @@ class CameraTopics:
     color_compressed: bool = False
     depth_compressed: bool = False
     reliable: bool = False
-
-
-class _TakenOnDemand(CallbackGroup):
-    """Keeps a subscription out of every executor: the middleware holds its last message until `_take` asks for it.
-
-    A calibration at 30 Hz would otherwise cost as many wake-ups of Python as the images.
-    """
-
-    def can_execute(self, entity: Any) -> bool:
-        return False
-
-    def beginning_execution(self, entity: Any) -> bool:
-        return False
-
-    def ending_execution(self, entity: Any) -> None:
-        pass
 
 
 @dataclass
@@ -117,8 +99,8 @@ class FrameStore:
         ):
             node.create_subscription(image_type[compressed], stream.topic, receive, self._qos, event_callbacks=loss_counters(node, stream))
         self._infos = {
-            "color": _Calibration(node, topics.color_info, images(reliable=topics.reliable, depth=1)),
-            "depth": _Calibration(node, topics.depth_info, images(reliable=topics.reliable, depth=1)),
+            "color": CalibrationTopic(node, topics.color_info, images(reliable=topics.reliable, depth=1)),
+            "depth": CalibrationTopic(node, topics.depth_info, images(reliable=topics.reliable, depth=1)),
         }
 
     def color_info(self, timeout_s: float) -> CameraInfo:
@@ -149,8 +131,26 @@ class FrameStore:
             pair = self._pairs[-1] if self._pairs else None
         now_ns = self._now_ns()
         if pair is not None and abs(now_ns - pair.stamp_ns) <= max_age_s * 1e9:
+            self._check_source(max_age_s)
             return pair
         raise self._refusal(pair, max_age_s, now_ns)
+
+    def _check_source(self, max_age_s: float) -> None:
+        """A paused simulation may be asked, one that has ended may not: its last image stays fresh for ever by a clock that stands still.
+
+        Raises:
+            Refused: FRAME_STALE when nothing has come for `max_age_s` of real time and nobody publishes any more.
+        """
+        for stream in (self._color, self._depth):
+            silent_s = time.monotonic() - stream.arrived_s
+            if silent_s > max_age_s and not self._node.count_publishers(stream.topic):
+                raise Refused(
+                    Status.FRAME_STALE,
+                    f"nobody publishes {stream.topic} any more: its newest image came {silent_s:.3f} s ago (max_frame_age_s is "
+                    f"{max_age_s:g}) and is fresh only by a clock that stands still; has the simulation or the bag ended?",
+                    silent_s=silent_s,
+                    topic=stream.topic,
+                )
 
     def at(self, wanted_ns: int, tolerance_s: float) -> RgbdPair:
         """The pair whose colour stamp is nearest to `wanted_ns`.
@@ -306,23 +306,3 @@ class FrameStore:
             reason = f"max_frame_age_s is {max_age_s:g}; did the camera stop?"
         when = f"{age_s:.3f} s old" if age_s >= 0 else f"stamped {-age_s:.3f} s in the future"
         return f"the newest image of {stream.topic} is {when}: {reason}"
-
-
-class _Calibration:
-    """The last CameraInfo of one topic, taken from the middleware when asked for."""
-
-    def __init__(self, node: Node, topic: str, qos: QoSProfile) -> None:
-        self._node, self._topic, self._qos = node, topic, qos
-        self._subscription = node.create_subscription(CameraInfo, topic, lambda _: None, qos, callback_group=_TakenOnDemand())
-        self._last: CameraInfo | None = None
-        self._lock = threading.Lock()
-
-    def newest(self) -> CameraInfo | None:
-        handle = self._subscription.handle
-        with self._lock, handle:
-            while (taken := handle.take_message(CameraInfo, False)) is not None:
-                self._last = taken[0]
-            return self._last
-
-    def explain(self) -> str:
-        return explain_silence(self._node, self._topic, self._qos)

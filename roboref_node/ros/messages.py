@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -126,13 +127,18 @@ def referral_from_message(message: ReferralMessage) -> Referral:
     )
 
 
-def refusal_message(instruction: str, refused: Refused, *, stamp_ns: int = 0, goal_frame: str = "") -> ReferralMessage:
-    """The answer to a request that never became a task: a sentence that is not understood, a full queue, no camera."""
+def refusal_message(instruction: str, refused: Refused, provenance: Mapping[str, Any] = MappingProxyType({})) -> ReferralMessage:
+    """The answer to a request that never became a task: a sentence that is not understood, a full queue, a node that is not active.
+
+    Args:
+        instruction: What was asked.
+        refused: Why it is not answered.
+        provenance: What is known of who refused it.
+    """
     message = _message(refused.status, refused.sentence)
-    message.header = header(goal_frame, stamp_ns)
     message.instruction = instruction[:_ECHO_CHARS]
     message.task_count = 1
-    message.provenance_json = _to_json({"details": refused.details})
+    message.provenance_json = _to_json({**provenance, "details": refused.details})
     return message
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rclpy.node import Node
@@ -71,9 +72,24 @@ def describe(profile: QoSProfile) -> str:
     return f"{profile.reliability.name.lower()} {profile.durability.name.lower()}"
 
 
-def offered(node: Node, topic: str) -> str:
-    """What the publishers of `topic` offer, one phrase for each kind."""
-    return ", ".join(sorted({describe(publisher.qos_profile) for publisher in node.get_publishers_info_by_topic(topic)}))
+@dataclass(frozen=True)
+class Offer:
+    """Who publishes a topic.
+
+    Args:
+        qos: What the publishers offer, one phrase for each kind.
+        nodes: Names of their nodes, one for each publisher.
+    """
+
+    qos: str = ""
+    nodes: tuple[str, ...] = ()
+
+
+def offered(node: Node, topic: str) -> Offer:
+    """Who publishes `topic`, and with which QoS."""
+    publishers = node.get_publishers_info_by_topic(topic)
+    names = sorted(f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}" for publisher in publishers)
+    return Offer(", ".join(sorted({describe(publisher.qos_profile) for publisher in publishers})), tuple(names))
 
 
 class LossCounts(Protocol):

@@ -9,10 +9,19 @@ import venv
 from pathlib import Path
 
 import roboref_node
+from roboref_node.doctor import Level
 
 NANO = Path(roboref_node.__file__).parent / "model" / "weights" / "nano"
 BASE = ("rclpy", "rcl", "rmw_implementation", "sensor_msgs")
 _STAND_IN = "<package><description>The API that roboref uses, for machines without a ROS distribution.</description></package>"
+
+
+def only(findings, id, level=Level.ERROR):
+    """The one finding with this id, which must be complete."""
+    bad = [f for f in findings if f.level in (Level.WARNING, Level.ERROR)]
+    assert [f.id for f in bad] == [id], findings
+    assert bad[0].level is level and bad[0].why and bad[0].fix, bad
+    return bad[0]
 
 
 def workspace(folder, packages, *, python=None, stand_in=False):
@@ -38,9 +47,9 @@ def virtual_environment(folder):
     return folder
 
 
-def model_folder(folder):
-    """A copy of the shipped nano and the YAML file that names it."""
-    shutil.copytree(NANO, folder)
+def model_folder(folder, with_sums=False):
+    """A copy of the shipped nano and the YAML file that names it, `with_sums` with the list of its hashes."""
+    shutil.copytree(NANO, folder, ignore=None if with_sums else shutil.ignore_patterns("SHA256SUMS"))
     file = folder.parent / f"{folder.name}.yaml"
     file.write_text(f"backend: local\nfolder: {folder}\ndevice: cpu\nfetch: fetch-the-weights\n")
     return file

@@ -1,14 +1,13 @@
 """Each test breaks one thing of a machine; the doctor must name that thing, and nothing when nothing is broken."""
 
-import hashlib
 import os
 import shutil
-import socket
 from dataclasses import replace
 from pathlib import Path
 
 import planted_machine as planted
 import pytest
+from planted_machine import only
 
 from roboref_node.doctor import Level
 from roboref_node.doctor.host import Host
@@ -16,7 +15,6 @@ from roboref_node.doctor.machine import CHECKS
 from roboref_node.doctor.middleware import check_discovery, check_implementation, check_security, check_segment, check_shared_memory
 from roboref_node.doctor.python_setup import check_command, check_cv_bridge, check_python, check_virtual_environment
 from roboref_node.doctor.resources import check_disk, check_libraries
-from roboref_node.doctor.weights import check_model
 from roboref_node.doctor.workspaces import check_imports, check_workspaces
 
 HERE = Host()
@@ -28,14 +26,6 @@ def host_with(**environ):
     """This machine, except for some environment variables; None removes one."""
     kept = {key: value for key, value in os.environ.items() if key not in environ}
     return replace(HERE, environ=kept | {key: str(value) for key, value in environ.items() if value is not None})
-
-
-def only(findings, id, level=Level.ERROR):
-    """The one finding with this id, which must be complete."""
-    bad = [f for f in findings if f.level in (Level.WARNING, Level.ERROR)]
-    assert [f.id for f in bad] == [id], findings
-    assert bad[0].level is level and bad[0].why and bad[0].fix, bad
-    return bad[0]
 
 
 # ---- Python ------------------------------------------------------------------------------------------------------------------
@@ -239,96 +229,6 @@ def test_a_disk_with_less_than_is_needed_is_a_warning():
     assert "1000000000.0 GB are advised" in only(check_disk(HERE, needed_bytes=10**18), "disk", Level.WARNING).what
 
 
-# ---- model -------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def model(tmp_path):
-    file = planted.model_folder(tmp_path / "copy")
-    return file, tmp_path / "copy"
-
-
-def test_a_model_that_does_not_exist_is_named_with_those_that_do():
-    found = only(check_model(HERE, "nanno"), "model")
-    assert "'nanno'" in found.what and "nano" in found.what
-
-
-def test_an_empty_model_folder_is_named_with_the_command_that_fills_it(model):
-    file, folder = model
-    shutil.rmtree(folder)
-    found = only(check_model(HERE, str(file)), "model_folder")
-    assert str(folder) in found.what and "fetch-the-weights" in found.what
-
-
-def test_truncated_weights_are_named(model):
-    file, folder = model
-    os.truncate(folder / "model.safetensors", (folder / "model.safetensors").stat().st_size - 1000)
-    found = only(check_model(HERE, str(file)), "model_files")
-    assert "model.safetensors" in found.what and found.fix == "fetch-the-weights"
-
-
-def test_a_pointer_of_git_lfs_in_the_place_of_weights_is_named(model):
-    file, folder = model
-    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    assert "Git LFS pointer" in only(check_model(HERE, str(file)), "model_files").what
-
-
-def test_a_missing_shard_is_named(model):
-    file, folder = model
-    planted.split_into_shards(folder)
-    whole = check_model(HERE, str(file))
-    assert all(f.level is Level.OK for f in whole), whole
-    (folder / "model-00002-of-00002.safetensors").unlink()
-    assert "model-00002-of-00002.safetensors" in only(check_model(HERE, str(file)), "model_files").what
-
-
-@pytest.mark.parametrize("kind", ["list", "download"])
-def test_weights_that_are_not_the_expected_ones_are_named(model, kind):
-    file, folder = model
-    weights = folder / "model.safetensors"
-    right = hashlib.sha256(weights.read_bytes()).hexdigest()
-    notes = folder / ".cache" / "huggingface" / "download"
-    notes.mkdir(parents=True)
-    if kind == "list":
-        (folder / "SHA256SUMS").write_text(f"{right}  model.safetensors\n")
-    else:
-        (notes / "model.safetensors.metadata").write_text(f"0123abcd\n{right}\n1760000000.0\n")
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(data)
-    found = only(check_model(HERE, str(file)), "model_hash")
-    assert right[:16] in found.what and str(weights) in found.fix
-
-
-def test_a_model_that_does_not_fit_into_memory_is_named_with_both_numbers(model):
-    file, folder = model
-    planted.enlarge(folder, 4_000_000_000)
-    found = only(check_model(HERE, str(file)), "model_memory")
-    assert "GB are free" in found.what and "needs" in found.what and "int8" in found.fix
-
-
-def test_a_gpu_that_is_not_there_is_named(model):
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    file, _ = model
-    file.write_text(file.read_text().replace("device: cpu", "device: cuda"))
-    found = only(check_model(HERE, str(file)), "gpu")
-    assert "torch sees no GPU" in found.what and "device: cpu" in found.fix
-
-
-def test_a_server_that_does_not_run_and_a_token_that_is_not_set_are_named(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    file = tmp_path / "server.yaml"
-    file.write_text(f"backend: roborefer_server\nhttp:\n  url: http://127.0.0.1:{port}\n")
-    assert f"127.0.0.1:{port}: Connection refused" in only(check_model(HERE, str(file)), "model_server").what
-    file.write_text(file.read_text() + "  token_env: ROBOREF_ABSENT_TOKEN\n")
-    assert "ROBOREF_ABSENT_TOKEN" in only(check_model(HERE, str(file)), "model_token").what
-
-
 # ---- health ------------------------------------------------------------------------------------------------------------------
 
 
@@ -336,8 +236,3 @@ def test_a_server_that_does_not_run_and_a_token_that_is_not_set_are_named(tmp_pa
 @pytest.mark.parametrize("name", [name for name in CHECKS if name != "rendering"])  # test/sim renders
 def test_this_machine_is_healthy(name):
     assert not [f for f in CHECKS[name](HERE) if f.level in (Level.WARNING, Level.ERROR)]
-
-
-def test_the_shipped_model_is_healthy():
-    found = check_model(HERE, "nano")
-    assert all(f.level is Level.OK for f in found) and {f.id for f in found} >= {"model", "model_memory"}, found

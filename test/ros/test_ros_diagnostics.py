@@ -21,7 +21,7 @@ from roboref_node.doctor import Level
 from roboref_node.doctor.robot import examine_robot
 from roboref_node.ros.camera import COLOR, DEPTH
 from roboref_node.ros.camera_reading import CameraReading, StreamReading
-from roboref_node.ros.diagnostics import AnswerCounts, Link, Snapshot, entries
+from roboref_node.ros.diagnostic_entries import AnswerCounts, Link, Snapshot, entries
 from roboref_node.ros.settings import ReferSettings
 from roboref_node.status import Refused, Status
 
