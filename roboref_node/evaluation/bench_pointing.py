@@ -47,11 +47,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     asked = draw(args.questions, args.per_scene, args.appearance, args.start)
     overrides: dict[str, Any] = {} if args.weights is None else {"folder": str(args.weights)}
     pointer = load_pointer(args.model, **overrides)
-    hits, times = measure(pointer, asked)
-    result = summarise(asked, hits)
-    result |= {"p50_ms": round(float(np.percentile(times, 50)), 1), "p95_ms": round(float(np.percentile(times, 95)), 1)}
+    hits, times, direct = measure(pointer, asked)
+    result = summarise(asked, hits) | {"p50_ms": _percentile(times, 50), "p95_ms": _percentile(times, 95)}
+    result |= {
+        "direct_share": round(float(np.mean(direct)), 3),
+        "direct_p95_ms": _percentile([t for t, d in zip(times, direct, strict=True) if d], 95),
+    }
     if not args.no_rgb_only:
-        rgb_hits, _ = measure(load_pointer(args.model, use_depth=False, **overrides), asked)
+        rgb_hits, _, _ = measure(load_pointer(args.model, use_depth=False, **overrides), asked)
         rgb = summarise(asked, rgb_hits)
         result |= {"rgb_only_macro": rgb["macro"], "rgb_only_kinds": rgb["kinds"]}
     print_table(result)
@@ -101,18 +104,28 @@ def _draw_word(words: tuple[str, ...], rng: np.random.Generator) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def measure(pointer: Pointer, asked: list[Asked]) -> tuple[list[bool], list[float]]:
-    """Whether each answer is right, and how long it took in milliseconds (the first one, a warm-up, is asked twice)."""
+def _percentile(values: list[float], share: float) -> float | None:
+    return round(float(np.percentile(values, share)), 1) if values else None
+
+
+def measure(pointer: Pointer, asked: list[Asked]) -> tuple[list[bool], list[float], list[bool]]:
+    """Whether each answer is right, how long it took in milliseconds, and whether it came without reasoning steps.
+
+    The first question, a warm-up, is asked twice.
+    """
     from roboref_node.task import Task, TaskKind
 
     hits: list[bool] = []
     times: list[float] = []
+    direct: list[bool] = []
     for item in [asked[0], *asked]:
         question = item.question
         task = Task(TaskKind.PLACE if question.place else TaskKind.POINT, question.expression, question.expression)
+        steps = False
         started = time.perf_counter()
         try:
-            point = pointer.point(item.frame, task).points[0]
+            answer = pointer.point(item.frame, task)
+            steps, point = bool(answer.steps), answer.points[0]
             height, width = question.mask.shape
             u, v = min(max(round(point.u_px), 0), width - 1), min(max(round(point.v_px), 0), height - 1)
             hit = bool(question.mask[v, u])
@@ -120,7 +133,8 @@ def measure(pointer: Pointer, asked: list[Asked]) -> tuple[list[bool], list[floa
             hit = refusal.status is Status.NOT_FOUND and not question.mask.any()
         times.append((time.perf_counter() - started) * 1e3)
         hits.append(hit)
-    return hits[1:], times[1:]
+        direct.append(not steps)
+    return hits[1:], times[1:], direct[1:]
 
 
 def summarise(asked: list[Asked], hits: list[bool]) -> dict[str, Any]:
@@ -160,3 +174,4 @@ def print_table(result: dict[str, Any]) -> None:
             f"(seen pairs {result['seen_pairs']:.1%})"
         )
     print(f"answer time p50 {result['p50_ms']} ms, p95 {result['p95_ms']} ms")
+    print(f"without reasoning ({result['direct_share']:.0%} of the answers) p95 {result['direct_p95_ms']} ms")
