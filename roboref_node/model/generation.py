@@ -249,8 +249,7 @@ class Generator:
                 token = forced
             else:
                 assert grammar is not None and row.state is not None
-                options = grammar.allowed(row.state).to(self.device)
-                token = int(options[logits[index, options].argmax()])
+                token = grammar.best(row.state, logits[index])
             score = 1.0 if forced is not None else math.exp(min(0.0, float(logits[index, token]) - normaliser[index]))
             self._append(row, token, score, stops, grammar)
             while grammar is not None and not row.finished and len(row.tokens) < max_new_tokens:

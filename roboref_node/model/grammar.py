@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from roboref_node.model.automaton import Automaton, Expression, any_of, either, 
 from roboref_node.model.conversation import special_token_ids
 
 _DIGIT = any_of("0123456789")
+_COORDINATE = re.compile(r"\d\.\d")
 _NORMALISED = either(sequence(text("0."), repeat(_DIGIT, 1, 4)), sequence(text("1."), repeat(any_of("0"), 1, 4)))
 _DECIMAL = sequence(repeat(any_of("-"), 0, 1), repeat(_DIGIT, 1, 3), repeat(sequence(text("."), repeat(_DIGIT, 1, 4)), 0, 1))
 THINK = ("never", "optional", "always")
@@ -72,6 +74,7 @@ class TokenGrammar:
             node.tokens.append(token)
         self._next: dict[int, dict[int, int]] = {}
         self._ids: dict[int, Tensor] = {}
+        self._spellings: dict[int, Tensor | None] = {}
         self._forced: dict[int, int | None] = {}
 
     def allowed(self, state: int) -> Tensor:
@@ -80,6 +83,36 @@ class TokenGrammar:
             ids = sorted(self._transitions(state)) + (list(self.stop_ids) if self.automaton.accepts(state) else [])
             self._ids[state] = torch.tensor(ids, dtype=torch.int64)
         return self._ids[state]
+
+    def best(self, state: int, logits: Tensor) -> int:
+        """The most probable continuation.
+
+        Where a vocabulary has a token per coordinate, "a point" is spread over all of them while "nothing" or a reasoning step is one
+        token each: the single best token would be a refusal although a point is the more probable answer. Tokens that differ in their
+        digits only are therefore one choice, by their sum, and then one of them is taken. Other vocabularies: the best token.
+
+        Args:
+            state: Where the answer stands.
+            logits: Of the whole vocabulary, (V,).
+        """
+        ids = self.allowed(state).to(logits.device)
+        values = logits[ids]
+        if state not in self._spellings:
+            self._spellings[state] = self._group(state)
+        groups = self._spellings[state]
+        if groups is None:
+            return int(ids[values.argmax()])
+        groups = groups.to(logits.device)
+        shares = torch.zeros(int(groups.max()) + 1, device=logits.device).index_add_(0, groups, torch.softmax(values.float(), 0))
+        return int(ids[torch.where(groups == shares.argmax(), values, -torch.inf).argmax()])
+
+    def _group(self, state: int) -> Tensor | None:
+        """Number of the spelling that each of the `allowed` tokens shares; None when every token has its own."""
+        spellings: dict[str, int] = {}
+        ids = self.allowed(state).tolist()
+        texts = [re.sub(r"\d", "0", string) if _COORDINATE.search(string := self._text.get(i, "")) else f"token {i}" for i in ids]
+        groups = [spellings.setdefault(string, len(spellings)) for string in texts]
+        return torch.tensor(groups) if 1 < len(spellings) < len(ids) else None
 
     def advance(self, state: int, token: int) -> int:
         """The state after a token that `allowed` named and that is no stop.

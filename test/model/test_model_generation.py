@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from roboref_node.model import Generator, RoboReferConfig, RoboReferModel, RoboReferProcessor, TokenGrammar, load_model, point_answer
 from roboref_node.model.conversation import attach_tokenizer
 from roboref_node.status import Refused, Status
+from roboref_node.training.vocabulary import NOTHING, X_TOKENS, build_tokenizer
 
 TEXTS = ("Point to the cup.", "x", "Where is the red box behind the bowl?")
 POINTS = re.compile(r"\[\]|\[\((0\.\d{1,4}|1\.0{1,4}), (0\.\d{1,4}|1\.0{1,4})\)(, \((0\.\d{1,4}|1\.0{1,4}), (0\.\d{1,4}|1\.0{1,4})\))*\]")
@@ -226,3 +227,27 @@ def test_the_end_is_a_choice_only_where_the_answer_may_end():
         state = grammar.advance(state, tokenizer.convert_tokens_to_ids(character))
     assert grammar.allowed(state).tolist() == [259]
     assert grammar.forced(state) == 259
+
+
+def test_a_point_that_is_spread_over_many_tokens_is_one_choice():
+    tokenizer = build_tokenizer()
+    grammar = TokenGrammar(point_answer(1, think="never"), tokenizer, [tokenizer.eos_token_id])
+    points, nothing = tokenizer.convert_tokens_to_ids(list(X_TOKENS)), tokenizer.convert_tokens_to_ids(NOTHING)
+    logits = torch.full((len(tokenizer),), -20.0)
+    logits[points], logits[nothing] = 0.0, 0.5
+    logits[points[7]] = 0.25
+    assert grammar.best(grammar.start, logits) == points[7], "together the points are more probable than nothing"
+    logits[nothing] = 6.0
+    assert grammar.best(grammar.start, logits) == nothing
+
+
+def test_digits_of_other_vocabularies_are_chosen_one_by_one():
+    tokenizer = tiny_tokenizer()
+    grammar = TokenGrammar(point_answer(1, think="never"), tokenizer, [259])
+    state = grammar.start
+    for token in tokenizer("[(0.", add_special_tokens=False)["input_ids"]:
+        state = grammar.advance(state, token)
+    for seed in range(20):
+        logits = torch.randn(len(tokenizer) + 8, generator=torch.Generator().manual_seed(seed))
+        allowed = grammar.allowed(state)
+        assert grammar.best(state, logits) == int(allowed[logits[allowed].argmax()])
