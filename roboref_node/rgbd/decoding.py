@@ -5,6 +5,7 @@ Messages are taken for what they hold, so that those of rclpy and those read fro
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
@@ -74,7 +75,9 @@ def decode_color(message: ImageMessage) -> NDArray[np.uint8]:
 
 
 def _decode_compressed_color(message: CompressedImage) -> NDArray[np.uint8]:
-    decoded = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), cv2.IMREAD_COLOR) if len(message.data) else None
+    decoded = None
+    with contextlib.suppress(cv2.error):  # raised for a header that names more pixels than OpenCV takes
+        decoded = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), cv2.IMREAD_COLOR) if len(message.data) else None
     if decoded is None:
         raise Refused(
             Status.BAD_REQUEST,
@@ -91,7 +94,11 @@ def decode_depth_image(message: ImageMessage) -> NDArray[np.float32]:
         Refused: BAD_REQUEST naming the encoding, step or length that does not fit.
     """
     if hasattr(message, "format"):
-        return decode_compressed_depth(bytes(message.data), message.format)
+        try:
+            return decode_compressed_depth(bytes(message.data), message.format)
+        except cv2.error as error:  # raised for a header that names more pixels than OpenCV takes
+            sentence = f"the compressed depth image ({len(message.data)} bytes) cannot be decoded: {str(error).strip().splitlines()[0]}"
+            raise Refused(Status.BAD_REQUEST, sentence, format=message.format) from error
     return decode_depth(
         message.data,
         encoding=message.encoding,

@@ -68,6 +68,7 @@ class CameraReceiver:
         )
         # The buffer gets the main node: its clock tells of jumps in simulated time, after which old transforms are dropped.
         buffer = TransformBuffer(settings.tf_cache_s, node)
+        self._buffer = buffer
         self._listener = TransformListener(buffer, self._node, qos=qos.MOVING_TRANSFORMS, static_qos=qos.STATIC_TRANSFORMS)
         self.transforms = TransformSource(buffer, settings.tf_timeout_s, explain=self._explain_transforms)
         self._executor = SingleThreadedExecutor(context=node.context)
@@ -91,4 +92,5 @@ class CameraReceiver:
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(2.0)
         self._listener.unregister()
+        self._buffer.close()
         self._node.destroy_node()

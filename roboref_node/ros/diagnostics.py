@@ -59,7 +59,6 @@ class Diagnostics:
         self.answers = AnswerCounts()
         self._window: deque[tuple[float, dict[str, int]]] = deque(maxlen=9)
         self._window_of: CameraReceiver | None = None
-        self._period_s = 0.0
         self._levels: list[Any] = []
         self._looks = 0
         self._offered: dict[str, qos.Offer] = {}
@@ -85,8 +84,8 @@ class Diagnostics:
             return Snapshot(sources.inactive, "" if settings is None else settings.model, None)
         if receiver is not self._window_of:
             self._window.clear()
-            self._window_of, self._period_s, self._offered = receiver, 0.0, {}
-        silent_after_s = max(_SILENT_S, _SILENT_PERIODS * self._period_s)
+            self._window_of, self._offered = receiver, {}
+        silent_after_s = max(_SILENT_S, _SILENT_PERIODS * receiver.frames.period_s)
         camera = receiver.frames.read(settings.max_frame_age_s, silent_after_s)
         rates_hz, lost = self._rates(camera)
         full = queue.full(settings.max_queue)
@@ -117,10 +116,6 @@ class Diagnostics:
         if last_s <= first_s:
             return {}, {}
         rates_hz = {key: (count - first[key]) / (last_s - first_s) for key, count in counts.items()}
-        slowest_hz = min(rates_hz["color"], rates_hz["depth"])
-        flows = all(s.silent_s is not None and s.silent_s < _SILENT_S for s in (camera.color, camera.depth))
-        if flows and slowest_hz > 0:  # while a stream is silent its rate sinks, but its period has not become longer
-            self._period_s = 1.0 / slowest_hz
         return rates_hz, {topic: count - first[topic] for topic, count in lost.items()}
 
     def _qos_offered(self, camera: CameraReading) -> dict[str, qos.Offer]:

@@ -7,7 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median
 
 from message_filters import ApproximateTimeSynchronizer, SimpleFilter, TimeSynchronizer
 from rclpy.node import Node
@@ -21,6 +22,9 @@ from roboref_node.status import Refused, Status
 
 _QUEUE = 10
 """Messages per stream that wait for their partner."""
+
+_INTERVALS = 5
+"""Arrivals whose median distance is a stream's period: one pause, a restart say, does not change it."""
 
 _JUMP_BACK_NS = 1_000_000_000
 """A stamp that is older than the newest one by more than this means that the camera or the bag started again."""
@@ -64,6 +68,8 @@ class _Stream:
     """Messages that the middleware has lost on the way."""
     incompatible: int = 0
     """Publishers met whose QoS does not match."""
+    intervals_s: deque[float] = field(default_factory=lambda: deque(maxlen=_INTERVALS))
+    """Between the last arrivals."""
 
 
 class FrameStore:
@@ -198,6 +204,11 @@ class FrameStore:
             with self._changed:
                 self._changed.wait(min(left_s, 0.05))
 
+    @property
+    def period_s(self) -> float:
+        """Usual time between two messages of the slower stream, 0 before there are some."""
+        return max(median(list(stream.intervals_s) or [0.0]) for stream in (self._color, self._depth))
+
     def read(self, max_age_s: float, silent_after_s: float) -> CameraReading:
         """Counters, ages and problems; asks the graph only about topics that are silent.
 
@@ -262,8 +273,11 @@ class FrameStore:
             self._start_pairing()
         stream.last_ns = now_ns
         stream.newest = message
+        arrived_s = time.monotonic()
+        if stream.count:
+            stream.intervals_s.append(arrived_s - stream.arrived_s)
         stream.count += 1
-        stream.arrived_s, stream.arrived_ns = time.monotonic(), self._now_ns()
+        stream.arrived_s, stream.arrived_ns = arrived_s, self._now_ns()
         self._filters[index].signalMessage(message)
 
     def _on_pair(self, color: ImageMessage, depth: ImageMessage) -> None:

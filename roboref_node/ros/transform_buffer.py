@@ -33,7 +33,15 @@ class TransformBuffer(Buffer):
     def __init__(self, cache_s: float, node: Node) -> None:
         super().__init__(cache_time=Duration(seconds=cache_s), node=node)
         self.watch = TransformWatch()
-        self._logger = node.get_logger()
+        self._node, self._logger = node, node.get_logger()
+
+    def close(self) -> None:
+        """Take back what tf2 has put into the node: it would keep the buffer, and all that is in it, for the life of the node."""
+        service, jumps = getattr(self, "srv", None), getattr(self, "jump_handle", None)
+        if service is not None:
+            self._node.destroy_service(service)
+        if jumps is not None:
+            jumps.unregister()
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         """Add a transform of a moving frame."""

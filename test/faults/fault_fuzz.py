@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import struct
 from collections import Counter
 
+import cv2
 import numpy as np
 from fault_camera import BASE, BASE_FROM_OPTICAL, CAMERA, LINK, OPTICAL, pictures
+from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel, DistortionModel
@@ -53,6 +57,8 @@ ENCODINGS = (
     "16UC1 ",
 )
 MODELS = ("plumb_bob", "rational_polynomial", "equidistant", "thin_prism", "fisheye", "", "none", "mei", "PLUMB_BOB")
+FORMATS = ("", "jpeg", "png", "16UC1; compressedDepth png", "32FC1; compressedDepth", "rgb8; jpeg compressed bgr8", "🙂", ";")
+SECONDS, NANOSECONDS = (0, -1, 5, 2**31 - 1, -(2**31)), (0, 1, 999_999_999, 2**32 - 1)
 INSTRUCTIONS = (
     "pick up the red box",
     "point at the red box",
@@ -102,6 +108,11 @@ class Fuzzer:
         self._pipelines = [Pipeline(None, load_profile(robot)) for robot in ("ur5", "g1")]
         rgb, depth_mm = pictures()
         self._rgb, self._depth_mm = (np.ascontiguousarray(image[30:78, 50:114]) for image in (rgb, depth_mm))
+        self._png = (
+            cv2.imencode(".png", self._rgb[..., ::-1])[1].tobytes(),
+            struct.pack("<iff", 0, 0.0, 0.0) + cv2.imencode(".png", self._depth_mm)[1].tobytes(),
+        )
+        self._ways = self._tables()
         self._camera = CameraModel(CAMERA.fx, CAMERA.fy, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, WIDTH, HEIGHT)
 
     def again(self, seed):
@@ -124,83 +135,85 @@ class Fuzzer:
         """An unsigned integer: near zero, near the image's size, or any."""
         return self.random.choice((0, 1, 2, WIDTH, HEIGHT, WIDTH * 2, WIDTH * 3, 2**bits - 1, self.random.randrange(2**bits)))
 
-    def spoil_header(self, header):
-        which = self.random.randrange(3)
-        if which == 0:
-            header.frame_id = self.random.choice(NAMES)
-        elif which == 1:
-            header.stamp.sec = self.random.choice((0, -1, 5, 2**31 - 1, -(2**31)))
-        else:
-            header.stamp.nanosec = self.random.choice((0, 1, 999_999_999, 2**32 - 1))
-
-    def spoil_image(self, message):
-        """Change one or two things of an Image."""
+    def spoil(self, message):
+        """Change one or two things of a message."""
+        ways = self._ways[type(message)]
         for _ in range(self.random.randint(1, 2)):
-            which = self.random.randrange(8)
-            if which == 0:
-                self.spoil_header(message.header)
-            elif which == 1:
-                message.width = self.integer(32)
-            elif which == 2:
-                message.height = self.integer(32)
-            elif which == 3:
-                message.step = self.integer(32)
-            elif which == 4:
-                message.encoding = self.random.choice(ENCODINGS)
-            elif which == 5:
-                message.is_bigendian = self.random.randrange(256)
-            elif which == 6:
-                data = bytes(message.data)
-                message.data = data[: self.random.randrange(len(data) + 1)]
-            else:
-                data = np.frombuffer(bytes(message.data), np.uint8).copy()
-                if data.size:
-                    start = self.random.randrange(data.size)
-                    noise = np.frombuffer(self.random.randbytes(min(data.size - start, self.random.randrange(1, 4000))), np.uint8)
-                    data[start : start + noise.size] = noise
-                message.data = data.tobytes()
+            self.random.choice(ways)(message)
 
-    def spoil_info(self, message):
-        """Change one or two things of a CameraInfo."""
-        for _ in range(self.random.randint(1, 2)):
-            which = self.random.randrange(9)
-            if which == 0:
-                self.spoil_header(message.header)
-            elif which == 1:
-                message.width = self.integer(32)
-            elif which == 2:
-                message.height = self.integer(32)
-            elif which == 3:
-                message.distortion_model = self.random.choice(MODELS)
-            elif which == 4:
-                message.d = [self.number(0.05) for _ in range(self.random.choice((0, 1, 4, 5, 8, 12, 14, 30)))]
-            elif which in (5, 6):
-                name = self.random.choice(("k", "k", "p", "r"))
-                values = list(getattr(message, name))
-                index = self.random.randrange(len(values))
-                values[index] = self.number(values[index])
-                setattr(message, name, values)
-            elif which == 7:
-                message.binning_x, message.binning_y = self.integer(32), self.integer(32)
-            else:
-                roi = message.roi
-                roi.x_offset, roi.y_offset, roi.width, roi.height = (self.integer(32) for _ in range(4))
-                roi.do_rectify = self.random.random() < 0.5
+    def _tables(self):
+        """What can be changed of each kind of message; what is listed twice is changed twice as often."""
+        size = [self._integers("width", 32), self._integers("height", 32)]
+        return {
+            Image: [
+                self._header, *size, self._integers("step", 32), self._integers("is_bigendian", 8),
+                self._one_of("encoding", ENCODINGS), self._cut, self._noise,
+            ],
+            CompressedImage: [self._header, self._one_of("format", FORMATS), self._cut, self._noise],
+            CameraInfo: [
+                self._header, *size, self._one_of("distortion_model", MODELS), self._coefficients, self._matrix, self._matrix,
+                self._integers("binning_x", 32), self._region,
+            ],
+            TransformStamped: [self._header, self._one_of("child_frame_id", NAMES), self._translation, self._rotation, self._rotation],
+        }  # fmt: skip
 
-    def spoil_transform(self, message):
-        """Change one or two things of a TransformStamped."""
-        for _ in range(self.random.randint(1, 2)):
-            which = self.random.randrange(5)
-            if which == 0:
-                self.spoil_header(message.header)
-            elif which == 1:
-                message.child_frame_id = self.random.choice(NAMES)
-            elif which == 2:
-                t = message.transform.translation
-                setattr(t, name := self.random.choice("xyz"), self.number(getattr(t, name)))
-            else:
-                q = message.transform.rotation
-                setattr(q, name := self.random.choice("xyzw"), self.number(getattr(q, name)))
+    def _one_of(self, field, values):
+        return lambda message: setattr(message, field, self.random.choice(values))
+
+    def _integers(self, field, bits):
+        return lambda message: setattr(message, field, self.integer(bits))
+
+    def _header(self, message):
+        header = message.header
+        field, owner, values = self.random.choice(
+            (("frame_id", header, NAMES), ("sec", header.stamp, SECONDS), ("nanosec", header.stamp, NANOSECONDS))
+        )
+        setattr(owner, field, self.random.choice(values))
+
+    def _cut(self, message):
+        data = bytes(message.data)
+        message.data = data[: self.random.randrange(len(data) + 1)]
+
+    def _noise(self, message):
+        data = np.frombuffer(bytes(message.data), np.uint8).copy()
+        if data.size:
+            start = self.random.randrange(data.size)
+            noise = np.frombuffer(self.random.randbytes(min(data.size - start, self.random.randrange(1, 4000))), np.uint8)
+            data[start : start + noise.size] = noise
+        message.data = data.tobytes()
+
+    def _coefficients(self, message):
+        message.d = [self.number(0.05) for _ in range(self.random.choice((0, 1, 4, 5, 8, 12, 14, 30)))]
+
+    def _matrix(self, message):
+        name = self.random.choice(("k", "k", "p", "r"))
+        values = list(getattr(message, name))
+        index = self.random.randrange(len(values))
+        values[index] = self.number(values[index])
+        setattr(message, name, values)
+
+    def _region(self, message):
+        roi = message.roi
+        roi.x_offset, roi.y_offset, roi.width, roi.height = (self.integer(32) for _ in range(4))
+        roi.do_rectify = self.random.random() < 0.5
+
+    def _translation(self, message):
+        t = message.transform.translation
+        setattr(t, name := self.random.choice("xyz"), self.number(getattr(t, name)))
+
+    def _rotation(self, message):
+        q = message.transform.rotation
+        setattr(q, name := self.random.choice("xyzw"), self.number(getattr(q, name)))
+
+    def _images(self):
+        """Colour and depth of one look, raw or compressed."""
+        color = color_message(self._rgb, stamp_ns=STAMP_NS, frame_id=OPTICAL)
+        depth = depth_message(self._depth_mm, stamp_ns=STAMP_NS, frame_id=OPTICAL)
+        if self.random.random() < 0.1:
+            color = CompressedImage(header=color.header, format="rgb8; png compressed bgr8", data=self._png[0])
+        if self.random.random() < 0.1:
+            depth = CompressedImage(header=depth.header, format="16UC1; compressedDepth png", data=self._png[1])
+        return color, depth
 
     def play_messages(self):
         """One question on six messages, some of them spoilt; counts the spoilt ones.
@@ -208,16 +221,14 @@ class Fuzzer:
         Raises:
             AssertionError: It raised, blamed roboref, or answered with a goal that is not a number.
         """
-        color = color_message(self._rgb, stamp_ns=STAMP_NS, frame_id=OPTICAL)
-        depth = depth_message(self._depth_mm, stamp_ns=STAMP_NS, frame_id=OPTICAL)
+        color, depth = self._images()
         color_info = info_from_camera(self._camera, stamp_ns=STAMP_NS, frame_id=OPTICAL)
         depth_info = info_from_camera(self._camera, stamp_ns=STAMP_NS, frame_id=OPTICAL)
         moving = message_from_transform(BASE_FROM_OPTICAL, parent=BASE, child=LINK, stamp_ns=STAMP_NS)
         static = message_from_transform(Transform.identity(), parent=LINK, child=OPTICAL, stamp_ns=0)
-        spoilable = [(self.spoil_image, color), (self.spoil_image, depth), (self.spoil_info, color_info), (self.spoil_info, depth_info),
-                     (self.spoil_transform, moving), (self.spoil_transform, static)]  # fmt: skip
-        for spoil, message in self.random.sample(spoilable, self.random.choice((1, 1, 1, 2, 3))):
-            spoil(message)
+        spoilable = (color, depth, color_info, depth_info, moving, static)
+        for message in self.random.sample(spoilable, self.random.choice((1, 1, 1, 2, 3))):
+            self.spoil(message)
             self.inputs += 1
         buffer = TransformBuffer(30.0, self._node)
         buffer.set_transform(moving, "fuzz")
@@ -232,6 +243,7 @@ class Fuzzer:
             self.check(message)
         with contextlib.suppress(Refused):
             source.lag_s(BASE, color.header.frame_id or "nowhere", STAMP_NS)  # what diagnostics ask each time
+        buffer.close()
 
     # ---- camera models and poses ---------------------------------------------------------------------------------------------
 

@@ -4,7 +4,9 @@ import importlib
 
 from fault_table import FAULTS
 
-SUBJECTS = ("camera", "images", "transforms", "model", "questions", "processes")
+SUBJECTS = (
+    "camera", "stamps", "calibration", "encodings", "depth", "compressed", "transforms", "model", "questions", "processes",
+)  # fmt: skip
 
 for subject in SUBJECTS:
     importlib.import_module(f"faults_of_the_{subject}")

@@ -9,26 +9,32 @@ import signal
 import statistics
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import psutil
 from asker import REFER, Asker
+from diagnostic_msgs.msg import DiagnosticArray
 from fault_bench import START_S
 from fault_camera import BASE_FROM_OPTICAL
 from fault_server import FaultyServer
 from faults_of_the_processes import own_topics
 from geometry_msgs.msg import PoseStamped
 from live_graph import wait_until
+from rclpy.qos import qos_profile_sensor_data
 from roboref.msg import Referral
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from roboref_node.ros.camera import COLOR, DEPTH
-from roboref_node.ros.transforms import message_from_transform
+from roboref_node.goals.profile import load_profile
+from roboref_node.goals.workspace import Workspace
+from roboref_node.ros.camera import COLOR, COLOR_INFO, DEPTH
+from roboref_node.ros.transforms import message_from_transform, transform_from_pose
+from roboref_node.status import Refused
 
 SIM = "roboref_node.nodes.sim"
 NAMESPACE = "/soak"
-WIDTH, HEIGHT, RATE_HZ = 160, 120, 15.0
+WIDTH, HEIGHT, RATE_HZ = 160, 120, 20.0
 QUIET_S = 3.0
 """A question is undisturbed when no fault was on from so long before it until its answer."""
 LATEST_ANSWER_S = 30.0
@@ -84,11 +90,17 @@ class Soak:
         )  # fmt: skip
         wait_until(lambda: "active: model" in self.process.log, lambda: f"an active node\n{self.process.log}", START_S)
         self.asker = Asker(graph, self.process, f"{NAMESPACE}/refer")
+        self.regular = 0
         self.asked, self.samples, self.faults, self.goals, self.referrals, self.problems = [], [], [], [], [], []
         node = graph.node
         node.create_subscription(PoseStamped, f"{NAMESPACE}/refer/grasp_pose", self.goals.append, 50)
         node.create_subscription(PoseStamped, f"{NAMESPACE}/refer/place_pose", self.goals.append, 50)
         node.create_subscription(Referral, f"{NAMESPACE}/refer/referral", self.referrals.append, 50)
+        self._looks_s, self._told_s = [], []
+        node.create_subscription(
+            CameraInfo, f"{NAMESPACE}/{COLOR_INFO}", lambda _: self._looks_s.append(time.monotonic()), qos_profile_sensor_data, raw=True
+        )
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self._junk = {name: node.create_publisher(Image, f"{NAMESPACE}/{name}", 5) for name in (COLOR, DEPTH)}
         self._tf = node.create_publisher(TFMessage, f"{NAMESPACE}/tf", 10)
         self._on = threading.Event()
@@ -104,6 +116,7 @@ class Soak:
         while time.monotonic() < started + self.duration_s:
             next_s += 1.0
             self._ask()
+            self.regular += 1
             if self.process.alive:
                 self.samples.append(Sample(time.monotonic(), process.memory_info().rss, process.num_threads(), process.num_fds()))
             time.sleep(max(0.0, next_s - time.monotonic()))
@@ -127,15 +140,45 @@ class Soak:
             "seed": self.seed,
             "duration_s": self.duration_s,
             "questions": len(self.asked),
+            "per_s": round(self.regular / self.duration_s, 3),
+            "camera_hz": round(self._camera_hz(), 1),
+            "longest_silence_s": round(max(b - a for a, b in pairwise(self._told_s)), 2),
             "rejected": sum(question.accepted is False for question in self.asked),
             "faults": len(self.faults),
             "statuses": {status: answers.count(status) for status in sorted(set(answers))},
+            "without_answer": sum(question.answered_s is not None and not question.statuses for question in self.asked),
             "undisturbed": [len(window) for window in (first, last)],
+            "p50_ms": [round(1e3 * float(np.median(window)), 1) if window else None for window in (first, last)],
             "p95_ms": [round(1e3 * float(np.percentile(window, 95)), 1) if window else None for window in (first, last)],
             "rss_mb": [round(self._median("rss", part) / 1e6, 1) for part in ("warm", "last")],
             "threads": [self._median("threads", part) for part in ("warm", "last")],
             "files": [self._median("files", part) for part in ("warm", "last")],
         }
+
+    def wrong_goals(self):
+        """Poses that no good referral told, or that lie where the robot may not go."""
+        good = [r for r in self.referrals if r.status == Referral.OK]
+        workspace = Workspace.of(load_profile("ur5"))
+        wrong = []
+        for pose in self.goals:
+            try:
+                workspace.check(transform_from_pose(pose.pose), transforms={})
+            except (Refused, ValueError) as error:
+                wrong.append(str(error))
+            if not any(pose in (r.goal, r.approach) for r in good):
+                wrong.append(f"a pose without its referral: {pose}")
+        return wrong
+
+    def _on_diagnostics(self, message):
+        """The refer node tells of itself once a second, whatever it does; a longer silence is an executor that starves."""
+        if any(status.name.startswith(f"{NAMESPACE.lstrip('/')}/refer") for status in message.status):
+            self._told_s.append(time.monotonic())
+
+    def _camera_hz(self):
+        """Median of the images in each second of the run."""
+        begin = self.asked[0].sent_s
+        counts = np.bincount([int(at - begin) for at in self._looks_s if begin <= at < begin + self.duration_s])
+        return float(np.median(counts))
 
     def _windows(self):
         """Latencies of undisturbed questions in the first and in the last sixth."""
@@ -190,7 +233,7 @@ class Soak:
         """One fault after the other; about half of the time is without."""
         kinds = sorted(name for name in dir(self) if name.startswith("fault_"))
         while time.monotonic() < end_s - 15.0:
-            time.sleep(self.random.uniform(2.0, 9.0))
+            time.sleep(self.random.uniform(3.0, 13.0))
             name = self.random.choice(kinds)
             began = time.monotonic()
             try:

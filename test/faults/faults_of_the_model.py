@@ -67,6 +67,21 @@ def _behaves(name):
     return inject
 
 
+def _slow(bench):
+    server = bench.server
+
+    def late(connection):
+        time.sleep(0.6 * READ_S)
+        server.answer(connection)
+
+    server.behave = late
+    return bench.ask
+
+
+fault(
+    SERVER_GROUP, "server-slow", what="The server is slow", injection=f"it answers after {0.6 * READ_S:g} s",
+    status=HARMLESS, sentence="the red box: pixel", within_s=READ_S + SLACK_S, recovery="none needed: within read_timeout_s",
+)(_slow)  # fmt: skip
 fault(
     SERVER_GROUP, "server-silent", what="The server is silent", injection="it takes the question and says nothing",
     status="MODEL_TIMEOUT", sentence=r"was silent for 0\.5 s \(`read_timeout_s`\)", within_s=READ_S + SLACK_S,

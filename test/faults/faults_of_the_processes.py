@@ -159,6 +159,17 @@ def _(bench):
 
 
 @fault(
+    CLOCK_GROUP, "simulation-ends", bench="simulated",
+    what="The simulation ends", injection="/clock stands still, and the camera's publishers are destroyed",
+    status="FRAME_STALE", sentence=r"nobody publishes \S+ any more: its newest image came \d+\.\d{3} s ago \(max_frame_age_s is 0\.5\)",
+    concern="camera", recovery="the first pair of the next simulation",
+)  # fmt: skip
+def _(bench):
+    bench.ticking = False
+    bench.camera.shut()
+
+
+@fault(
     CLOCK_GROUP, "clock-of-another-world", bench="simulated",
     what="A real camera beside a simulation", injection="images with stamps of the system's clock, the node with use_sim_time",
     status="FRAME_STALE", sentence=r"stamped \d+\.\d{3} s in the future: .*different clocks", concern="camera",

@@ -8,8 +8,8 @@ import sys
 import time
 
 from fault_camera import BOX_PX
+from fault_spoiling import nothing, restart_node
 from fault_table import HARMLESS, Outcome, fault
-from faults_of_the_camera import nothing, restart_node
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
 from live_graph import ROOT, wait_until

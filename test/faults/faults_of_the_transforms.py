@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 from fault_camera import BASE, BASE_FROM_OPTICAL, LINK
+from fault_spoiling import nothing, restart_node
 from fault_table import HARMLESS, fault
-from faults_of_the_camera import nothing, restart_node
 from rclpy.qos import QoSProfile
 from tf2_msgs.msg import TFMessage
 

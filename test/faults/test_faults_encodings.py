@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 from fault_camera import HEIGHT, WIDTH
-from faults_of_the_images import BYTES, COLOUR, DEPTH, as_encoding
+from faults_of_the_encodings import BYTES, COLOUR, DEPTH, as_encoding
 from sensor_msgs.msg import Image
 
 from roboref_node.rgbd import decode_color, decode_depth_image

@@ -52,6 +52,7 @@ class Plan:
     edit: object = lambda messages: None
     depth_type: object = Image
     reliable: bool = True
+    pose: object = BASE_FROM_OPTICAL
     parents: tuple = (("base_link", OPTICAL),)
     tf_stamp_offset_ns: int | None = None
     static_durability: object = DurabilityPolicy.TRANSIENT_LOCAL
@@ -95,7 +96,7 @@ class PlantedCamera:
 
     def _transforms(self, stamp_ns):
         return [
-            message_from_transform(BASE_FROM_OPTICAL, parent=parent, child=child, stamp_ns=stamp_ns) for parent, child in self.plan.parents
+            message_from_transform(self.plan.pose, parent=parent, child=child, stamp_ns=stamp_ns) for parent, child in self.plan.parents
         ]
 
     def _run(self):

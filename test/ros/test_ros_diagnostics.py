@@ -22,6 +22,7 @@ from roboref_node.doctor.robot import examine_robot
 from roboref_node.ros.camera import COLOR, DEPTH
 from roboref_node.ros.camera_reading import CameraReading, StreamReading
 from roboref_node.ros.diagnostic_entries import AnswerCounts, Link, Snapshot, entries
+from roboref_node.ros.qos import Offer
 from roboref_node.ros.settings import ReferSettings
 from roboref_node.status import Refused, Status
 
@@ -114,6 +115,15 @@ def test_a_stopped_camera_is_named_within_a_second_and_comes_back(panel, camera)
     panel.wait_for_all_ok()
 
 
+def test_a_camera_that_stops_again_just_after_its_restart_is_named_as_fast(panel, camera):
+    panel.wait_for_all_ok()
+    for _ in range(2):
+        camera.running = False
+        panel.wait_for("camera", STALE, ERROR, timeout_s=1.5)
+        camera.running = True
+        panel.wait_for("camera", OK)
+
+
 def test_colour_and_depth_apart_are_told_with_the_number(panel, camera):
     panel.wait_for_all_ok()
     camera.skew_ns = 30_000_000
@@ -200,6 +210,12 @@ def test_a_gpu_is_told_with_its_memory_and_simulated_time_with_its_name():
     assert values(found["depth"])["clock"] == "simulated (/clock)"
 
 
+def test_two_cameras_on_one_topic_are_told_with_their_nodes():
+    found = by_concern(snapshot(offered={"/color": Offer("reliable volatile", ("/left/driver", "/right/driver"))}))["camera"]
+    assert found.level == WARN and "2 nodes publish /color (/left/driver, /right/driver)" in found.message
+    assert values(found)["qos_offered"] == "reliable volatile"
+
+
 def test_lost_images_and_missing_pairs_warn_with_their_numbers():
     assert "3 images of /color" in by_concern(snapshot(lost={"/color": 3}))["camera"].message
     assert "3.0 pairs per second of 30.0" in by_concern(snapshot(rates_hz={"color": 30.0, "depth": 30.0, "pairs": 3.0}))["pairing"].message
@@ -262,8 +278,8 @@ def test_a_node_at_the_healthy_cell_has_nothing_to_complain_about(graph, cell):
 
 def test_the_doctor_finds_nothing_wrong_with_the_healthy_cell(cell, model_file):
     status, found, text = examined("--model", str(model_file))
-    assert status == 0, text
-    robot = ("color_topic", "depth_topic", "pairing", "camera_info", "depth_aligned", "depth_units", "tf", "clock")
+    assert status == 0 and "a question would work: 0 errors" in text, text
+    robot = ("color_topic", "depth_topic", "pairing", "camera_info", "depth_aligned", "depth_units", "view", "tf", "clock")
     assert {key: found[key]["level"] for key in robot} == dict.fromkeys(robot, "ok"), text
     assert "16UC1" in found["depth_topic"]["what"] and "reliable volatile" in found["depth_topic"]["what"]
 
@@ -271,7 +287,7 @@ def test_the_doctor_finds_nothing_wrong_with_the_healthy_cell(cell, model_file):
 def test_the_doctor_names_a_missing_depth_topic_and_what_is_there_instead(cell, model_file):
     # Discovery alone can take 3 s.
     status, found, text = examined("--model", str(model_file), "--remap", f"{DEPTH}:=/nobody/depth", "--seconds", "6")
-    assert status == 1, text
+    assert status == 1 and "a question would not work: 1 errors" in text, text
     depth = found["depth_topic"]
     assert depth["level"] == "error" and "nobody publishes /nobody/depth" in depth["what"], text
     assert f"/diagnosed/{DEPTH}" in depth["fix"] and found["color_topic"]["level"] == "ok"

@@ -9,13 +9,14 @@ import pytest
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 import live_graph  # noqa: F401  # sets the domain of this test run
-from planted_camera import OPTICAL, Plan, PlantedCamera
+from planted_camera import BASE_FROM_OPTICAL, OPTICAL, Plan, PlantedCamera
 from rclpy.qos import DurabilityPolicy
 from sensor_msgs.msg import PointCloud2
 
 from roboref_node.doctor import Level
 from roboref_node.doctor.ports import domains_in_use
 from roboref_node.doctor.robot import examine_robot
+from roboref_node.geometry.transform import Transform
 
 WARN, ERROR = Level.WARNING, Level.ERROR
 
@@ -88,6 +89,8 @@ def in_metres(depth_mm):
     return (depth_mm // 1000 + 1).astype(np.uint16)
 
 
+LINK_POSE = Transform(np.array([0.0, 0, 0, 1]), BASE_FROM_OPTICAL.translation_m)
+FAR_POSE = Transform(BASE_FROM_OPTICAL.quaternion_xyzw, 1000 * BASE_FROM_OPTICAL.translation_m)
 TWO_PARENTS = (("base_link", OPTICAL), ("base_link", "mast"), ("mast", OPTICAL))
 
 PLANTED = {
@@ -107,6 +110,8 @@ PLANTED = {
     "stamps apart": (Plan(edit=with_depth_a_second_early), "pairing", ERROR, "sync_slop_s"),
     "chain broken": (Plan(edit=in_a_frame_nobody_knows), "tf", ERROR, "lost_optical_frame"),
     "chain stale": (Plan(tf_stamp_offset_ns=-5 * 10**9), "tf", ERROR, "older than the image"),
+    "a frame that is not optical": (Plan(pose=LINK_POSE), "view", ERROR, f"the axis z of {OPTICAL} points upwards (sine 1.00)"),
+    "a pose in millimetres": (Plan(pose=FAR_POSE), "view", ERROR, "outside the nearest keep-in zone 'cell' (profile.zones.cell)"),
     "two parents": (Plan(parents=TWO_PARENTS), "tf_two_parents", ERROR, "base_link, mast"),
     "static transforms that are not latched": (
         Plan(static_durability=DurabilityPolicy.VOLATILE, tf_stamp_offset_ns=0), "tf_qos", ERROR, "/tf_static",

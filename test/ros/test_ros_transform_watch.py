@@ -1,11 +1,17 @@
 """What tf2 is silent about: two parents, loops, stamps that go back; and what is no contradiction."""
 
+import gc
+import weakref
+
 import pytest
 
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
 
 from roboref_node.ros import transform_buffer
+from roboref_node.ros.camera import CameraReceiver
+from roboref_node.ros.settings import CameraSettings
 from roboref_node.ros.transform_buffer import TransformWatch
 
 
@@ -67,3 +73,17 @@ def test_stamps_that_go_back_by_more_than_a_second_are_told_once(clock):
     assert told(watch, "base", "camera", stamp_s=99.5) == 0.0
     assert told(watch, "base", "camera", stamp_s=40.0) == 60.0
     assert told(watch, "base", "camera", stamp_s=40.1) == 0.0
+
+
+def test_a_receiver_that_is_closed_leaves_nothing_in_its_node(graph):
+    node = Node("host_of_receivers", context=graph.context)
+    services = len(list(node.services))
+    buffers = []
+    for _ in range(3):
+        receiver = CameraReceiver(node, CameraSettings())
+        buffers.append(weakref.ref(receiver.transforms._buffer))
+        receiver.close()
+        del receiver
+    gc.collect()
+    assert len(list(node.services)) == services and [buffer() for buffer in buffers] == [None] * 3
+    node.destroy_node()
