@@ -21,6 +21,7 @@ from roboref_node.goals.neighbourhood import surroundings
 from roboref_node.goals.place_search import plan_place_near
 from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import plan_standoff
+from roboref_node.plausibility import check_cameras, check_transform
 from roboref_node.pointing.pointer import PixelPoint, PointAnswer, ReasoningStep
 from roboref_node.progress import Progress
 from roboref_node.referral import Referral
@@ -29,9 +30,6 @@ from roboref_node.task import Task, TaskKind
 
 if TYPE_CHECKING:
     from roboref_node.pipeline import Context, Pipeline
-
-_FARTHEST_M = 1e8
-"""UTM coordinates reach 1e7 m. Beyond this a transform is nonsense, and rounding nears the size of errors that count."""
 
 
 class Question:
@@ -52,6 +50,7 @@ class Question:
         Raises:
             Refused: A check failed.
         """
+        check_cameras(self.frame)
         goal_from_optical = self._goal_from_optical()
         self.result = replace(self.result, provenance=self._provenance(goal_from_optical))
         candidates = self._point(pixel)
@@ -80,15 +79,8 @@ class Question:
             raise Refused(
                 Status.TF_UNAVAILABLE, f"there is no transform from {self.frame.frame_id} to the goal frame '{name}' (profile.goal_frame)"
             )
-        found = self.transforms[name]
-        away_m = float(np.abs(found.translation_m).max())
-        if away_m > _FARTHEST_M:
-            raise Refused(
-                Status.TF_UNAVAILABLE,
-                f"the transform from {self.frame.frame_id} to {name} is {away_m:.3g} m long, more than {_FARTHEST_M:g} m: "
-                "a broadcaster is wrong",
-            )
-        return found
+        check_transform(self.transforms[name], self.frame.frame_id, name)
+        return self.transforms[name]
 
     def _point(self, pixel: tuple[float, float] | None) -> tuple[PixelPoint, ...]:
         if pixel is not None:

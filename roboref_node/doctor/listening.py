@@ -34,8 +34,10 @@ from roboref_node.ros.settings import ReferSettings
 _ENOUGH = 20
 """Pairs after which nothing more is learnt by listening."""
 
-_SETTLE_S = 1.0
-"""Shortest listening: transforms and the clock of other publishers must have had their chance."""
+_SETTLE_S = 1.5
+"""Shortest listening, and how long the graph must not have grown: other nodes are discovered one after the other."""
+
+_LOOK_S = 0.05
 
 _REFER_SUFFIX = "/refer/_action/send_goal"
 _DEFAULT_PREFIX = "camera/"
@@ -129,6 +131,7 @@ class Listener:
         frames = self.receiver.frames
         started = time.monotonic()
         first: dict[str, tuple[float, int]] = {}
+        known, grown_s = 0, started
         while True:
             now = time.monotonic()
             reading = frames.read(math.inf, duration_s)
@@ -136,10 +139,12 @@ class Listener:
             for key, count in counts.items():
                 if count and key not in first:
                     first[key] = (now, count)
-            heard = reading.pairs >= _ENOUGH and not reading.calibration_problem and now - started > _SETTLE_S
+            known, before = self._known(), known
+            grown_s = now if known > before else grown_s
+            heard = reading.pairs >= _ENOUGH and not reading.calibration_problem and now - grown_s > _SETTLE_S
             if heard or now - started > duration_s:
                 break
-            time.sleep(0.05)
+            time.sleep(_LOOK_S)
         seen = Seen(self.topics, reading, clock_ns=self._clock_ns, types=dict(self.node.get_topic_names_and_types()))
         for topic in (self.topics.color, self.topics.depth):  # the graph's list holds the doctor's own subscriptions too
             seen.types[topic] = sorted({info.topic_type for info in self.node.get_publishers_info_by_topic(topic)})
@@ -152,6 +157,10 @@ class Listener:
         seen.publishers = {key: self.node.count_publishers(topic) for key, topic in named.items()}
         seen.unheard = dict(self._unheard())
         return seen
+
+    def _known(self) -> int:
+        """Nodes and services discovered so far."""
+        return len(self.node.get_node_names()) + len(self.node.get_service_names_and_types())
 
     def _unheard(self) -> Iterator[tuple[str, str]]:
         for topic, listened in ((self._tf, qos.MOVING_TRANSFORMS), (self._tf_static, qos.STATIC_TRANSFORMS)):
