@@ -2,7 +2,7 @@
 
 Each episode is a fresh scene. The loop of the node ``pick_place`` is told "pick up X" and then "put it D", as two sentences, so that
 the two figures stay apart. A pick counts when X, and nothing else, hangs in the air between the fingers; a place when X stands by
-itself within 3 cm of the region that D names. The same scenes are picked again with the true pixel instead of the model's.
+itself within 3 cm of the region that D names. The same scenes are done again with true pixels instead of the model's.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ right, but no goal passed the checks."""
 NEAR_M = 0.03
 """A placed object stands in a region when the middle of its base is within this of one of its points."""
 LIFTED_WITHIN_M = 0.015
+EDGE_PX, EDGE_STEP_M = 3, 0.02
+"""A true pixel keeps clear of neighbours so near whose depth differs by more."""
+SEEN_AS_BEFORE_M = 0.005
+"""A pixel shows the place as long as its depth is what it was before anything moved."""
 _LIFT = frozenset({"NO_DEPTH", "DEPTH_EDGE"})
 _EXECUTION = frozenset({"unreachable", "collision", "arm_fault", "lost", "misplaced", "stopped", "no_view"})
 
@@ -38,7 +42,7 @@ _EXECUTION = frozenset({"unreachable", "collision", "arm_fault", "lost", "mispla
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the benchmark's arguments."""
     parser.add_argument("--episodes", type=int, default=100, help="number of scenes (default 100)")
-    parser.add_argument("--true-pixel", action="store_true", help="only the picks with the true pixel; no model")
+    parser.add_argument("--true-pixel", action="store_true", help="only the episodes with the true pixel; no model")
     parser.add_argument("--model", default="nano", help="name or YAML file of the model (default nano)")
     parser.add_argument("--start", type=int, default=None, help="first reserved seed to look at")
 
@@ -75,8 +79,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.episodes = 0
-        self.pick = self.place = self.wrong = self.true_pick = 0
-        self.failures: dict[str, Counter[str]] = {"pick": Counter(), "place": Counter(), "true_pixel_pick": Counter()}
+        self.pick = self.place = self.wrong = self.true_pick = self.true_place = 0
+        self.failures: dict[str, Counter[str]] = {name: Counter() for name in ("pick", "place", "true_pixel_pick", "true_pixel_place")}
 
     def result(self, *, asked_model: bool) -> dict[str, Any]:
         """The benchmark's JSON; figures that were not measured are None."""
@@ -91,20 +95,29 @@ class Tally:
             "pick_and_place": share(self.place),
             "wrong_object": share(self.wrong),
             "true_pixel_pick": round(self.true_pick / count, 4),
+            "true_pixel_pick_and_place": round(self.true_place / count, 4),
             "failures": {name: {kind: counts[kind] for kind in CLASSES} for name, counts in self.failures.items()},
         }
 
 
 def pick_by_pixel(episode: Episode, pipeline: Pipeline, renderer: SceneRenderer, tally: Tally) -> str:
-    """Pick the target at its true pixel; returns a line for a person."""
+    """Pick the target at its true pixel and put it at a true pixel of its place; returns a line for a person."""
     loop = _loop(episode, pipeline, renderer, by_pixel=True)
     report = loop.loop.run(f"pick up {episode.expression}")
-    if loop.cell.held == episode.target:
-        tally.true_pick += 1
-        return "true pixel: picked"
-    kind = classify_pick(episode, loop, report)
-    tally.failures["true_pixel_pick"][kind] += 1
-    return f"true pixel: {kind} ({report.outcome.value}: {report.sentence})"
+    if loop.cell.held != episode.target:
+        kind = classify_pick(episode, loop, report)
+        tally.failures["true_pixel_pick"][kind] += 1
+        tally.failures["true_pixel_place"][kind] += 1
+        return f"true pixel: {kind} ({report.outcome.value}: {report.sentence})"
+    tally.true_pick += 1
+    report = loop.loop.run(f"put it {episode.place}")
+    loop.settle()
+    if stands_there(episode, loop.cell):
+        tally.true_place += 1
+        return f"true pixel: picked and put {episode.place}"
+    kind = classify_place(episode, loop, report)
+    tally.failures["true_pixel_place"][kind] += 1
+    return f"true pixel: picked; put {episode.place}: {kind} ({report.outcome.value}: {report.sentence})"
 
 
 def pick_and_place(episode: Episode, pipeline: Pipeline, renderer: SceneRenderer, tally: Tally) -> str:
@@ -175,20 +188,34 @@ def in_region(episode: Episode, point_m: np.ndarray[Any, np.dtype[np.float64]]) 
 def _loop(episode: Episode, pipeline: Pipeline, renderer: SceneRenderer, *, by_pixel: bool) -> SimulatedLoop:
     from roboref_node.evaluation.simulated_loop import SimulatedLoop
     from roboref_node.sim.cell import SimulatedCell
+    from roboref_node.task import TaskKind
 
     cell = SimulatedCell(episode.spec.seed, spec=episode.spec, renderer=renderer)
 
+    before_m = cell.truth().depth_m
+
     def true_pixel(task: Task) -> Pixel | None:
-        return _middle_of(cell.truth().instance == episode.target)
+        truth = cell.truth()
+        if task.kind is not TaskKind.PLACE:
+            return _middle_of(truth.instance == episode.target, truth.depth_m)
+        unchanged = np.abs(truth.depth_m - before_m) < SEEN_AS_BEFORE_M
+        return _middle_of(episode.room & unchanged, truth.depth_m)
 
     return SimulatedLoop(cell, pipeline, pixel=true_pixel if by_pixel else None)
 
 
-def _middle_of(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Pixel | None:
-    """The pixel deepest inside a mask; None when it is empty."""
+def _middle_of(mask: np.ndarray[Any, np.dtype[np.bool_]], depth_m: np.ndarray[Any, np.dtype[np.float32]]) -> Pixel | None:
+    """The pixel deepest inside a mask and clear of its inner depth edges, such as the rim of a cup; None when the mask is empty."""
+    from scipy import ndimage
+
     from roboref_node.synth.freespace import region_answer
 
-    return region_answer(mask) if mask.any() else None
+    if not mask.any():
+        return None
+    size = 2 * EDGE_PX + 1
+    step = ndimage.maximum_filter(depth_m, size) - ndimage.minimum_filter(depth_m, size)
+    smooth = mask & (step < EDGE_STEP_M)
+    return region_answer(smooth if smooth.any() else mask)
 
 
 def _points_at(cell: SimulatedCell, episode: Episode, pixel: Pixel) -> bool:

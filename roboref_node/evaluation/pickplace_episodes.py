@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from roboref_node.arm.paths import PathPlanner
 from roboref_node.geometry.transform import Transform
-from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, HOME_RAD
+from roboref_node.goals.profile import load_profile
+from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, GRIPPER_TIP_M, HOME_RAD
 from roboref_node.sim.cell import SimulatedCell
 from roboref_node.sim.controller import planner_of
 from roboref_node.sim.obstacles import CellObstacles
@@ -35,6 +36,8 @@ CLEARANCE_M = 0.005
 PREGRASP_M = 0.10
 PALM_CLEAR_M = 0.09
 """From the middle of a destination to any other object's edge: half of the gripper's palm and a little."""
+REACH_SPARE_M = 0.03
+"""A destination's pixels keep so much of the arm's reach in hand, for an object that is not held by its middle."""
 _ROUND_YAWS = np.arange(8) * np.pi / 8
 _RIM_YAWS = np.arange(16) * np.pi / 8
 
@@ -50,7 +53,7 @@ class Episode:
         place: The place phrase.
         region: Pixels of the first image at which the place is, bool (H, W).
         region_m: Points of the table that those pixels show, world, shape (N, 2).
-        place_uv: The pixel deepest inside.
+        room: Those of them at which the target and the gripper have room and that are in reach, bool (H, W).
     """
 
     spec: SceneSpec
@@ -59,7 +62,7 @@ class Episode:
     place: str
     region: BoolImage
     region_m: FloatArray
-    place_uv: tuple[float, float]
+    room: BoolImage
 
 
 def draw_episodes(count: int, renderer: SceneRenderer, first_seed: int = FIRST_SEED) -> Iterator[Episode]:
@@ -74,11 +77,20 @@ def draw_episodes(count: int, renderer: SceneRenderer, first_seed: int = FIRST_S
     for seed in reserved_seeds(50 * count, first_seed):
         if made == count:
             return
-        spec = replace(sample_scene(seed, excluded_pairs=RESERVED_PAIRS), arm_joints_rad=HOME_RAD, gripper_opening_m=GRIPPER_MAX_OPENING_M)
+        spec = _at_rest(sample_scene(seed, excluded_pairs=RESERVED_PAIRS))
         episode = _episode(spec, renderer, np.random.default_rng([seed, 0x91C]))
         if episode is not None:
             made += 1
             yield episode
+
+
+def _at_rest(spec: SceneSpec) -> SceneSpec:
+    """The scene with the arm in the best resting posture that touches nothing."""
+    opened = replace(spec, arm_joints_rad=HOME_RAD, gripper_opening_m=GRIPPER_MAX_OPENING_M)
+    with SimulatedCell(spec.seed, spec=opened) as cell:
+        obstacles = CellObstacles(cell.arm.world, GRIPPER_MAX_OPENING_M)
+        free = (q for q in cell.arm.resting_rad if obstacles.touched(np.array(q), margin_m=CLEARANCE_M, near_goal=False) is None)
+        return replace(opened, arm_joints_rad=next(free, HOME_RAD))
 
 
 def _episode(spec: SceneSpec, renderer: SceneRenderer, rng: np.random.Generator) -> Episode | None:
@@ -94,9 +106,8 @@ def _episode(spec: SceneSpec, renderer: SceneRenderer, rng: np.random.Generator)
                 continue
             place = _destination(asker, cell, int(index))
             if place is not None:
-                phrase, region = place
-                points = view.points_m[region][:, :2]
-                return Episode(spec, int(index), words, phrase, region, points, region_answer(region))
+                phrase, region, room = place
+                return Episode(spec, int(index), words, phrase, region, view.points_m[region][:, :2], room)
     return None
 
 
@@ -158,8 +169,8 @@ def _downward(world_from_object: Transform, point_m: FloatArray, yaw_rad: float)
     return world_from_object @ Transform.from_rotation(axes, point_m)
 
 
-def _destination(asker: Asker, cell: SimulatedCell, target: int) -> tuple[str, BoolImage] | None:
-    """A place phrase and its pixels, at half of which at least the target has room."""
+def _destination(asker: Asker, cell: SimulatedCell, target: int) -> tuple[str, BoolImage, BoolImage] | None:
+    """A place phrase, its pixels, and those of them at which the target has room: half of them at least."""
     view = asker.view
     for _ in range(8):
         found = asker.anchor(exclude=(target,), on_table=True)
@@ -171,9 +182,12 @@ def _destination(asker: Asker, cell: SimulatedCell, target: int) -> tuple[str, B
         fits = region & _has_room(view, target)
         if fits.sum() < 0.0015 * region.size or fits.sum() < 0.5 * region.sum():
             continue
-        u, v = region_answer(fits)
+        room = fits & _in_reach(view)
+        if not room.any():
+            continue
+        u, v = region_answer(room)
         if _can_be_placed(cell, view.points_m[int(v), int(u)]):
-            return f"{asker.say(NEXT_TO if side is None else DIRECTIONS[side])} {name}", np.asarray(region)
+            return f"{asker.say(NEXT_TO if side is None else DIRECTIONS[side])} {name}", np.asarray(region), np.asarray(room)
     return None
 
 
@@ -190,6 +204,14 @@ def _has_room(view: SceneView, target: int) -> BoolImage:
         offset = points - np.array(shelf.top_center_m[:2])
         room &= np.hypot(offset[..., 0], offset[..., 1]) > 0.5 * float(np.hypot(*shelf.size_m[:2])) + apart
     return room
+
+
+def _in_reach(view: SceneView) -> BoolImage:
+    """Pixels at whose point a gripper that comes straight down is within the reach of the robot's profile, (H, W)."""
+    reach = load_profile("ur5").reach
+    assert reach is not None
+    flange = view.points_m + [0.0, 0.0, GRIPPER_TIP_M + PREGRASP_M] - np.asarray(reach.shoulder_m)
+    return np.asarray(np.linalg.norm(flange, axis=-1) < reach.max_m - REACH_SPARE_M)
 
 
 def _can_be_placed(cell: SimulatedCell, point_m: FloatArray) -> bool:

@@ -63,10 +63,11 @@ def join_parts(
         candidates = [int(i) for i in np.flatnonzero(touching >= 10) if int(i) not in refused]
         if not candidates:
             return pixels
-        mine = _part(pixels, crop, support)
+        view = _view(pixels, crop)
+        mine = _part(pixels, crop, support, view)
         for other in candidates:
             mask = labels == other
-            part = _part(mask, crop, support)
+            part = _part(mask, crop, support, view)
             if _is_container(mine, part) or (
                 rgb is not None and _is_neck(mine, part) and _chroma_distance(rgb, pixels, mask) < MAX_CHROMA_STEP
             ):
@@ -75,12 +76,18 @@ def join_parts(
             refused.add(other)
 
 
-def _part(mask: BoolImage, crop: Crop, support: Plane) -> Part:
+def _view(mask: BoolImage, crop: Crop) -> FloatArray:
+    """Mean ray of some pixels: at the border of the image it is not the optical axis, and one sees another side of a body."""
+    x, y = crop.rays[mask].mean(axis=0, dtype=np.float64)
+    return np.array([x, y, 1.0]) / np.sqrt(x * x + y * y + 1.0)
+
+
+def _part(mask: BoolImage, crop: Crop, support: Plane, view: FloatArray) -> Part:
     index = np.flatnonzero(mask)
     index = index[:: max(1, len(index) // MAX_POINTS)]
     z = crop.depth_m.reshape(-1)[index].astype(np.float64)
     points = np.column_stack([crop.rays.reshape(-1, 2)[index].astype(np.float64) * z[:, None], z])
-    across = np.cross(support.normal, [0.0, 0.0, 1.0])
+    across = np.cross(support.normal, view)
     length = float(np.linalg.norm(across))
     across = across / length if length > 0.05 else np.array([1.0, 0.0, 0.0])
     return Part(points @ across, points @ np.cross(across, support.normal), support.signed_distance(points))

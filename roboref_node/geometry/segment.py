@@ -18,6 +18,7 @@ from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.lift import SurfacePoint
 from roboref_node.geometry.parts import join_parts
 from roboref_node.geometry.planes import Plane, fit_plane_ransac
+from roboref_node.geometry.raised import level_below, stands_on
 from roboref_node.parameters import SHARED, check_settings, setting
 from roboref_node.status import Refused, Status
 
@@ -100,7 +101,8 @@ def segment_object(
     """Segment the object that a lifted point lies on.
 
     The support plane is found around the point and taken away; what is left is cut at depth steps and concave creases and
-    joined over convex ones, so that the faces of a box stay together and stacked or touching objects do not.
+    joined over convex ones, so that the faces of a box stay together and stacked or touching objects do not. Where an object was
+    not told apart from the shelf it stands on, the shelf's top is taken for the support instead.
 
     Args:
         frame: Colour and depth.
@@ -123,6 +125,11 @@ def segment_object(
         mask, crop, pixels = _grow(frame.depth_m, frame.rgb, frame.camera, surface, support, settings)
         if on_support and not pixels.any():
             raise _nothing_there(support, surface, settings)
+        level = None if support is None else level_below(crop, pixels, support, surface)
+        if level is not None:
+            on_level = _grow(frame.depth_m, frame.rgb, frame.camera, surface, level, settings)
+            if stands_on(on_level[1], on_level[2], crop, pixels, level):
+                (mask, crop, pixels), support = on_level, level
     else:
         mask = np.asarray(mask_source.mask_at(frame, (float(surface.pixel_uv[0]), float(surface.pixel_uv[1]))), dtype=np.bool_)
         crop = cut(frame.depth_m, frame.camera, (0, 0, frame.camera.width, frame.camera.height), 1)
@@ -237,6 +244,7 @@ def _object_pixels(
     reach = settings.creases.reach_px(focal / z)
     side = 3 if reach < 5 else 5
     w, known = smooth_inverse(crop.depth_m, side)
+    low = np.zeros(known.shape, dtype=np.bool_)
     if support is None:
         foreground = known
     else:
@@ -246,10 +254,11 @@ def _object_pixels(
         level = heights[np.abs(heights) < max(settings.min_height_m, 2.5 * sigma)]
         scatter = float(np.sqrt(np.mean(np.square(level)))) if level.size > 50 else sigma
         foreground = known & (heights > max(0.75 * settings.min_height_m, 2.5 * scatter))
+        low = known & (heights < max(2.0 * settings.min_height_m, 5.0 * scatter))
     valley = valleys(w, focal, sigma / z**2 / side, reach, settings.creases)
     least_px = max(8, settings.creases.min_region_px // crop.stride**2)
     labels = regions(foreground, valley, w, least_px, reach, jump=max(0.02, 6 * sigma / z))
-    seed = _seed_label(labels, known & ~foreground, crop, surface)
+    seed = _seed_label(labels, known & ~foreground, low, crop, surface)
     if seed == 0:
         return np.zeros(labels.shape, dtype=np.bool_)
     pixels = labels == seed
@@ -258,28 +267,35 @@ def _object_pixels(
     return _fill(_without_specks(pixels, least_px), known & ((labels == 0) | pixels))
 
 
-def _seed_label(labels: NDArray[np.int32], level: BoolImage, crop: Crop, surface: SurfacePoint) -> int:
-    """The label at the point, or of what encloses it when it lies level with the support (the inside of a bowl), else 0."""
+def _seed_label(labels: NDArray[np.int32], level: BoolImage, low: BoolImage, crop: Crop, surface: SurfacePoint) -> int:
+    """The label at the point, or of what encloses it when it lies about level with the support (the inside of a bowl, a plate), else 0."""
     u, v = surface.pixel_uv
     row, column = int(round((v - crop.origin[1]) / crop.stride)), int(round((u - crop.origin[0]) / crop.stride))
     row, column = min(max(row, 0), labels.shape[0] - 1), min(max(column, 0), labels.shape[1] - 1)
-    if labels[row, column]:
-        return int(labels[row, column])
+    # Of the floor of a plate, a few millimetres over the support, noise makes specks.
+    around = _enclosing(labels, low, row, column) if low[row, column] else 0
+    if around or labels[row, column]:
+        return around or int(labels[row, column])
     if level[row, column]:
-        _, pools = cv2.connectedComponents(level.astype(np.uint8), connectivity=4)
-        pool = pools == pools[row, column]
-        if pool[0].any() or pool[-1].any() or pool[:, 0].any() or pool[:, -1].any():
-            return 0
-        ring = (cv2.dilate(pool.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~pool
-        votes = np.bincount(labels[ring], minlength=1)
-        votes[0] = 0
-        return int(votes.argmax()) if votes.max() > 0.6 * max(1, int((labels[ring] > 0).sum())) else 0
+        return _enclosing(labels, level, row, column)
     for reach in (2, 4, 8):
-        around = labels[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-        votes = np.bincount(around[around > 0].ravel(), minlength=1)
+        near = labels[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+        votes = np.bincount(near[near > 0].ravel(), minlength=1)
         if votes.sum():
             return int(votes.argmax())
     return 0
+
+
+def _enclosing(labels: NDArray[np.int32], ground: BoolImage, row: int, column: int) -> int:
+    """The label around the connected part of `ground` at a pixel; 0 when that reaches the border, or nothing encloses most of it."""
+    _, pools = cv2.connectedComponents(ground.astype(np.uint8), connectivity=4)
+    pool = pools == pools[row, column]
+    if pool[0].any() or pool[-1].any() or pool[:, 0].any() or pool[:, -1].any():
+        return 0
+    ring = (cv2.dilate(pool.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~pool
+    votes = np.bincount(labels[ring], minlength=1)
+    votes[0] = 0
+    return int(votes.argmax()) if votes.max() > 0.6 * max(1, int((labels[ring] > 0).sum())) else 0
 
 
 def _without_specks(pixels: BoolImage, least_px: int) -> BoolImage:

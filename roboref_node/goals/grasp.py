@@ -27,6 +27,8 @@ COARSE_POINTS = 400
 FINE_POINTS = 2500
 FINE_POSES = 24
 SCENE_POINTS = 1000
+FLOOR_M = 0.003
+"""How far the tips may seem to reach into the floor of a plate."""
 FREE_SPACE_M = 0.04
 """Clearance beyond which more is no better."""
 SAME_POINT_M = 0.007
@@ -144,18 +146,21 @@ def _evaluate(
     # The edge of the object lies beyond its outermost point, by half their spacing on average.
     widths = held.width_m + target.spacing_m
     fits = exists & (widths <= hand.max_object_m)
-    index = np.flatnonzero(fits & (held.slope <= steepest))
+    slopes = np.where(found.pinch, np.minimum(held.slope, settings.max_contact_slope), held.slope)
+    index = np.flatnonzero(fits & (slopes <= steepest))
     if len(index) == 0:
-        raise _too_wide(widths[exists], held.slope[fits], profile)
+        raise _too_wide(widths[exists], slopes[fits], profile)
     # The gripper closes on the middle of what it holds.
     found = _shifted(found[index], 0.5 * (held.low_m[index] + held.high_m[index]))
     # On the few points of the coarse pass the slope says nothing.
-    width, slope, depth = widths[index], held.slope[index] if np.isfinite(steepest) else np.zeros(len(index)), held.depth_m[index]
+    width, slope, depth = widths[index], slopes[index] if np.isfinite(steepest) else np.zeros(len(index)), held.depth_m[index]
     opening = np.minimum(hand.max_opening_m, width + 2.0 * (hand.opening_margin_m + hand.clearance_m))
 
     travel, floor = settings.pregrasp_distance_m, settings.support_clearance_m
     low = lowest_point(hand, found.poses, opening, target.up) - target.support_m
-    own = hits_object(hand, found.poses, opening, cloud, travel)
+    # Beside a lip that is pinched lies the floor of a plate, nearer to the tips than its readings are exact.
+    raised = HandPoses(found.poses.origins_m - found.poses.axes[:, :, 2] * (found.pinch * FLOOR_M)[:, None], found.poses.axes)
+    own = hits_object(hand, raised, opening, cloud, travel)
     gap = clearance(hand, found.poses, opening, around, travel, FREE_SPACE_M)
     blocked = own | (gap < hand.clearance_m) | (low < floor - 1e-6)
     if np.all(blocked):
@@ -242,7 +247,7 @@ def _surroundings(scene: FloatArray | None, target: Target, floor_m: float, radi
 
 def _shifted(found: Candidates, middle_m: FloatArray) -> Candidates:
     poses = HandPoses(found.poses.origins_m + found.poses.axes[:, :, 0] * middle_m[:, None], found.poses.axes)
-    return Candidates(poses, found.window_m, found.kind, found.seen)
+    return Candidates(poses, found.window_m, found.kind, found.seen, found.pinch)
 
 
 def _transform(axes: FloatArray, origin: FloatArray) -> Transform:

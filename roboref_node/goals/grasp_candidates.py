@@ -12,9 +12,12 @@ from roboref_node.goals.observed import Target
 from roboref_node.goals.profile import GraspSettings, Gripper
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 MIN_GRIP_M = 0.005
 """Least overlap of fingers and object along the approach: below it nothing holds."""
+PALM_GAP_M = 1e-3
+"""Between the palm and the top of what is between the fingers."""
 RIM_BAND_M = 0.008
 """Points this far below the top belong to the rim."""
 RIM_ERROR_M = 0.003
@@ -24,6 +27,16 @@ SUNK_M = 0.012
 FLAT_SHARE = 0.4
 """The same two for flat things, as shares of their height: a plate's rim is a centimetre over its floor."""
 MOUTH_SHARE = 0.75
+FLAT = 0.5
+LEANING = 0.9
+"""A thing lower than this share of its rim's radius, whose rim's band is this much wider than high, leans outwards by more than
+friction holds: a plate. Bowls and cups are higher."""
+LEANING_DEPTH_M = 0.0055
+"""How deep a leaning rim is pinched: its lip and no more. Deeper, the inner finger pushes down on the slope, and the plate out."""
+LIP_M = 0.028
+"""Width across a lip in which something can lie between the fingers: farther inwards is the floor."""
+RIM_TOP = 85.0
+"""Percentile of the heights of a rim's points that is its top: the highest readings are noise."""
 SIDE_BEARINGS_RAD = np.radians([0.0, -20.0, 20.0, -40.0, 40.0, -60.0, 60.0])
 
 
@@ -36,16 +49,18 @@ class Candidates:
         window_m: See `roboref_node.goals.hand.grip`, shape (N,).
         kind: "top" or "side" per pose.
         seen: How much of the two contacts the camera saw, 0 to 1, shape (N,).
+        pinch: Whether only a lip is held, on which a slope cannot be measured, bool, shape (N,).
     """
 
     poses: HandPoses
     window_m: FloatArray
     kind: tuple[str, ...]
     seen: FloatArray
+    pinch: BoolArray
 
     def __getitem__(self, index: NDArray[np.intp]) -> Candidates:
         kinds = tuple(self.kind[i] for i in index)
-        return Candidates(self.poses[index], self.window_m[index], kinds, self.seen[index])
+        return Candidates(self.poses[index], self.window_m[index], kinds, self.seen[index], self.pinch[index])
 
 
 def candidates(target: Target, hand: Gripper, settings: GraspSettings, radial: FloatArray) -> Candidates:
@@ -66,6 +81,7 @@ def candidates(target: Target, hand: Gripper, settings: GraspSettings, radial: F
         np.concatenate([part.window_m for part in kept]),
         tuple(kind for part in kept for kind in part.kind),
         np.concatenate([part.seen for part in kept]),
+        np.concatenate([part.pinch for part in kept]),
     )
 
 
@@ -76,7 +92,7 @@ def axes_of(closing: FloatArray, approach: FloatArray) -> FloatArray:
 
 def tip_heights(target: Target, hand: Gripper, settings: GraspSettings, wanted_m: tuple[float, ...]) -> FloatArray:
     """Heights of the tips over the support for wanted depths below the top, within what fingers and support allow."""
-    deepest = max(settings.support_clearance_m, target.top_m - hand.finger_depth_m + 1e-3)
+    deepest = max(settings.support_clearance_m, target.peak_m - hand.finger_depth_m + PALM_GAP_M)
     return np.unique(np.maximum([target.top_m - depth for depth in wanted_m], deepest))
 
 
@@ -96,7 +112,9 @@ def _from_above(target: Target, hand: Gripper, settings: GraspSettings) -> Candi
     count = len(i)
     approach = np.broadcast_to(-target.up, (count, 3))
     seen = 1.0 - np.abs(closing[i] @ target.view)
-    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), np.full(count, np.inf), ("top",) * count, seen)
+    return Candidates(
+        HandPoses(origins, axes_of(closing[i], approach)), np.full(count, np.inf), ("top",) * count, seen, np.zeros(count, dtype=np.bool_)
+    )
 
 
 def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candidates | None:
@@ -122,14 +140,19 @@ def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candi
     angle = ((used + 0.5) / bins - 0.5) * 2.0 * np.pi
     closing = target.direction(angle)
     tips = tip_heights(target, hand, settings, (settings.rim_depth_m, 0.5 * settings.rim_depth_m, MIN_GRIP_M))
+    low, high = np.percentile(radius[on_rim], (10.0, 90.0))
+    leaning = target.top_m < FLAT * rim_radius and high - low > LEANING * band
+    if leaning:
+        rim_top = float(np.percentile(target.heights_m[on_rim], RIM_TOP))
+        tips = np.array([max(settings.support_clearance_m, rim_top - LEANING_DEPTH_M)])
     i, j = (grid.ravel() for grid in np.meshgrid(range(len(used)), range(len(tips)), indexing="ij"))
     centre = target.centre_m + cx * first + cy * second
     origins = centre + closing[i] * wall[i][:, None] + tips[j][:, None] * target.up
     approach = np.broadcast_to(-target.up, (len(i), 3))
     # Of the near wall the camera sees the outside only; of the far one the inside, where the fingers could hit something.
     seen = 0.5 + 0.5 * (closing[i] @ target.view)
-    window = np.full(len(i), min(hand.max_opening_m, 2.0 * (0.7 * rim_radius)))
-    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), window, ("top",) * len(i), seen)
+    window = np.full(len(i), min(hand.max_opening_m, LIP_M if leaning else 1.4 * rim_radius))
+    return Candidates(HandPoses(origins, axes_of(closing[i], approach)), window, ("top",) * len(i), seen, np.full(len(i), leaning))
 
 
 def _circle(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
@@ -181,4 +204,10 @@ def _from_the_side(target: Target, hand: Gripper, settings: GraspSettings, radia
     origins = target.centre_m + approach[i] * (front + depth)[i][:, None] + heights[j][:, None] * target.up
     closing = np.cross(target.up, approach[i])
     seen = 1.0 - np.abs(closing @ target.view)
-    return Candidates(HandPoses(origins, axes_of(closing, approach[i])), np.full(len(i), np.inf), ("side",) * len(i), seen)
+    return Candidates(
+        HandPoses(origins, axes_of(closing, approach[i])),
+        np.full(len(i), np.inf),
+        ("side",) * len(i),
+        seen,
+        np.zeros(len(i), dtype=np.bool_),
+    )

@@ -24,6 +24,10 @@ BALL_POINTS = 1500
 CELL_M = 0.008
 LAYER_M = 0.015
 """Spacing of the points that stand for the inside of an object: less than a finger's width."""
+PEAK_BANDS_M = ((0.030, 0.020), (0.010, 0.0))
+"""Depths below the top between which the width of a body is compared to see whether it tapers."""
+TAPER, PEAK_WIDTH_M, PEAK_M = 0.2, 0.025, 0.03
+"""Least loss of width per height, greatest width at the top, and how far beyond what was seen the sides are continued."""
 HIDDEN_DROP_M = 0.006
 """How far below the top the farthest visible points of an object lie when its far side is hidden by its own curvature."""
 
@@ -42,6 +46,7 @@ class Target:
         narrow: Unit vector in the support plane along the object's smallest extent, shape (3,).
         centre_m: Middle of the object in the support plane, at the support's height, shape (3,).
         top_m: Height of the object over the support.
+        peak_m: Height at which a body that tapers to a point ends: the point itself is too fine to be seen. Else `top_m`.
         view: Unit vector in the support plane from the camera to the object, shape (3,); zero when it looks straight down.
         eye_m: Where the camera is, shape (3,).
     """
@@ -55,6 +60,7 @@ class Target:
     narrow: FloatArray
     centre_m: FloatArray
     top_m: float
+    peak_m: float
     view: FloatArray
     eye_m: FloatArray
 
@@ -102,6 +108,7 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
         narrow, centre = _calipers(whole, up)
     centre = centre - (centre @ up - support) * up
     heights = whole @ up - support
+    top = float(np.percentile(heights, 99.0))
     return Target(
         whole,
         _spacing(whole),
@@ -111,10 +118,26 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
         support,
         narrow,
         centre,
-        float(np.percentile(heights, 99.0)),
+        top,
+        _peak(whole @ np.cross(up, view), heights, top),
         view,
         np.asarray(base_from_optical.translation_m, dtype=np.float64),
     )
+
+
+def _peak(across_m: FloatArray, heights_m: FloatArray, top_m: float) -> float:
+    """Where the two sides of a body that tapers meet, at most `PEAK_M` over what was seen of it."""
+    widths = []
+    for low, high in PEAK_BANDS_M:
+        band = across_m[(heights_m > top_m - low) & (heights_m <= top_m - high)]
+        if len(band) < 5:
+            return top_m
+        widths.append(float(np.subtract(*np.percentile(band, (95.0, 5.0)))))
+    (low_a, high_a), (low_b, high_b) = PEAK_BANDS_M
+    taper = (widths[0] - widths[1]) / (0.5 * (low_a + high_a - low_b - high_b))
+    if taper < TAPER or widths[1] > PEAK_WIDTH_M:
+        return top_m
+    return top_m + float(np.clip(widths[1] / taper - 0.5 * (low_b + high_b), 0.0, PEAK_M))
 
 
 def _ball(cloud: FloatArray, heights: FloatArray, up: FloatArray) -> FloatArray | None:

@@ -26,6 +26,8 @@ FloatArray = NDArray[np.float64]
 OUTLIERS = 2
 """Obstacle points nearer than all others that are put down to noise."""
 CELL_M = 0.004
+ROUND_M = 0.003
+"""Added to the radius of what was seen of a footprint: its edge lies beyond its outermost points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +39,14 @@ class HeldObject:
         grasp_height_m: Height of the tool's origin over the object's lowest point.
         base_from_tool: Tool pose of the grasp, so that the orientation can be kept; None when it is not known.
         bottom_in_tool_m: Middle of the object's base in the tool frame, shape (3,); None: straight below the tool.
+        round_m: Radius of the circle around its middle that holds what was seen of its footprint; None: not known.
     """
 
     size_m: FloatArray
     grasp_height_m: float
     base_from_tool: Transform | None = None
     bottom_in_tool_m: FloatArray | None = None
+    round_m: float | None = None
 
     def __post_init__(self) -> None:
         size = np.array(self.size_m, dtype=np.float64)
@@ -53,8 +57,14 @@ class HeldObject:
 
     @property
     def radius_m(self) -> float:
-        """Radius of the circle around the footprint: free of obstacles for every yaw."""
-        return 0.5 * float(np.hypot(self.size_m[0], self.size_m[1]))
+        """Radius of the circle around the footprint: free of obstacles for every yaw.
+
+        Half of the box's diagonal, unless what was seen is rounder; never less than half of its longer side.
+        """
+        diagonal = 0.5 * float(np.hypot(self.size_m[0], self.size_m[1]))
+        if self.round_m is None:
+            return diagonal
+        return min(diagonal, max(self.round_m, 0.5 * float(self.size_m[:2].max())))
 
     @staticmethod
     def of_grasp(segment: ObjectSegment, grasp: GraspCandidate, base_from_optical: Transform) -> HeldObject:
@@ -69,7 +79,10 @@ class HeldObject:
         up = base_from_optical.rotate(np.asarray(box.rotation)[:, 2])
         bottom = base_from_optical.apply(box.center_m) - 0.5 * float(box.size_m[2]) * up
         in_tool = grasp.pose.inverse().apply(bottom)
-        return HeldObject(box.size_m, float((grasp.pose.translation_m - bottom) @ up), grasp.pose, in_tool)
+        apart = segment.cloud_m - np.asarray(box.center_m)
+        apart = apart - (apart @ np.asarray(box.rotation)[:, 2])[:, None] * np.asarray(box.rotation)[:, 2]
+        round_m = float(np.percentile(np.linalg.norm(apart, axis=1), 99.0)) + ROUND_M if len(apart) else None
+        return HeldObject(box.size_m, float((grasp.pose.translation_m - bottom) @ up), grasp.pose, in_tool, round_m)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ DIRECTIONS = 16
 SAME_SUPPORT_M = 0.008
 """A spot this near to the plane of the support lies on it."""
 TRIES = 8
-"""Spots that are planned in full, the nearest first."""
+"""Spots that are planned in full."""
 
 
 def plan_place_near(
@@ -40,7 +40,7 @@ def plan_place_near(
     within_m: float,
     lift_settings: LiftSettings | None = None,
 ) -> tuple[PlaceGoal, SurfacePoint]:
-    """`plan_place` at a point, or where that is OCCUPIED at the nearest spot around it.
+    """`plan_place` at a point, or where that is OCCUPIED or UNREACHABLE at the nearest spot around it.
 
     Args:
         frame: The frame that `surface` was lifted from.
@@ -60,21 +60,26 @@ def plan_place_near(
     try:
         return plan_place(frame, surface, base_from_optical, profile, held), surface
     except Refused as refused:
-        if refused.status is not Status.OCCUPIED or within_m <= 0.0:
+        if refused.status not in (Status.OCCUPIED, Status.UNREACHABLE) or within_m <= 0.0:
             raise
-        occupied = refused
-    for spot in _spots(frame, surface, profile, held, within_m, lift_settings):
+        first = refused
+    spots = _spots(frame, surface, profile, held, within_m, lift_settings)
+    if first.status is Status.UNREACHABLE and profile.reach is not None:
+        # Along the edge of the reach spots fail together: the nearest to the robot is the likeliest.
+        shoulder = np.asarray(profile.reach.shoulder_m)
+        spots.sort(key=lambda spot: float(np.linalg.norm(base_from_optical.apply(spot.position_m) - shoulder)))
+    for spot in spots[:TRIES]:
         try:
             return plan_place(frame, spot, base_from_optical, profile, held), spot
         except Refused:
             continue
-    raise occupied
+    raise first
 
 
 def _spots(
     frame: Frame, surface: SurfacePoint, profile: RobotProfile, held: HeldObject | None, within_m: float, lift_settings: LiftSettings | None
 ) -> list[SurfacePoint]:
-    """Points of the same support with room for the object, nearest first, at most `TRIES`."""
+    """Points of the same support with room for the object, nearest first."""
     origin = np.asarray(surface.position_m)
     cloud = cloud_around(frame, origin, within_m + max(needed for _, needed in _room(profile, held)))
     if len(cloud) < 20:
@@ -90,7 +95,7 @@ def _spots(
         if level and len(obstacles) > OUTLIERS:
             distance, _ = cKDTree(obstacles).query([p.position_m for p in level], k=OUTLIERS + 1)
             level = [p for p, free in zip(level, np.asarray(distance)[:, -1], strict=True) if free >= room_m]
-    return sorted(level, key=lambda p: float(np.linalg.norm(p.position_m - origin)))[:TRIES]
+    return sorted(level, key=lambda p: float(np.linalg.norm(p.position_m - origin)))
 
 
 def _room(profile: RobotProfile, held: HeldObject | None) -> list[tuple[float, float]]:

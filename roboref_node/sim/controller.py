@@ -16,6 +16,7 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, GRIPPER_TIP_M, HOME_RAD, arm_chain
 from roboref_node.sim.obstacles import CellObstacles
 from roboref_node.sim.physics import TIMESTEP_S
+from roboref_node.sim.resting import resting_postures
 from roboref_node.sim.truth import distance_to_object_m
 from roboref_node.sim.world import CellWorld, Touch
 
@@ -25,6 +26,10 @@ FINGER_SPEED = 0.10
 """At which the opening changes, m/s."""
 CLOSE_S, SETTLE_S = 1.6, 0.4
 """Longest time to close, and to come to rest at the end of a path."""
+STARTS_M = (0.0, 0.06, 0.12)
+"""How far above the approach pose the straight part may start."""
+SEARCHED_RESTS = 2
+"""Resting postures for which a way is searched when none has a simple one."""
 LIFT_M = 0.06
 """How far a side grasp is lifted before it is pulled back: on the table it would be dragged."""
 PUSH_N = 25.0
@@ -47,6 +52,8 @@ class ArmController:
 
     def __init__(self, world: CellWorld) -> None:
         self.world = world
+        self.resting_rad = resting_postures(world.spec)
+        """Where it goes when it is sent home: the first posture that it can reach."""
         self.fault = False
         self.stage, self.progress = Stage.PLAN, 0.0
         self.result: MotionResult | None = None
@@ -125,18 +132,60 @@ class ArmController:
         held = world.held()
         if motion.kind is MotionKind.HOME:
             planner = planner_of(CellObstacles(world, world.opening_m, held=held), canceled)
-            return self._go_home(planner.free_path(world.joints_rad, np.array(HOME_RAD)))
+            return self._go_home(self._way_home(planner))
         assert motion.approach is not None and motion.goal is not None
         if motion.kind is MotionKind.PICK:
             opening = min(motion.width_m or GRIPPER_MAX_OPENING_M, GRIPPER_MAX_OPENING_M)
             self._target = self._nearest(motion.goal)
             planner = planner_of(CellObstacles(world, opening, target=self._target), canceled)
-            free, straight = planner.reach(world.joints_rad, [motion.approach, motion.goal], named=["the approach pose", "the goal"])
-            back = self._way_back(planner, straight[0], motion)
-            return self._pick(free, straight[0], back, opening)
+            free, straight = self._way_there(planner, motion)
+            back = self._way_back(planner, straight, motion)
+            return self._pick(free, straight, back, opening)
         planner = planner_of(CellObstacles(world, world.opening_m, held=held), canceled)
-        free, straight = planner.reach(world.joints_rad, [motion.approach, motion.goal], named=["the approach pose", "the goal"])
-        return self._place(free, straight[0], motion, held)
+        free, straight = self._way_there(planner, motion)
+        return self._place(free, straight, motion, held)
+
+    def _way_home(self, planner: PathPlanner) -> list[Path]:
+        """To the first resting posture to which there is a way.
+
+        Raises:
+            Blocked: COLLISION or CANCELED.
+        """
+        reason: Blocked | None = None
+        for search in (False, True):
+            for posture in self.resting_rad[: SEARCHED_RESTS if search else None]:
+                try:
+                    return planner.free_path(self.world.joints_rad, np.array(posture), search=search)
+                except Blocked as blocked:
+                    if blocked.outcome is Outcome.CANCELED:
+                        raise
+                    reason = reason or blocked
+        assert reason is not None
+        raise reason
+
+    def _way_there(self, planner: PathPlanner, motion: Motion) -> tuple[list[Path], Path]:
+        """Paths to the approach pose, and the straight one from there to the goal.
+
+        Where the approach pose is too near to something for a free path, such as low over the table, it is reached straight from above.
+
+        Raises:
+            Blocked: There is no path.
+        """
+        assert motion.approach is not None and motion.goal is not None
+        reason: Blocked | None = None
+        for height in STARTS_M:
+            above = [] if height == 0.0 else [_moved(motion.approach, np.array([0.0, 0.0, height]))]
+            names = ["a pose above the approach pose"] * len(above) + ["the approach pose", "the goal"]
+            try:
+                free, straight = planner.reach(self.world.joints_rad, [*above, motion.approach, motion.goal], named=names)
+            except Blocked as blocked:
+                if blocked.outcome is Outcome.CANCELED:
+                    raise
+                reason = reason or blocked
+                continue
+            return [*free, *straight[:-1]], straight[-1]
+        assert reason is not None
+        raise reason
 
     def _way_back(self, planner: PathPlanner, line: Path, motion: Motion) -> list[Path]:
         """From the grasp back to the approach pose; a side grasp goes up first, and stays that much higher."""
@@ -207,7 +256,7 @@ class ArmController:
         if held is not None and self.world.held() != held:
             self._end(Outcome.EMPTY, f"{self._spoken(held)} was lost on the way")
         else:
-            self._end(Outcome.DONE, "the arm is in its resting posture")
+            self._end(Outcome.DONE, "the arm is in a resting posture")
 
     def _follow(self, path: Path, speeds: Speeds, stage: Stage, begin: float, end: float) -> Iterator[None]:
         """One path from rest to rest, and until the motors have caught up."""

@@ -22,7 +22,7 @@ from roboref_node.sim.solids import mass_kg, pieces
 FloatArray = NDArray[np.float64]
 
 TIMESTEP_S = 0.002
-GRIP_FORCE_N = 30.0
+GRIP_FORCE_N = 60.0
 """Of each finger; a Robotiq 2F-85 presses with 20 to 235 N."""
 FINGER_FRICTION = 1.0
 """Rubber pads on smooth objects."""
@@ -50,6 +50,7 @@ def build_physics(spec: SceneSpec) -> Any:
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 20.0
     option.iterations = 20
+    option.noslip_iterations = 20
     option.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     for name in ("arm", "arm_joint", "gripper", "gripper_finger"):
         model.add_material(name=name)

@@ -141,7 +141,7 @@ def test_a_fault_ends_the_motion_and_refuses_the_next_until_it_is_gone():
     assert finish(cell, Motion(MotionKind.HOME)).outcome is Outcome.FAULT
     cell.arm.fault = False
     assert finish(cell, Motion(MotionKind.HOME)).outcome is Outcome.DONE
-    np.testing.assert_allclose(cell.joint_positions_rad, HOME_RAD, atol=5e-3)
+    np.testing.assert_allclose(cell.joint_positions_rad, cell.arm.resting_rad[0], atol=5e-3)
 
 
 def test_what_is_removed_or_knocked_away_is_not_picked():
