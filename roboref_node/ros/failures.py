@@ -47,6 +47,11 @@ class QuestionRecorder:
         self._profile, self._pipeline, self._model = profile, pipeline, model
         self._folder = Path(settings.folder).expanduser()
         self._store = get_typestore(Stores.ROS2_JAZZY)
+        if settings.questions is not Recorded.NONE:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                _LOG.warning("questions cannot be recorded in %s (record.folder): %s", self._folder, error)
 
     def record(self, request: Request, referrals: Sequence[Referral], evidence: Evidence | None) -> Path | None:
         """Write one bag; returns its folder, or None when there is nothing to write or it could not be written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -13,6 +14,9 @@ from roboref_node.parameters import ParameterDescription, build, describe, unfla
 from roboref_node.status import Refused, Status
 
 T = TypeVar("T")
+
+_EVERYWHERE = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+"""Parameters that rclpy gives to every node."""
 
 _UNBOUNDED = 1e300  # ROS ranges are closed; this stands for "no bound on this side"
 _UNBOUNDED_INT = 2**62
@@ -49,6 +53,21 @@ class NodeParameters(Generic[T]):
     def names(self) -> tuple[str, ...]:
         """Dotted names of all parameters."""
         return tuple(self._items)
+
+    def unknown(self, *others: str) -> list[str]:
+        """A sentence for each parameter that was given to the node and that it does not have: a slip of the pen has no effect.
+
+        Args:
+            *others: Beginnings of names that the node reads elsewhere.
+        """
+        known = tuple(self._items)
+        given = [
+            name for name in self._node.get_parameters_by_prefix("") if name not in known and not name.startswith((*_EVERYWHERE, *others))
+        ]
+        near = {name: get_close_matches(name, known, 1) for name in given}
+        return [
+            f"parameter {name} is not known and has no effect" + (f"; is {near[name][0]} meant?" if near[name] else "") for name in given
+        ]
 
     def read(self) -> T:
         """The node's values as a validated settings object.
