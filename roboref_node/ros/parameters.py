@@ -60,14 +60,13 @@ class NodeParameters(Generic[T]):
         Args:
             *others: Beginnings of names that the node reads elsewhere.
         """
-        known = tuple(self._items)
-        given = [
-            name for name in self._node.get_parameters_by_prefix("") if name not in known and not name.startswith((*_EVERYWHERE, *others))
-        ]
-        near = {name: get_close_matches(name, known, 1) for name in given}
-        return [
-            f"parameter {name} is not known and has no effect" + (f"; is {near[name][0]} meant?" if near[name] else "") for name in given
-        ]
+        sentences = []
+        for name in self._node.get_parameters_by_prefix(""):
+            if name in self._items or name.startswith((*_EVERYWHERE, *others)):
+                continue
+            near = get_close_matches(name, self._items, 1)
+            sentences.append(f"parameter {name} is not known and has no effect" + (f"; is {near[0]} meant?" if near else ""))
+        return sentences
 
     def read(self) -> T:
         """The node's values as a validated settings object.

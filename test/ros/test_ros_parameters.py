@@ -112,3 +112,13 @@ def test_an_unknown_robot_lists_the_known_ones_and_a_wrong_key_is_named(make_nod
         ProfileParameters(make_node()).read("ur6")
     with pytest.raises(Refused, match="max_mm"):
         ProfileParameters(make_node(profile__reach__max_mm=1.0)).read("ur5")
+
+
+def test_a_slip_of_the_pen_is_named_with_what_was_meant(make_node):
+    node = make_node(max_que=3, max_queue=2, profile__base_frame="base", foo=1)
+    parameters = NodeParameters(node, ReferSettings)
+    assert sorted(parameters.unknown("profile.")) == [
+        "parameter foo is not known and has no effect",
+        "parameter max_que is not known and has no effect; is max_queue meant?",
+    ]
+    assert not NodeParameters(make_node(max_queue=2), ReferSettings).unknown()
