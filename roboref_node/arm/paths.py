@@ -147,7 +147,7 @@ class PathPlanner:
         """
         hit = self._touched(end_rad)
         if hit is not None:
-            raise Blocked(Outcome.COLLISION, f"at the start of the straight part the arm would touch {hit}")
+            raise Blocked(Outcome.COLLISION, f"where the free path ends the arm would touch {hit}")
         escape, start = self._escape(start_rad)
         raised_here, raised_there = self.home_rad.copy(), self.home_rad.copy()
         raised_here[0], raised_there[0] = start[0], end_rad[0]
@@ -160,7 +160,7 @@ class PathPlanner:
                 ]
         found = self._search(start, end_rad) if search else None
         if found is None:
-            raise Blocked(Outcome.COLLISION, "every path to the start of the straight part would touch something")
+            raise Blocked(Outcome.COLLISION, "every free path to there would touch something")
         return [*escape, *(Path(np.stack(pair), False) for pair in zip(found, found[1:], strict=False))]
 
     def _lines(self, start_rad: FloatArray, stations: Sequence[Transform], named: Sequence[str]) -> Iterator[list[Path]]:

@@ -13,10 +13,10 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import load_profile
 from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, GRIPPER_TIP_M, HOME_RAD
 from roboref_node.sim.cell import SimulatedCell
-from roboref_node.sim.controller import planner_of
 from roboref_node.sim.obstacles import CellObstacles
 from roboref_node.sim.render import SceneRenderer
 from roboref_node.sim.scene import ObjectSpec, SceneSpec, sample_scene
+from roboref_node.sim.ways import planner_of
 from roboref_node.synth.freespace import direction_region, region_answer
 from roboref_node.synth.language import DIRECTIONS, NEXT_TO
 from roboref_node.synth.questions import Asker

@@ -12,10 +12,11 @@ from roboref_node.geometry.depth import (
     temporal_median,
 )
 from roboref_node.geometry.free_air import FreeAirSettings, PointClass, PointKind, classify_point
-from roboref_node.geometry.lift import LiftSettings, SurfacePoint, covariance_in_target, lift, lift_many
+from roboref_node.geometry.lift import LiftSettings, SurfacePoint, lift, lift_many
 from roboref_node.geometry.planes import Plane, fit_plane, fit_plane_ransac
 from roboref_node.geometry.segment import MaskSource, ObjectSegment, SegmentSettings, segment_object
 from roboref_node.geometry.transform import Transform
+from roboref_node.geometry.uncertainty import covariance_in_target
 
 __all__ = [
     "CameraModel",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from roboref_node.geometry import surface_fit
 from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.depth import DepthNoise
-from roboref_node.geometry.transform import Transform
+from roboref_node.geometry.uncertainty import pixel_covariances
 from roboref_node.parameters import SHARED, check_settings, setting
 from roboref_node.status import Refused, Status
 
@@ -201,7 +200,7 @@ def lift_depth(
     cosine = w / (steepness * np.sqrt(np.einsum("ij,ij->i", rays, rays)))
     good = fits.consistent & (fits.inliers >= settings.min_inliers) & (cosine >= np.cos(settings.max_incidence_rad))
     position = rays * depth[:, None]
-    covariance = _covariances(camera, triple_rays, depth, gradient, fits.noise**2 * fits.unit_variance, settings.pixel_sigma_px)
+    covariance = pixel_covariances(camera, triple_rays, depth, gradient, fits.noise**2 * fits.unit_variance, settings.pixel_sigma_px)
     normal = gradient / -steepness[:, None]
     member_w = np.where(fits.region, win.w, fits.w[:, None]) + w_ref[:, None]
     spread = 1.0 / np.maximum(member_w.min(axis=1), 1e-6) - 1.0 / np.maximum(member_w.max(axis=1), 1e-6)
@@ -246,26 +245,6 @@ def _undistorted_window(
     rows = np.clip(pixel[:, 1:] + table.dv.astype(np.int64), 0, camera.height - 1)
     window = np.nan_to_num(ray_map(camera)[rows, columns].astype(np.float64), nan=10.0)
     return (window[..., 0] - rays[:, :1]) * camera.fx, (window[..., 1] - rays[:, 1:2]) * camera.fy
-
-
-def _covariances(
-    camera: CameraModel, triple_rays: FloatArray, depth: FloatArray, gradient: FloatArray, variance_w: FloatArray, pixel_sigma_px: float
-) -> FloatArray:
-    """Depth noise along the ray plus pixel noise along the tangent plane: moving the pixel slides the point on the surface."""
-    rays = triple_rays[:, 0]
-    along = rays * (depth * depth * np.sqrt(variance_w))[:, None]
-    total = along[:, :, None] * along[:, None, :]
-    if pixel_sigma_px > 0:
-        if triple_rays.shape[1] == 1:
-            turn = np.zeros((len(rays), 3, 2))
-            turn[:, 0, 0], turn[:, 1, 1] = 1.0 / camera.fx, 1.0 / camera.fy
-        else:
-            turn = np.nan_to_num((triple_rays[:, 1:] - rays[:, None]) / 0.25).transpose(0, 2, 1)
-        # d(r / (g . r)) = z (dr - r z (g . dr)).
-        slide = depth[:, None, None] * (turn - rays[:, :, None] * (depth[:, None] * (gradient[:, None] @ turn)[:, 0])[:, None])
-        slide *= pixel_sigma_px
-        total = total + slide @ slide.transpose(0, 2, 1)
-    return np.asarray(total)
 
 
 def _outside(pixel: FloatArray, camera: CameraModel) -> Refused:
@@ -332,32 +311,3 @@ def _refusal(
         nearest_px=nearest,
         pixel=[float(uv[0]), float(uv[1])],
     )
-
-
-def covariance_in_target(
-    target_from_source: Transform, point_m: ArrayLike, covariance_m2: ArrayLike, *, rotation_sigma_rad: float, translation_sigma_m: float
-) -> FloatArray:
-    """Covariance of a point after an uncertain transform.
-
-    Rotation errors act about the source frame's origin (the camera), so a far point moves more:
-    C = R C R^T + s_t^2 I + s_r^2 (|q|^2 I - q q^T) with q = R p.
-
-    Args:
-        target_from_source: The transform.
-        point_m: The point in the source frame, shape (3,).
-        covariance_m2: Its covariance in the source frame, shape (3, 3).
-        rotation_sigma_rad: Standard deviation of the rotation about each axis.
-        translation_sigma_m: Standard deviation of the translation along each axis.
-
-    Returns:
-        Covariance in the target frame, shape (3, 3).
-    """
-    arm = target_from_source.rotate(point_m)
-    lever = float(arm @ arm) * np.eye(3) - np.outer(arm, arm)
-    turned = target_from_source.rotate_covariance(covariance_m2)
-    return np.asarray(turned + translation_sigma_m**2 * np.eye(3) + rotation_sigma_rad**2 * lever)
-
-
-def accepted(results: Sequence[SurfacePoint | Refused]) -> list[SurfacePoint]:
-    """The points of a `lift_many` result that were not refused."""
-    return [result for result in results if isinstance(result, SurfacePoint)]

@@ -79,7 +79,7 @@ def join_parts(
 def _view(mask: BoolImage, crop: Crop) -> FloatArray:
     """Mean ray of some pixels: at the border of the image it is not the optical axis, and one sees another side of a body."""
     x, y = crop.rays[mask].mean(axis=0, dtype=np.float64)
-    return np.array([x, y, 1.0]) / np.sqrt(x * x + y * y + 1.0)
+    return np.asarray(np.array([x, y, 1.0]) / np.sqrt(x * x + y * y + 1.0), dtype=np.float64)
 
 
 def _part(mask: BoolImage, crop: Crop, support: Plane, view: FloatArray) -> Part:

@@ -8,59 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
-from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, HOME_RAD, JOINT_NAMES, arm_chain, arm_frames
+from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, HOME_RAD, JOINT_NAMES, arm_chain
 from roboref_node.sim.controller import ArmController
+from roboref_node.sim.frames import BASE_FRAME as BASE_FRAME
+from roboref_node.sim.frames import CAMERA_FROM_OPTICAL as CAMERA_FROM_OPTICAL
+from roboref_node.sim.frames import OPTICAL_FRAME as OPTICAL_FRAME
+from roboref_node.sim.frames import WORLD_FRAME as WORLD_FRAME
+from roboref_node.sim.frames import FrameTransform as FrameTransform
+from roboref_node.sim.frames import cell_frames
 from roboref_node.sim.noise import DepthNoiseSettings, add_depth_noise
 from roboref_node.sim.physics import TIMESTEP_S
 from roboref_node.sim.render import Rendered, SceneRenderer
 from roboref_node.sim.scene import Pair, SceneSettings, SceneSpec, sample_scene
-from roboref_node.sim.truth import distance_to_object_m, object_at_point
+from roboref_node.sim.truth import CellTruth, distance_to_object_m, object_at_point
 from roboref_node.sim.world import CellWorld
-
-WORLD_FRAME = "world"
-BASE_FRAME = "base_link"
-CAMERA_FRAME = "camera_link"
-OPTICAL_FRAME = "camera_color_optical_frame"
-CAMERA_FROM_OPTICAL = Transform(np.array([-0.5, 0.5, -0.5, 0.5]), np.zeros(3))
-"""REP-103 body axes (x forward, z up) from optical axes (z forward, y down); the same origin."""
 
 STILL_M, STILL_RAD = 2e-4, 2e-3
 """Objects that moved less than this look as before."""
 _SHADOW_MODES = ("auto", "on", "off")
-
-
-@dataclass(frozen=True, eq=False)
-class FrameTransform:
-    """One edge of the frame tree: `parent_from_child`, and whether it ever changes."""
-
-    parent: str
-    child: str
-    parent_from_child: Transform
-    is_static: bool
-
-
-@dataclass(frozen=True, eq=False)
-class CellTruth:
-    """What the sensors do not tell.
-
-    Args:
-        spec: The scene; its poses are those of the start.
-        object_poses: world_from_object now; frames stand on the object's base, z up.
-        depth_m: Depth without noise, float32 (H, W).
-        instance: int16 (H, W), index into ``spec.objects`` or -1.
-    """
-
-    spec: SceneSpec
-    object_poses: tuple[Transform, ...]
-    depth_m: NDArray[np.float32]
-    instance: NDArray[np.int16]
 
 
 class SimulatedCell:
@@ -188,17 +159,7 @@ class SimulatedCell:
 
     def frames(self) -> tuple[FrameTransform, ...]:
         """The whole frame tree: world → base_link → ... → tool0, and world → camera_link → camera_color_optical_frame."""
-        world_from_camera = self.spec.world_from_optical @ CAMERA_FROM_OPTICAL.inverse()
-        fixed = [
-            FrameTransform(WORLD_FRAME, BASE_FRAME, Transform.identity(), True),
-            FrameTransform(WORLD_FRAME, CAMERA_FRAME, world_from_camera, True),
-            FrameTransform(CAMERA_FRAME, OPTICAL_FRAME, CAMERA_FROM_OPTICAL, True),
-        ]
-        arm = [
-            FrameTransform(parent, child, pose, joint.axis is None)
-            for joint, (parent, child, pose) in zip(arm_chain(), arm_frames(self._joints_rad), strict=True)
-        ]
-        return (*fixed, *arm)
+        return cell_frames(self.spec.world_from_optical, self._joints_rad)
 
     def step(self, dt_s: float) -> None:
         """Let simulated time pass.

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roboref_node.arm.motion import Motion, MotionKind, MotionResult, Outcome, Stage
-from roboref_node.arm.paths import Blocked, Obstacles, Path, PathPlanner
+from roboref_node.arm.paths import Blocked, Path
 from roboref_node.arm.tracks import Speeds, Track
 from roboref_node.arm.ur5_kinematics import base_from_flange
 from roboref_node.geometry.transform import Transform
-from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, GRIPPER_TIP_M, HOME_RAD, arm_chain
+from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M
 from roboref_node.sim.obstacles import CellObstacles
 from roboref_node.sim.physics import TIMESTEP_S
 from roboref_node.sim.resting import resting_postures
 from roboref_node.sim.truth import distance_to_object_m
+from roboref_node.sim.ways import FLANGE_FROM_TOOL, clear_way, planner_of, way_back, way_home, way_there
 from roboref_node.sim.world import CellWorld, Touch
 
 FloatArray = NDArray[np.float64]
@@ -26,12 +27,6 @@ FINGER_SPEED = 0.10
 """At which the opening changes, m/s."""
 CLOSE_S, SETTLE_S = 1.6, 0.4
 """Longest time to close, and to come to rest at the end of a path."""
-STARTS_M = (0.0, 0.06, 0.12)
-"""How far above the approach pose the straight part may start."""
-SEARCHED_RESTS = 2
-"""Resting postures for which a way is searched when none has a simple one."""
-LIFT_M = 0.06
-"""How far a side grasp is lifted before it is pulled back: on the table it would be dragged."""
 PUSH_N = 25.0
 """Force against anything but the object in the fingers at which the arm stops by itself."""
 SQUEEZE_N = 40.0
@@ -40,7 +35,6 @@ TARGET_M = 0.04
 """An object farther than this from the middle between the fingers is not what is meant to be taken."""
 WATCH_EVERY = 4
 CARRYING = Speeds(joint=1.0, joint_acceleration=2.0, tool=0.15, tool_acceleration=0.5)
-FLANGE_FROM_TOOL = Transform(np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, GRIPPER_TIP_M]))
 
 
 class ArmController:
@@ -132,75 +126,18 @@ class ArmController:
         held = world.held()
         if motion.kind is MotionKind.HOME:
             planner = planner_of(CellObstacles(world, world.opening_m, held=held), canceled)
-            return self._go_home(self._way_home(planner))
+            return self._go_home(way_home(planner, world.joints_rad, self.resting_rad))
         assert motion.approach is not None and motion.goal is not None
         if motion.kind is MotionKind.PICK:
             opening = min(motion.width_m or GRIPPER_MAX_OPENING_M, GRIPPER_MAX_OPENING_M)
             self._target = self._nearest(motion.goal)
             planner = planner_of(CellObstacles(world, opening, target=self._target), canceled)
-            free, straight = self._way_there(planner, motion)
-            back = self._way_back(planner, straight, motion)
+            free, straight = way_there(planner, world.joints_rad, motion)
+            back = way_back(planner, straight, motion)
             return self._pick(free, straight, back, opening)
         planner = planner_of(CellObstacles(world, world.opening_m, held=held), canceled)
-        free, straight = self._way_there(planner, motion)
+        free, straight = way_there(planner, world.joints_rad, motion)
         return self._place(free, straight, motion, held)
-
-    def _way_home(self, planner: PathPlanner) -> list[Path]:
-        """To the first resting posture to which there is a way.
-
-        Raises:
-            Blocked: COLLISION or CANCELED.
-        """
-        reason: Blocked | None = None
-        for search in (False, True):
-            for posture in self.resting_rad[: SEARCHED_RESTS if search else None]:
-                try:
-                    return planner.free_path(self.world.joints_rad, np.array(posture), search=search)
-                except Blocked as blocked:
-                    if blocked.outcome is Outcome.CANCELED:
-                        raise
-                    reason = reason or blocked
-        assert reason is not None
-        raise reason
-
-    def _way_there(self, planner: PathPlanner, motion: Motion) -> tuple[list[Path], Path]:
-        """Paths to the approach pose, and the straight one from there to the goal.
-
-        Where the approach pose is too near to something for a free path, such as low over the table, it is reached straight from above.
-
-        Raises:
-            Blocked: There is no path.
-        """
-        assert motion.approach is not None and motion.goal is not None
-        reason: Blocked | None = None
-        for height in STARTS_M:
-            above = [] if height == 0.0 else [_moved(motion.approach, np.array([0.0, 0.0, height]))]
-            names = ["a pose above the approach pose"] * len(above) + ["the approach pose", "the goal"]
-            try:
-                free, straight = planner.reach(self.world.joints_rad, [*above, motion.approach, motion.goal], named=names)
-            except Blocked as blocked:
-                if blocked.outcome is Outcome.CANCELED:
-                    raise
-                reason = reason or blocked
-                continue
-            return [*free, *straight[:-1]], straight[-1]
-        assert reason is not None
-        raise reason
-
-    def _way_back(self, planner: PathPlanner, line: Path, motion: Motion) -> list[Path]:
-        """From the grasp back to the approach pose; a side grasp goes up first, and stays that much higher."""
-        assert motion.approach is not None and motion.goal is not None
-        reverse = Path(line.waypoints_rad[::-1], True)
-        direction = motion.approach.translation_m - motion.goal.translation_m
-        if direction[2] > 0.7 * float(np.linalg.norm(direction)):
-            return [reverse]
-        lift = np.array([0.0, 0.0, LIFT_M])
-        try:
-            up = planner.straight(reverse.waypoints_rad[0], _moved(motion.goal, lift), near_goal=True, check=False)
-            back = planner.straight(up.waypoints_rad[-1], _moved(motion.approach, lift), near_goal=True, check=False)
-        except Blocked:
-            return [reverse]
-        return [up, back]
 
     def _pick(self, free: list[Path], line: Path, back: list[Path], opening: float) -> Iterator[None]:
         yield from self._turn_fingers(opening, Stage.OPEN, 0.02)
@@ -224,29 +161,13 @@ class ArmController:
             raise _Ended(Outcome.EMPTY, f"{self._spoken(held)} was lost on the way")
         yield from self._follow(line, replace(CARRYING, tool=0.08), Stage.ADVANCE, 0.45, 0.7)
         yield from self._turn_fingers(GRIPPER_MAX_OPENING_M, Stage.OPEN, 0.8, gently=True)
-        for path in self._clear_way(line, motion):
+        for path in clear_way(planner_of(CellObstacles(self.world, GRIPPER_MAX_OPENING_M)), line, motion):
             yield from self._follow(path, Speeds(tool=0.10), Stage.RETREAT, 0.8, 1.0)
         still = self.world.held()
         self._end(
             Outcome.DONE,
             "the gripper is open" if still is None else f"the gripper is open, {self._spoken(still)} still touches both fingers",
         )
-
-    def _clear_way(self, line: Path, motion: Motion) -> list[Path]:
-        """Back to the approach pose; a horizontal gripper first leaves the object along its own axis."""
-        assert motion.approach is not None and motion.goal is not None
-        reverse = Path(line.waypoints_rad[::-1], True)
-        axis = motion.goal.rotation[:, 2]
-        if axis[2] < -0.7:
-            return [reverse]
-        planner = planner_of(CellObstacles(self.world, GRIPPER_MAX_OPENING_M))
-        away = -0.10 * axis
-        try:
-            out = planner.straight(reverse.waypoints_rad[0], _moved(motion.goal, away), near_goal=True, check=False)
-            up = planner.straight(out.waypoints_rad[-1], _moved(motion.approach, away), near_goal=True, check=False)
-        except Blocked:
-            return [reverse]
-        return [out, up]
 
     def _go_home(self, free: list[Path]) -> Iterator[None]:
         held = self.world.held()
@@ -378,16 +299,6 @@ class _Ended(Exception):
     def __init__(self, outcome: Outcome, sentence: str) -> None:
         super().__init__(sentence)
         self.outcome, self.sentence = outcome, sentence
-
-
-def planner_of(obstacles: Obstacles, canceled: Callable[[], bool] = bool, *, line_margin_m: float = 0.0) -> PathPlanner:
-    """A planner for this arm among some obstacles; see `PathPlanner`."""
-    limits = np.array([joint.limits_rad for joint in arm_chain()[:6]])
-    return PathPlanner(limits, FLANGE_FROM_TOOL, np.array(HOME_RAD), obstacles, canceled=canceled, line_margin_m=line_margin_m)
-
-
-def _moved(pose: Transform, offset_m: FloatArray) -> Transform:
-    return Transform(pose.quaternion_xyzw, pose.translation_m + offset_m)
 
 
 def _tip(joints_rad: FloatArray) -> FloatArray:

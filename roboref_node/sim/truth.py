@@ -1,17 +1,35 @@
-"""Which object a point of the world belongs to: exact distances to the true shapes."""
+"""What the sensors do not tell: the true state, and which object a point of the world belongs to by exact distances to the true shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.sim.meshes import Mesh, catalogue
-from roboref_node.sim.scene import ObjectSpec
+from roboref_node.sim.scene import ObjectSpec, SceneSpec
 
 FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CellTruth:
+    """What the sensors do not tell.
+
+    Args:
+        spec: The scene; its poses are those of the start.
+        object_poses: world_from_object now; frames stand on the object's base, z up.
+        depth_m: Depth without noise, float32 (H, W).
+        instance: int16 (H, W), index into ``spec.objects`` or -1.
+    """
+
+    spec: SceneSpec
+    object_poses: tuple[Transform, ...]
+    depth_m: NDArray[np.float32]
+    instance: NDArray[np.int16]
 
 
 def distance_to_object_m(item: ObjectSpec, world_from_object: Transform, point_m: ArrayLike) -> float:
