@@ -71,7 +71,7 @@ def _slow(bench):
     server = bench.server
 
     def late(connection):
-        time.sleep(0.6 * READ_S)
+        time.sleep(0.3 * READ_S)
         server.answer(connection)
 
     server.behave = late
@@ -79,7 +79,7 @@ def _slow(bench):
 
 
 fault(
-    SERVER_GROUP, "server-slow", what="The server is slow", injection=f"it answers after {0.6 * READ_S:g} s",
+    SERVER_GROUP, "server-slow", what="The server is slow", injection=f"it answers after {0.3 * READ_S:g} s",
     status=HARMLESS, sentence="the red box: pixel", within_s=READ_S + SLACK_S, recovery="none needed: within read_timeout_s",
 )(_slow)  # fmt: skip
 fault(
