@@ -133,6 +133,14 @@ def test_messages_that_were_changed_and_not_built_are_named(tmp_path):
     assert "msg/Referral.msg" in only(check_workspaces(replace(HERE, checkout=tmp_path)), "stale_interfaces").what
 
 
+def test_a_workspace_whose_libraries_are_not_on_the_path_is_named(tmp_path):
+    overlay = planted.workspace(tmp_path / "install", ("my_msgs",))
+    (overlay / "lib").mkdir()
+    (overlay / "lib" / "libmy_msgs__rosidl_typesupport_c.so").touch()
+    assert f"{overlay / 'lib'} is not on LD_LIBRARY_PATH" in only(check_workspaces(sourced(overlay)), "library_path").what
+    assert all(f.level is Level.OK for f in check_workspaces(sourced(overlay, LD_LIBRARY_PATH=str(overlay / "lib"))))
+
+
 @pytest.mark.skipif(not IN_WHEELS, reason="a distribution's libraries are also found without LD_LIBRARY_PATH")
 def test_a_lost_library_path_is_named_and_so_is_the_library_that_fails():
     host = host_with(LD_LIBRARY_PATH=None, _ROS_WHEELS_BOOTSTRAP_COMPLETE="1")
