@@ -16,7 +16,7 @@ BoolArray = NDArray[np.bool_]
 
 MIN_GRIP_M = 0.005
 """Least overlap of fingers and object along the approach: below it nothing holds."""
-PALM_GAP_M = 1e-3
+PALM_GAP_M = 3e-3
 """Between the palm and the top of what is between the fingers."""
 RIM_BAND_M = 0.008
 """Points this far below the top belong to the rim."""
@@ -31,7 +31,7 @@ FLAT = 0.5
 LEANING = 0.9
 """A thing lower than this share of its rim's radius, whose rim's band is this much wider than high, leans outwards by more than
 friction holds: a plate. Bowls and cups are higher."""
-LEANING_DEPTH_M = 0.0055
+LEANING_DEPTH_M = 0.005
 """How deep a leaning rim is pinched: its lip and no more. Deeper, the inner finger pushes down on the slope, and the plate out."""
 LIP_M = 0.028
 """Width across a lip in which something can lie between the fingers: farther inwards is the floor."""

@@ -16,8 +16,10 @@ from roboref_node.goals.reach import approach_axis
 from roboref_node.pick_place.verification import Sighting
 from roboref_node.referral import Referral
 
-_SAME_M, _SAME_RAD = 0.012, 0.35
+_SAME_M, _SAME_RAD = 0.005, 0.35
 """Grasps nearer to each other than both fail for the same reason."""
+_FAR_M, _FAR_RAD, _FAR_WORTH = 0.05, 1.0, 0.3
+"""A grasp so far from those that failed is worth so much more score: what was in the way of one is in the way of its neighbours."""
 _DOWN = -0.9
 """Least cosine of the approach with straight down for which a placed object may be turned about the vertical."""
 
@@ -38,20 +40,24 @@ class Held:
 
 
 def next_grasp(grasps: Sequence[GraspCandidate], tried: Sequence[GraspCandidate]) -> GraspCandidate | None:
-    """The best candidate that differs from those that failed, or None.
+    """The best candidate that differs from those that failed, the more the better; None when there is none.
 
     Args:
         grasps: Candidates, best first.
         tried: Grasps that failed on the same object, at the same place.
     """
-    return next((grasp for grasp in grasps if not any(_same(grasp.pose, other.pose) for other in tried)), None)
+    apart = {i: min((_apart(grasp.pose, other.pose) for other in tried), default=(np.inf, np.inf)) for i, grasp in enumerate(grasps)}
+    left = [i for i, (metres, radians) in apart.items() if metres >= _SAME_M or radians >= _SAME_RAD]
+
+    def worth(i: int) -> float:
+        return grasps[i].score + _FAR_WORTH * min(1.0, apart[i][0] / _FAR_M + apart[i][1] / _FAR_RAD)
+
+    return grasps[max(left, key=worth)] if left else None
 
 
-def _same(one: Transform, other: Transform) -> bool:
-    near = float(np.linalg.norm(one.translation_m - other.translation_m)) < _SAME_M
-    return (
-        near and float((Rotation.from_quat(one.quaternion_xyzw).inv() * Rotation.from_quat(other.quaternion_xyzw)).magnitude()) < _SAME_RAD
-    )
+def _apart(one: Transform, other: Transform) -> tuple[float, float]:
+    turn = Rotation.from_quat(one.quaternion_xyzw).inv() * Rotation.from_quat(other.quaternion_xyzw)
+    return float(np.linalg.norm(one.translation_m - other.translation_m)), float(turn.magnitude())
 
 
 def place_candidates(referral: Referral, held: HeldObject | None) -> tuple[tuple[Transform, Transform], ...]:

@@ -22,6 +22,7 @@ from roboref_node.sim.solids import mass_kg, pieces
 FloatArray = NDArray[np.float64]
 
 TIMESTEP_S = 0.002
+NOSLIP_ITERATIONS = 20
 GRIP_FORCE_N = 60.0
 """Of each finger; a Robotiq 2F-85 presses with 20 to 235 N."""
 FINGER_FRICTION = 1.0
@@ -50,7 +51,8 @@ def build_physics(spec: SceneSpec) -> Any:
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 20.0
     option.iterations = 20
-    option.noslip_iterations = 20
+    # Regularised friction creeps: a plate held by its rim would slide out within seconds, which no rubber pad lets it do.
+    option.noslip_iterations = NOSLIP_ITERATIONS
     option.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     for name in ("arm", "arm_joint", "gripper", "gripper_finger"):
         model.add_material(name=name)
