@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from roboref_node.doctor.camera import check_camera
@@ -13,7 +15,7 @@ from roboref_node.doctor.findings import Finding, Level
 from roboref_node.doctor.listening import Seen, listening
 from roboref_node.doctor.ports import domains_in_use
 from roboref_node.doctor.time_and_tf import check_clock, check_transforms
-from roboref_node.goals.profile import load_profile
+from roboref_node.goals.profile import RobotProfile, load_profile
 from roboref_node.ros import qos
 from roboref_node.ros.camera_reading import StreamReading
 from roboref_node.ros.settings import ReferSettings
@@ -34,6 +36,15 @@ def examine_robot(camera: str = "camera", *, robot: str = "ur5", remaps: Sequenc
     except Refused as refused:
         return [Finding("robot", Level.ERROR, refused.sentence, "the goals' frames are not known", "--robot ur5")]
     settings = ReferSettings(robot=robot)
+    try:
+        return _heard(camera, profile, remaps, settings, duration_s)
+    except (rclpy_implementation.RCLInvalidROSArgsError, InvalidTopicNameException) as error:
+        reason = str(error).split(", at ")[0].removeprefix("Failed to parse ROS arguments: ")
+        fix = "--camera NAMESPACE of letters, digits, _ and /; --remap FROM:=TO as of ros2 run"
+        return [Finding("topics", Level.ERROR, f"these are no names of topics: {reason}", "nothing could be listened to", fix)]
+
+
+def _heard(camera: str, profile: RobotProfile, remaps: Sequence[str], settings: ReferSettings, duration_s: float) -> list[Finding]:
     with listening(camera, remaps, settings) as listener:
         seen = listener.listen(duration_s)
         findings = _streams(listener.node, seen)

@@ -154,6 +154,12 @@ def test_a_camera_in_another_domain_is_told_with_its_number():
     assert elsewhere not in domains_in_use()  # it has gone
 
 
+@pytest.mark.parametrize(("camera", "remaps", "words"), [("bad/name!", (), "bad/name!"), ("camera", ("garbage",), "'-r garbage'")])
+def test_names_that_are_none_are_told(camera, remaps, words):
+    (found,) = examine_robot(camera, remaps=remaps, duration_s=1.0)
+    assert found.id == "topics" and found.level is ERROR and words in found.what and "FROM:=TO" in found.fix
+
+
 def test_a_refer_node_that_cannot_hear_its_camera_is_told(graph):
     process = graph.start(
         "roboref_node.nodes.refer", "--ros-args", "-p", "model:=none", "-p", "image_reliability:=reliable", "-r", "__node:=deaf"
