@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import random
 import signal
@@ -225,7 +226,8 @@ class Soak:
         return question
 
     def _sees(self):
-        return self.asker.look_at((WIDTH / 2, HEIGHT / 2), instruction="point at the table").status == Referral.OK
+        """Whether a question gets as far as a point in the robot's frame; the zones may still refuse what lies there."""
+        return math.isfinite(self.asker.look_at((WIDTH / 2, HEIGHT / 2), instruction="point at the table").position.x)
 
     # ---- faults ------------------------------------------------------------------------------------------------------------------
 
