@@ -85,6 +85,7 @@ class Conversation:
         self.player = AudioPlayer(node, "audio")
         self._changed = threading.Condition()
         self._events: dict[str, dict[str, Any]] = {}
+        self._question_events: dict[str, dict[str, Any]] = {}
         self._steps: list[tuple[float, dict[str, Any]]] = []
         self._timeline: Timeline | None = None
         self._goal_s: float | None = None
@@ -139,6 +140,7 @@ class Conversation:
             self.wait_for("asked", timeout_s, speech)
             print(f"  the robot asks: {self.question!r}", flush=True)
             if normalise_instruction(sentence) in normalise_instruction(self.question):
+                self._question_events = dict(self._events)
                 return spoken_s
             wrong = self.question
             with self._changed:
@@ -178,21 +180,28 @@ class Conversation:
             return self._steps[-1][1]
 
     def latencies(self, spoken_s: float, answered_s: float) -> dict[str, Any]:
-        """From the end of the sentence to the robot's question, and from the end of the yes to the first checked goal, in seconds.
+        """What the robot takes from sound to goal, in seconds, without the time in which the person speaks or hears the question.
+
+        Two waits add up: from the last voiced sample of the sentence to the question, and from the last voiced sample of the yes to
+        the first checked goal. Of each: until the text was there, and until the deed.
 
         Args:
             spoken_s: When the last voiced sample of the sentence was sent, ``time.time()``.
             answered_s: The same of the yes.
         """
-        asked_s = float(self._events["asked"]["wall_s"]) - spoken_s
-        goal_s = None if self._goal_s is None else self._goal_s - answered_s
-        print(f"  end of speech -> question {asked_s:.2f} s", end="")
-        print("" if goal_s is None else f", end of yes -> goal {goal_s:.2f} s, together {asked_s + goal_s:.2f} s")
-        return {
-            "end_of_speech_to_question_s": round(asked_s, 3),
-            "end_of_yes_to_goal_s": None if goal_s is None else round(goal_s, 3),
-            "end_of_speech_to_goal_s": None if goal_s is None else round(asked_s + goal_s, 3),
+        sentence, answer = self._question_events, self._events
+        ends = {
+            "end_of_speech_to_text_s": float(sentence["heard"]["wall_s"]) - spoken_s,
+            "end_of_speech_to_question_s": float(sentence["asked"]["wall_s"]) - spoken_s,
+            "end_of_yes_to_text_s": float(answer["heard"]["wall_s"]) - answered_s,
+            "end_of_yes_to_instruction_s": float(answer["published"]["wall_s"]) - answered_s,
         }
+        if self._goal_s is not None:
+            ends["end_of_yes_to_goal_s"] = self._goal_s - answered_s
+            ends["end_of_speech_to_goal_s"] = ends["end_of_speech_to_question_s"] + ends["end_of_yes_to_goal_s"]
+        for name, seconds in ends.items():
+            print(f"  {name.removesuffix('_s').replace('_', ' ')}: {seconds:.2f} s")
+        return {name: round(seconds, 3) for name, seconds in ends.items()}
 
     def _on_event(self, message: String) -> None:
         event = json.loads(message.data)

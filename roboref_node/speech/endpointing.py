@@ -17,6 +17,9 @@ from roboref_node.status import Refused, Status
 WINDOW = 512
 """Samples that silero-vad judges at once: 32 ms."""
 
+ANSWER_MAX_S = 1.6
+"""Longer utterances are sentences, not answers."""
+
 
 @dataclass(frozen=True)
 class EndPointSettings:
@@ -24,6 +27,9 @@ class EndPointSettings:
 
     threshold: float = setting("Probability of speech above which a window of 32 ms is voiced.", default=0.5, minimum=0.05, maximum=0.99)
     silence_s: float = setting("Silence that ends an utterance.", default=0.32, unit="s", minimum=0.1, maximum=3.0)
+    answer_silence_s: float = setting(
+        "The same after a short word while the robot waits for yes or no.", default=0.2, unit="s", minimum=0.1, maximum=3.0
+    )
     min_speech_s: float = setting("Shorter sounds are no speech.", default=0.1, unit="s", minimum=0.03, maximum=2.0)
     max_speech_s: float = setting("Longer utterances are cut here.", default=15.0, unit="s", minimum=1.0, maximum=60.0)
     lead_s: float = setting(
@@ -85,17 +91,22 @@ class EndPointer:
         """True inside an utterance."""
         return self._speaking
 
-    def feed(self, samples: NDArray[np.float32]) -> list[Piece]:
-        """The pieces that `samples` (16 kHz, any number) complete."""
+    def feed(self, samples: NDArray[np.float32], *, answering: bool = False) -> list[Piece]:
+        """The pieces that `samples` complete.
+
+        Args:
+            samples: Sound at 16 kHz, (N,), any number.
+            answering: The robot waits for yes or no: a word is over sooner than a sentence, in which people pause.
+        """
         pieces: list[Piece] = []
         buffered = np.concatenate([self._rest, samples])
         whole = len(buffered) // WINDOW * WINDOW
         for start in range(0, whole, WINDOW):
-            pieces += self._judge(buffered[start : start + WINDOW])
+            pieces += self._judge(buffered[start : start + WINDOW], answering)
         self._rest = buffered[whole:]
         return pieces
 
-    def _judge(self, window: NDArray[np.float32]) -> list[Piece]:
+    def _judge(self, window: NDArray[np.float32], answering: bool) -> list[Piece]:
         import torch
 
         with torch.inference_mode():
@@ -120,7 +131,9 @@ class EndPointer:
         if probability >= max(0.05, settings.threshold - 0.15):  # hysteresis: a weak vowel does not end a word
             self._last_voiced_s = end_s
         pieces = [Piece(Phase.GOES_ON, window, end_s)]
-        if end_s - self._last_voiced_s >= settings.silence_s or end_s - self._onset_s >= settings.max_speech_s:
+        short = answering and self._last_voiced_s - self._onset_s <= ANSWER_MAX_S
+        silence_s = min(settings.silence_s, settings.answer_silence_s) if short else settings.silence_s
+        if end_s - self._last_voiced_s >= silence_s or end_s - self._onset_s >= settings.max_speech_s:
             pieces.append(Piece(Phase.ENDED, window[:0], self._last_voiced_s))
             self._speaking, self._voiced = False, 0
             self._model.reset_states()

@@ -15,9 +15,15 @@ FORMS = ("pick", "hand_over", "move", "put", "navigate", "point")
 INCOMPLETE = (("move", "object"), ("put", "object"))
 """Expansions that end in an object although a place is missing: read to be refused with a reason, never proposed by a recogniser."""
 
+TARGETS = {"pick": "grasped", "hand_over": "grasped", "navigate": "anchor"}
+"""Forms whose target is less than anything that can be pointed at: no table is picked up, and nobody walks to "the cup on the box"."""
+
+SEQUENCES = (("pick", "put_it"), ("navigate", "pick"))
+"""Two steps in one sentence. Any two of all forms would be possible, but a recogniser that may say all of that hears it in every noise."""
+
 
 def command_grammar(vocabulary: Vocabulary) -> str:
-    """JSGF of one or two commands, or a word of dialogue.
+    """JSGF of a command, of two that follow from each other, or of a word of dialogue.
 
     Args:
         vocabulary: The words for things, and which of the task grammar's phrases are listened for.
@@ -28,14 +34,20 @@ def command_grammar(vocabulary: Vocabulary) -> str:
     words = {name: phrases for name, phrases in words.items() if phrases}
     rules = {form: [line for line in _expansions(form) if all(name not in known or name in words for name in line)] for form in FORMS}
     rules = {form: lines for form, lines in rules.items() if lines}
+    if ("_GO", "_TOWARDS", "target") in rules.get("navigate", []):  # nobody says "go the table"
+        rules["navigate"] = [line for line in rules["navigate"] if "_TOWARDS" in line]
+    put_it = [verb for verb in ("PUT", "MOVE") if verb.lower() in rules]
+    known_forms = {*rules, *(["put_it"] if put_it else [])}
+    sequences = [f"<{first}> <then> <{second}>" for first, second in SEQUENCES if {first, second} <= known_forms]
     polite = "[<POLITE>] " if "_POLITE" in words else ""
     lines = [
         "#JSGF V1.0;",
         "grammar commands;",
-        f"public <command> = {polite}<step> [<then> <step>] | <dialogue>;",
-        f"<step> = {_alternatives(f'<{form}>' for form in rules)};",
+        f"public <command> = {polite}<step> | <dialogue>;",
+        f"<step> = {_alternatives([*(f'<{form}>' for form in rules), *sequences])};",
         "<then> = and | then | and then;",
-        *(f"<{form}> = {_alternatives(expansions)};" for form, expansions in rules.items()),
+        *(f"<{form}> = {_expanded(form, expansions)};" for form, expansions in rules.items()),
+        *([f"<put_it> = {_alternatives(f'<{verb}> it <place>' for verb in put_it)};"] if put_it else []),
         *(f"<{name.strip('_')}> = {_words(phrases)};" for name, phrases in sorted(words.items())),
         f"<dialogue> = {_alternatives(f'<{name[1:]}>' for name in ACTS if name in words)};",
         *_things(vocabulary),
@@ -66,6 +78,11 @@ def _alternatives(lines: Iterable[str | tuple[str, ...]]) -> str:
     return " | ".join(line if isinstance(line, str) else " ".join(f"<{name.strip('_')}>" for name in line) for line in lines)
 
 
+def _expanded(form: str, expansions: list[tuple[str, ...]]) -> str:
+    written = _alternatives(expansions)
+    return written.replace("<target>", f"<{TARGETS[form]}>") if form in TARGETS else written
+
+
 def _words(words: Iterable[str]) -> str:
     return " | ".join(f"({word})" if " " in word else word for word in words)
 
@@ -80,5 +97,6 @@ def _things(vocabulary: Vocabulary) -> list[str]:
         f"<anchor> = <thing>{supports};",
         f"<place> = {_alternatives([*single, *double])};",
         "<target> = <anchor> [<place>];",
-        "<object> = it | <thing> [<place>];",
+        "<grasped> = <thing> [<place>];",
+        "<object> = it | <thing>;",
     ]

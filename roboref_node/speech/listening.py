@@ -138,7 +138,7 @@ class Listener:
         if begin_s - self._arrivals[0][0] > _BACKLOG_S:
             del self._arrivals[: len(self._arrivals) // 2]
         samples = np.zeros_like(chunk.samples) if self._deaf() else chunk.samples
-        for piece in self._end_pointer.feed(samples):
+        for piece in self._end_pointer.feed(samples, answering=self._answering()):
             if piece.phase is Phase.STARTED:
                 self._onset_ns = self._arrival(piece.at_s)[1]
                 self._on_onset(self._onset_ns)

@@ -57,7 +57,7 @@ class SpeechSettings:
         minimum=-50.0,
         maximum=0.0,
     )
-    answer_threshold_exponent: float = setting("The same for yes and no; higher rejects more.", default=-6.0, minimum=-50.0, maximum=0.0)
+    answer_threshold_exponent: float = setting("The same for yes and no; higher rejects more.", default=-15.0, minimum=-50.0, maximum=0.0)
     stop_services: tuple[str, ...] = setting("std_srvs/Trigger services called at once on stop.", default=("arm/stop", "pick_place/stop"))
     cancel_services: tuple[str, ...] = setting("std_srvs/Trigger services called at once on cancel.", default=("pick_place/cancel",))
     freeze_at_speech: bool = setting("Publish the stamp of the onset of speech with each instruction.", default=False)

@@ -16,24 +16,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roboref_node.language import words_of
-from roboref_node.language.skeleton import ACTS
 from roboref_node.speech.audio import RATE_HZ, pcm16
+from roboref_node.speech.endpointing import ANSWER_MAX_S
 from roboref_node.speech.jsgf import command_grammar, spoken_words
 from roboref_node.speech.recogniser import Heard
 from roboref_node.speech.vocabulary import Vocabulary
 from roboref_node.status import Refused, Status
 
 _FRAME_S = 0.01
+_FLOOR_DB = -40.0
+"""Level of the noise that is added to an utterance, against its loudest piece. The acoustic model was trained on sound from
+microphones: in the digital silence of a synthetic or gated voice it finds words that nobody said."""
+
+_PIECE = RATE_HZ // 50
+_PRIME_S = 1.0
+"""Beginning of an utterance from which its cepstral mean is estimated. pocketsphinx carries the mean over from what was said before,
+perhaps by somebody else or in other noise, and knows none for the first sentence."""
+
+_PRIOR_FRAMES = 500
+"""Weight that pocketsphinx gives to a mean that was set (CMN_WIN)."""
+
+_CONTEXT_FRAMES = 3
+"""Frames at the end of a sound that still wait for those after them."""
+
+_TYPICAL_MEAN = (40.0, 3.0, -1.0)
 _RESTART_S = 8.0
 _OVERLAP_S = 0.8
+_SEARCH = {"beam": 1e-64, "pbeam": 1e-64, "wbeam": 1e-40, "lw": 2.0, "bestpath": False}
+"""Against pocketsphinx's defaults: wider beams, because no path of the grammar may be left at the end of a noisy sentence; less weight
+of the grammar, which prefers "fetch the bottle" to "put it in the bottle" because it has fewer branches; and no search through the
+lattice, which comes after the sound has ended and ends outside of the grammar ("go to the table on")."""
+
+_SPOTTER_DELAY = 4
+"""Frames of 10 ms that the search for "stop" looks beyond the word; pocketsphinx waits for 10."""
+
+_SPOTTER_FLOOR_DB = -66.0
+"""Noise against full scale that the search for "stop" hears in digital silence, as `_FLOOR_DB`."""
+
 _SUFFIXES = ("most", "est", "er", "s")
 """Endings with which a word outside of the dictionary is put together: leftmost = left + most."""
 
+_ANSWERS = ("_YES", "_NO")
+"""Terminals of ``commands.lark`` that are searched for: more words would take the place of a yes in noise."""
+
 ANSWER_COVERAGE = 0.55
 """Share of the utterance that a keyword must fill to be the answer: "yes" inside of a sentence is none."""
-
-ANSWER_MAX_S = 1.6
-"""Longer utterances are sentences, not answers."""
 
 
 class SphinxRecogniser:
@@ -49,32 +76,68 @@ class SphinxRecogniser:
 
     name = "sphinx"
 
-    def __init__(self, vocabulary: Vocabulary | None = None, *, answer_threshold: float = 1e-6) -> None:
+    def __init__(self, vocabulary: Vocabulary | None = None, *, answer_threshold: float = 1e-15) -> None:
         vocabulary = vocabulary or Vocabulary()
         self.grammar = command_grammar(vocabulary)
-        self._commands = make_decoder()
+        self._commands = make_decoder(**_SEARCH)
         add_words(self._commands, spoken_words(self.grammar))
         self._commands.add_jsgf_string("commands", self.grammar)
         self._commands.activate_search("commands")
-        phrases = [phrase for name in ACTS for phrase in words_of(name) if phrase in vocabulary.phrases]
+        phrases = [phrase for name in _ANSWERS for phrase in words_of(name) if phrase in vocabulary.phrases]
         self._answers = keyword_decoder(dict.fromkeys(phrases, answer_threshold))
         self._utterance: list[NDArray[np.float32]] = []
         self._running = False
+        self._waiting: list[bytes] | None = []
+        self._waiting_samples = 0
+        self._level, self._rng = 0.0, np.random.default_rng(0)
 
     def start(self) -> None:
         """See `Recogniser`."""
-        self._commands.start_utt()
         self._utterance, self._running = [], True
+        self._waiting, self._waiting_samples = [], 0
+        self._level, self._rng = 0.0, np.random.default_rng(0)
 
     def feed(self, samples: NDArray[np.float32]) -> None:
         """See `Recogniser`."""
         self._utterance.append(samples)
-        self._commands.process_raw(pcm16(samples).tobytes())
+        sound = pcm16(self._with_floor(samples)).tobytes()
+        if self._waiting is None:
+            self._commands.process_raw(sound)
+            return
+        self._waiting.append(sound)
+        self._waiting_samples += len(samples)
+        if self._waiting_samples >= _PRIME_S * RATE_HZ:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Hear the beginning twice: once for its mean, once for its words."""
+        sound, self._waiting = b"".join(self._waiting or ()), None
+        decoder = self._commands
+        prior = np.zeros(13)
+        prior[: len(_TYPICAL_MEAN)] = _TYPICAL_MEAN
+        decoder.set_cmn(_spelled(prior))
+        decoder.start_utt()
+        decoder.process_raw(sound, no_search=True)
+        frames = max(len(sound) // 2 // round(_FRAME_S * RATE_HZ) - _CONTEXT_FRAMES, 1)
+        mixed = np.array([float(value) for value in decoder.get_cmn(update=True).split(",")])
+        decoder.end_utt()
+        decoder.set_cmn(_spelled((mixed * (_PRIOR_FRAMES + frames) - prior * _PRIOR_FRAMES) / frames))
+        decoder.start_utt()
+        decoder.process_raw(sound)
+
+    def _with_floor(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        whole = len(samples) // _PIECE * _PIECE
+        powers = np.mean(samples[:whole].reshape(-1, _PIECE) ** 2, axis=1)
+        self._level = max(self._level, float(np.sqrt(powers.max(initial=0.0))))
+        noise = self._rng.standard_normal(len(samples), dtype=np.float32)
+        return samples + np.float32(self._level * 10 ** (_FLOOR_DB / 20)) * noise
 
     def finish(self, *, answering: bool) -> Heard:
         """See `Recogniser`."""
         if not self._running:
             return Heard("")
+        if self._waiting is not None:
+            self._begin()
         self._commands.end_utt()
         self._running = False
         samples = np.concatenate(self._utterance) if self._utterance else np.zeros(0, dtype=np.float32)
@@ -110,15 +173,17 @@ class KeywordSpotter:
 
     def __init__(self, thresholds: Mapping[str, float]) -> None:
         # One decoder for each word: two words in one search take each other's places.
-        self._decoders = {word: keyword_decoder({word: threshold}) for word, threshold in thresholds.items()}
+        self._decoders = {word: keyword_decoder({word: threshold}, kws_delay=_SPOTTER_DELAY) for word, threshold in thresholds.items()}
         for decoder in self._decoders.values():
             decoder.start_utt()
         self._recent: deque[NDArray[np.float32]] = deque()
         self._recent_samples = 0
         self._fed = 0
+        self._rng = np.random.default_rng(0)
 
     def feed(self, samples: NDArray[np.float32]) -> str | None:
         """Add sound at 16 kHz; the word that was just completed, or None."""
+        samples = samples + np.float32(10 ** (_SPOTTER_FLOOR_DB / 20)) * self._rng.standard_normal(len(samples), dtype=np.float32)
         sound = pcm16(samples).tobytes()
         self._fed += len(samples)
         self._recent.append(samples)
@@ -156,8 +221,11 @@ def voiced_length_s(samples: NDArray[np.float32]) -> float:
     return float((loud[-1] - loud[0] + 1) * frame / RATE_HZ) if len(loud) else 0.0
 
 
-def make_decoder() -> Any:
+def make_decoder(**search: Any) -> Any:
     """A decoder with the English model of the wheel and no language model.
+
+    Args:
+        **search: Of pocketsphinx's configuration.
 
     Raises:
         Refused: MODEL_UNAVAILABLE without pocketsphinx.
@@ -170,12 +238,12 @@ def make_decoder() -> Any:
         ) from error
     pocketsphinx.set_loglevel("FATAL")
     model = os.path.join(pocketsphinx.get_model_path(), "en-us")
-    return pocketsphinx.Decoder(hmm=os.path.join(model, "en-us"), dict=os.path.join(model, "cmudict-en-us.dict"), lm=None)
+    return pocketsphinx.Decoder(hmm=os.path.join(model, "en-us"), dict=os.path.join(model, "cmudict-en-us.dict"), lm=None, **search)
 
 
-def keyword_decoder(thresholds: Mapping[str, float]) -> Any:
+def keyword_decoder(thresholds: Mapping[str, float], **search: Any) -> Any:
     """A decoder that searches for phrases against a loop of all phonemes."""
-    decoder = make_decoder()
+    decoder = make_decoder(**search)
     add_words(decoder, sorted({word for phrase in thresholds for word in phrase.split()}))
     with tempfile.NamedTemporaryFile("w", suffix=".keywords") as file:
         file.writelines(f"{phrase} /{threshold:.0e}/\n" for phrase, threshold in thresholds.items())
@@ -183,6 +251,10 @@ def keyword_decoder(thresholds: Mapping[str, float]) -> Any:
         decoder.add_kws("keywords", file.name)
     decoder.activate_search("keywords")
     return decoder
+
+
+def _spelled(mean: NDArray[np.float64]) -> str:
+    return ",".join(f"{value:.4f}" for value in mean)
 
 
 def add_words(decoder: Any, words: tuple[str, ...] | list[str]) -> None:

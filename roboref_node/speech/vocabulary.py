@@ -17,28 +17,11 @@ class Vocabulary:
     """What can be on the scene, in lower-case words."""
 
     nouns: tuple[str, ...] = setting(
-        "Objects.",
-        default=(
-            "box",
-            "block",
-            "cube",
-            "cylinder",
-            "can",
-            "tin",
-            "ball",
-            "sphere",
-            "cup",
-            "mug",
-            "bowl",
-            "bottle",
-            "flask",
-            "plate",
-            "dish",
-            "cone",
-        ),
+        "Objects. Each has one name by default: of the synonyms (mug, can, cube, dish) add those that you say.",
+        default=("box", "cylinder", "ball", "cup", "bowl", "bottle", "plate", "cone"),
     )
     colours: tuple[str, ...] = setting("Colours.", default=("red", "orange", "yellow", "green", "blue", "purple", "white", "black"))
-    sizes: tuple[str, ...] = setting("Sizes.", default=("small", "little", "large", "big"))
+    sizes: tuple[str, ...] = setting("Sizes.", default=("small", "large"))
     positions: tuple[str, ...] = setting("Superlatives: the leftmost box.", default=("leftmost", "rightmost", "nearest", "farthest"))
     supports: tuple[str, ...] = setting("What things stand on and robots go to.", default=("table", "shelf"))
     relations: tuple[str, ...] = setting(
@@ -51,13 +34,10 @@ class Vocabulary:
             "in front of",
             "behind",
             "next to",
-            "near",
-            "beside",
             "between",
             "on top of",
             "on",
             "in",
-            "into",
             "under",
         ),
     )

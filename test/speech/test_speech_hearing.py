@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import re
 import threading
 
 import numpy as np
 import pytest
 
-from roboref_node.language import Act
+from roboref_node.language import Act, read_dialogue
 from roboref_node.speech.audio import RATE_HZ, Audio
 from roboref_node.speech.endpointing import WINDOW, EndPointer, EndPointSettings, Phase
 from roboref_node.speech.jsgf import command_grammar, spoken_words
@@ -39,6 +41,19 @@ def test_the_end_of_speech_is_where_the_sound_ends(speak, end_pointer):
     assert noticed_s - ended.at_s == pytest.approx(0.32, abs=0.04)
     kept = sum(len(piece.samples) for piece in pieces) / RATE_HZ
     assert kept > spoken.voiced_end_s() - 0.1
+
+
+def test_a_short_answer_is_over_sooner_than_a_sentence(speak, end_pointer):
+    settings = end_pointer.settings
+    for text, answering, silence_s in (
+        ("yes", True, settings.answer_silence_s),
+        ("yes", False, settings.silence_s),
+        ("pick up the red cup and put it in the bowl", True, settings.silence_s),
+    ):
+        pieces = []
+        for chunk in speak(text).padded(0.4, 0.8).chunks(WINDOW):
+            pieces += end_pointer.feed(chunk, answering=answering)
+        assert pieces[-2].at_s - pieces[-1].at_s == pytest.approx(silence_s, abs=0.035), text
 
 
 def test_silence_and_noise_are_no_speech(end_pointer):
@@ -144,6 +159,47 @@ def test_the_grammar_says_only_what_the_task_grammar_reads():
     assert {"pick", "up", "put", "cup", "red", "behind", "it"} <= set(spoken_words(grammar))
     assert "grab" not in spoken_words(grammar)
     assert "<move>" not in grammar, "no verb of it is listened for"
+
+
+def say_at_random(grammar, rng):
+    """A sentence of a JSGF grammar of this package."""
+    rules = dict(re.findall(r"^(?:public )?(<\w+>) = (.*);$", grammar, flags=re.MULTILINE))
+
+    def expand(text):
+        tokens, position = re.findall(r"<\w+>|[()\[\]|]|[a-z']+", text), 0
+
+        def alternatives(closing):
+            nonlocal position
+            choices, words = [], []
+            while position < len(tokens):
+                token = tokens[position]
+                position += 1
+                if token == closing:
+                    break
+                if token == "|":
+                    choices.append(words)
+                    words = []
+                elif token in "([":
+                    inner = alternatives(")" if token == "(" else "]")
+                    words = [*words, *(inner if token == "(" or rng.random() < 0.5 else [])]
+                else:
+                    words = [*words, token]
+            return rng.choice([*choices, words])
+
+        return [word for token in alternatives("") for word in (expand(rules[token]) if token in rules else [token])]
+
+    return " ".join(expand("<command>"))
+
+
+def test_every_sentence_of_the_recogniser_is_understood():
+    grammar, rng = command_grammar(Vocabulary()), random.Random(1)
+    said = {say_at_random(grammar, rng) for _ in range(400)}
+    assert len(said) > 150
+    assert any(" put it " in sentence for sentence in said)
+    for sentence in said:
+        dialogue = read_dialogue(sentence)
+        if dialogue is None or dialogue.rest:
+            assert parse_instruction(sentence), sentence
 
 
 def test_settings_that_cannot_be_heard_are_refused():
