@@ -28,6 +28,8 @@ PEAK_BANDS_M = ((0.030, 0.020), (0.010, 0.0))
 """Depths below the top between which the width of a body is compared to see whether it tapers."""
 TAPER, PEAK_WIDTH_M, PEAK_M = 0.2, 0.025, 0.03
 """Least loss of width per height, greatest width at the top, and how far beyond what was seen the sides are continued."""
+PEAK_SPARE_M = 0.006
+"""By so much may a point end higher than its sides say."""
 HIDDEN_DROP_M = 0.006
 """How far below the top the farthest visible points of an object lie when its far side is hidden by its own curvature."""
 
@@ -137,7 +139,7 @@ def _peak(across_m: FloatArray, heights_m: FloatArray, top_m: float) -> float:
     taper = (widths[0] - widths[1]) / (0.5 * (low_a + high_a - low_b - high_b))
     if taper < TAPER or widths[1] > PEAK_WIDTH_M:
         return top_m
-    return top_m + float(np.clip(widths[1] / taper - 0.5 * (low_b + high_b), 0.0, PEAK_M))
+    return top_m + float(np.clip(widths[1] / taper - 0.5 * (low_b + high_b) + PEAK_SPARE_M, 0.0, PEAK_M))
 
 
 def _ball(cloud: FloatArray, heights: FloatArray, up: FloatArray) -> FloatArray | None:
