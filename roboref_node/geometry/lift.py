@@ -301,7 +301,7 @@ def _refusal(
     if fits.consistent[i] and fits.inliers[i] >= settings.min_inliers:
         reason = f"the surface is seen at {incidence_deg:.0f} degrees, pipeline.lift.max_incidence_rad = {settings.max_incidence_rad:g}"
     elif fits.consistent[i]:
-        reason = f"only {int(fits.inliers[i])} pixels belong to its surface, lift.min_inliers = {settings.min_inliers}"
+        reason = f"only {int(fits.inliers[i])} pixels belong to its surface, pipeline.lift.min_inliers = {settings.min_inliers}"
     else:
         reason = f"surfaces at {near_m:.3f} m and {far_m:.3f} m compete (pipeline.lift.edge_step_m = {settings.edge_step_m:g})"
     return Refused(

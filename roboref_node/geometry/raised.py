@@ -40,6 +40,8 @@ def level_below(crop: Crop, pixels: BoolImage, support: Plane, surface: SurfaceP
     if point_m < LOWEST_M + ABOVE_M:
         return None
     heights = crop.heights(support)[pixels]
+    if not heights.size:
+        return None
     counts = np.bincount(np.maximum(heights / BIN_M, 0.0).astype(np.intp)).astype(np.float64)
     layers = np.convolve(counts, np.ones(3), mode="same")
     first, last = int(LOWEST_M / BIN_M), int((point_m - ABOVE_M) / BIN_M) - 1

@@ -34,6 +34,9 @@ class TransformBuffer(Buffer):
         super().__init__(cache_time=Duration(seconds=cache_s), node=node)
         self.watch = TransformWatch()
         self._node, self._logger = node, node.get_logger()
+        self._lock = threading.Lock()
+        self._fixed: dict[str, tuple[TransformStamped, str]] = {}
+        self._moved_s: dict[str, float] = {}
 
     def close(self) -> None:
         """Take back what tf2 has put into the node: it would keep the buffer, and all that is in it, for the life of the node."""
@@ -49,12 +52,36 @@ class TransformBuffer(Buffer):
         if back_s > 0:
             self._logger.warning(f"the stamps of {transform.child_frame_id} on /tf went back by {back_s:.3f} s: what moves is forgotten")
             self.clear()
+        with self._lock:
+            if transform.child_frame_id in self._fixed:
+                self._moved_s[transform.child_frame_id] = time.monotonic()
         super().set_transform(transform, authority)
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         """Add a transform that holds at every time."""
         self.watch.note(transform, is_static=True)
+        with self._lock:
+            self._fixed[transform.child_frame_id] = transform, authority
+            self._moved_s.pop(transform.child_frame_id, None)
         super().set_transform_static(transform, authority)
+
+    def restore_static(self) -> None:
+        """Put back static transforms that somebody moved and has stopped to move.
+
+        tf2 keeps one transform of a static frame, the last: told once on ``/tf``, a wrong one would stay until the node ends.
+        """
+        if not self._moved_s:
+            return
+        with self._lock:
+            over = [child for child, moved_s in self._moved_s.items() if time.monotonic() - moved_s > _BOTH_S]
+            for child in over:
+                del self._moved_s[child]
+            back = [self._fixed[child] for child in over]
+        for transform, authority in back:
+            self._logger.warning(
+                f"{transform.child_frame_id} is static and was moved on /tf until {_BOTH_S:g} s ago: its static pose is back"
+            )
+            super().set_transform_static(transform, authority)
 
 
 class TransformWatch:

@@ -132,6 +132,7 @@ class TransformSource:
         return None if latest_ns == 0 else (stamp_ns - latest_ns) / 1e9
 
     def _check_tree(self, target: str, source: str) -> None:
+        self._buffer.restore_static()
         contradiction = self._buffer.watch.find_contradiction(target, source)
         if contradiction:
             sentence = f"the transform from {source} to {target} is not certain: {contradiction}"

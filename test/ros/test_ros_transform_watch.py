@@ -8,11 +8,14 @@ import pytest
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
+from rclpy.time import Time
 
 from roboref_node.ros import transform_buffer
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.settings import CameraSettings
-from roboref_node.ros.transform_buffer import TransformWatch
+from roboref_node.ros.transform_buffer import TransformBuffer, TransformWatch
+from roboref_node.ros.transforms import TransformSource
+from roboref_node.status import Refused
 
 
 @pytest.fixture
@@ -73,6 +76,30 @@ def test_stamps_that_go_back_by_more_than_a_second_are_told_once(clock):
     assert told(watch, "base", "camera", stamp_s=99.5) == 0.0
     assert told(watch, "base", "camera", stamp_s=40.0) == 60.0
     assert told(watch, "base", "camera", stamp_s=40.1) == 0.0
+
+
+def test_a_static_transform_comes_back_when_somebody_has_stopped_to_move_its_frame(graph, clock):
+    node = Node("host_of_a_moved_frame", context=graph.context)
+    buffer = TransformBuffer(10.0, node)
+    source = TransformSource(buffer, 0.0)
+
+    def tell(parent, x_m, *, static):
+        message = TransformStamped(child_frame_id="camera")
+        message.header.frame_id, message.header.stamp.sec = parent, 10
+        message.transform.translation.x, message.transform.rotation.w = x_m, 1.0
+        (buffer.set_transform_static if static else buffer.set_transform)(message, "test")
+
+    tell("base", 0.5, static=True)
+    assert source.lag_s("base", "camera", 0) is None
+    clock[0] += 0.1
+    tell("elsewhere", 7.0, static=False)
+    with pytest.raises(Refused, match="camera has two parents in TF, elsewhere and base"):
+        source.lag_s("base", "camera", 0)
+    clock[0] += 2.5
+    assert source.lag_s("base", "camera", 0) is None
+    assert buffer.lookup_transform("base", "camera", Time()).transform.translation.x == 0.5
+    buffer.close()
+    node.destroy_node()
 
 
 def test_a_receiver_that_is_closed_leaves_nothing_in_its_node(graph):
