@@ -42,11 +42,11 @@ def test_only_points_inside_pass(point: tuple[float, float, float]) -> None:
 
 def test_a_low_goal_is_refused_not_raised() -> None:
     """A peer lifted goals below its minimum height silently; here the goal is refused with the distance."""
-    goal = Transform(np.array([0, 0, 0, 1.0]), np.array([0.5, 0.0, -0.02]))
+    goal = Transform(np.array([0, 0, 0, 1.0]), np.array([0.5, 0.0, -0.05]))
     with pytest.raises(Refused) as caught:
         Workspace.of(load_profile("ur5")).check(goal, transforms={})
     assert caught.value.status is Status.OUT_OF_WORKSPACE
-    assert caught.value.details["outside_m"] == pytest.approx(0.02)
+    assert caught.value.details["outside_m"] == pytest.approx(0.04)
     assert goal.translation_m[2] == -0.02
 
 
@@ -105,7 +105,7 @@ def test_the_ur5_cell_holds_its_table_and_nothing_behind_or_below() -> None:
     workspace = Workspace.of(load_profile("ur5"))
     x, y, z = np.meshgrid([0.25, 0.8], [-0.4, 0.4], [0.0, 0.5])
     workspace.check(np.stack([x, y, z], axis=-1).reshape(-1, 3), transforms={})
-    for point in [(-0.3, 0.0, 0.2), (0.0, 0.0, 0.2), (0.5, 0.0, -0.01), (0.5, 0.0, 1.2), (1.2, 0.0, 0.2)]:
+    for point in [(-0.3, 0.0, 0.2), (0.0, 0.0, 0.2), (0.5, 0.0, -0.02), (0.5, 0.0, 1.2), (1.2, 0.0, 0.2)]:
         assert status_of(workspace, point, {}) is Status.OUT_OF_WORKSPACE
 
 
