@@ -47,7 +47,7 @@ def test_a_low_goal_is_refused_not_raised() -> None:
         Workspace.of(load_profile("ur5")).check(goal, transforms={})
     assert caught.value.status is Status.OUT_OF_WORKSPACE
     assert caught.value.details["outside_m"] == pytest.approx(0.04)
-    assert goal.translation_m[2] == -0.02
+    assert goal.translation_m[2] == -0.05
 
 
 def test_a_missing_transform_refuses() -> None:
