@@ -153,6 +153,7 @@ def held_message(held: HeldObject) -> HeldObjectMessage:
     message = HeldObjectMessage(grasp_height_m=float(held.grasp_height_m), grasp=pose_from_transform(held.base_from_tool))
     message.size = Vector3(**{axis: float(x) for axis, x in zip("xyz", held.size_m, strict=True)})
     message.bottom_in_tool = Point(**{axis: float(x) for axis, x in zip("xyz", held.bottom_in_tool_m, strict=True)})
+    message.radius_m = float(held.round_m or 0.0)
     return message
 
 
@@ -168,9 +169,11 @@ def held_from_messages(messages: Sequence[HeldObjectMessage]) -> HeldObject | No
     size, bottom = message.size, np.array([message.bottom_in_tool.x, message.bottom_in_tool.y, message.bottom_in_tool.z])
     try:
         grasp = transform_from_pose(message.grasp)
-        held = HeldObject(np.array([size.x, size.y, size.z]), float(message.grasp_height_m), grasp, bottom)
+        held = HeldObject(np.array([size.x, size.y, size.z]), float(message.grasp_height_m), grasp, bottom, message.radius_m or None)
     except ValueError as error:
         raise Refused(Status.BAD_REQUEST, f"the held object of the request cannot be: {error}") from error
+    if not (np.isfinite(message.radius_m) and message.radius_m >= 0.0):
+        raise Refused(Status.BAD_REQUEST, f"the held object of the request cannot be: its radius_m is {message.radius_m:g}")
     if not np.isfinite(bottom).all():
         raise Refused(Status.BAD_REQUEST, f"the held object of the request cannot be: its base is at {bottom.tolist()} in the tool frame")
     return held

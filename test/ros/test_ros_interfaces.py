@@ -1,6 +1,7 @@
 """The interfaces: constants equal the core's statuses, messages carry every field, JSON is JSON."""
 
 import json
+import dataclasses
 import math
 
 import numpy as np
@@ -114,18 +115,21 @@ def test_cloud_holds_the_points():
 
 
 def test_a_held_object_survives_the_wire_and_an_impossible_one_is_a_bad_request():
-    held = HeldObject(np.array([0.06, 0.05, 0.09]), 0.04, TURN, np.array([0.001, 0.0, 0.05]))
+    held = HeldObject(np.array([0.06, 0.05, 0.09]), 0.04, TURN, np.array([0.001, 0.0, 0.05]), 0.035)
     message = deserialize_message(serialize_message(Refer.Goal(held=[held_message(held)])), Refer.Goal)
     back = held_from_messages(message.held)
     np.testing.assert_allclose(back.size_m, held.size_m)
     np.testing.assert_allclose(back.base_from_tool.matrix, TURN.matrix, atol=1e-12)
-    np.testing.assert_allclose([*back.bottom_in_tool_m, back.grasp_height_m], [0.001, 0.0, 0.05, 0.04])
+    np.testing.assert_allclose([*back.bottom_in_tool_m, back.grasp_height_m, back.round_m], [0.001, 0.0, 0.05, 0.04, 0.035])
+    assert held_from_messages([held_message(dataclasses.replace(held, round_m=None))]).round_m is None
     assert held_from_messages(Refer.Goal().held) is None
     for spoil in (
         lambda m: setattr(m.size, "x", -0.1),
         lambda m: setattr(m.grasp.orientation, "w", math.nan),
         lambda m: setattr(m.bottom_in_tool, "z", math.inf),
         lambda m: setattr(m, "grasp_height_m", math.nan),
+        lambda m: setattr(m, "radius_m", math.nan),
+        lambda m: setattr(m, "radius_m", -0.1),
     ):
         wrong = held_message(held)
         spoil(wrong)
