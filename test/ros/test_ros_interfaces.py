@@ -1,7 +1,7 @@
 """The interfaces: constants equal the core's statuses, messages carry every field, JSON is JSON."""
 
-import json
 import dataclasses
+import json
 import math
 
 import numpy as np
