@@ -136,15 +136,21 @@ def test_faults_are_told_and_objects_can_vanish(graph, arm):
 
 
 def test_without_moveit_the_adapter_says_what_it_needs():
-    try:
-        import moveit_msgs  # noqa: F401
-    except ModuleNotFoundError:
-        done = subprocess.run(
-            [sys.executable, "-m", "roboref_node.nodes.moveit_arm"], capture_output=True, text=True, check=False, timeout=120
-        )
-        assert done.returncode == 1 and "install MoveIt 2" in done.stderr and "docs/arm.md" in done.stderr
-    else:
-        pytest.skip("MoveIt's messages are installed: test_error_codes_of_moveit runs instead")
+    # An environment without MoveIt's messages, also where they are installed.
+    script = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "moveit_msgs":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from roboref_node.nodes.moveit_arm import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1 and "needs the package moveit_msgs" in done.stderr and "docs/arm.md" in done.stderr, done.stderr
 
 
 def test_error_codes_of_moveit():
