@@ -26,7 +26,7 @@ _EXIT_S = 3.0
 
 
 class SentenceNode(Node, ABC):
-    """Implements `process.Runnable`; a subclass gives `set_up`, `work_on`, `ended` and `interrupt`.
+    """Implements `process.Runnable`; a subclass gives `set_up`, `prepare`, `work_on`, `ended` and `interrupt`.
 
     Threads: the executor for requests and the actions of others, one for the sentence being worked on, which waits.
 
@@ -54,6 +54,10 @@ class SentenceNode(Node, ABC):
         Raises:
             Refused: A wrong parameter; the node ends.
         """
+
+    @abstractmethod
+    def prepare(self, instruction: str) -> None:
+        """Forget what belongs to the sentence before; in the executor, before the worker begins."""
 
     @abstractmethod
     def work_on(self, instruction: str, tell: Tell) -> PickPlace.Result:
@@ -106,10 +110,6 @@ class SentenceNode(Node, ABC):
         self._worker = threading.Thread(target=self._work, args=(instruction, handle), name=f"roboref_{self.get_name()}", daemon=True)
         self._worker.start()
         return True
-
-    @abstractmethod
-    def prepare(self, instruction: str) -> None:
-        """Forget what belongs to the sentence before; in the executor, before the worker begins."""
 
     def _work(self, instruction: str, handle: Any) -> None:
         def tell(feedback: PickPlace.Feedback) -> None:

@@ -150,7 +150,7 @@ from roboref_node.nodes.moveit_arm import main
 sys.exit(main())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 1 and "needs the package moveit_msgs" in done.stderr and "docs/arm.md" in done.stderr, done.stderr
+    assert done.returncode == 1 and "install MoveIt 2" in done.stderr and "docs/arm.md" in done.stderr, done.stderr
 
 
 def test_error_codes_of_moveit():
