@@ -23,7 +23,7 @@ from roboref_node.ros.transforms import message_from_transform
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from roboref_node.sim.cell import FrameTransform
+    from roboref_node.sim.frames import FrameTransform
 
 START_NS = 10_000_000_000
 """Time of the first frame is one period later. Not 0, which means "no time yet" in ROS."""
