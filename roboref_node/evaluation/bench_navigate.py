@@ -202,7 +202,7 @@ def is_possible(world: SimulatedG1, target: int, pipeline: Pipeline) -> bool:
     The robot must fit with its clearance on floor that it knows to be free, find a way there from where it stands, see the object's
     middle without a wall between, and get a hand there, also when it stops ``arrival_m`` too far away.
     """
-    from roboref_node.sim.cell import CAMERA_FROM_OPTICAL
+    from roboref_node.sim.frames import CAMERA_FROM_OPTICAL
     from roboref_node.sim_g1.body import BODY_RADIUS_M, CAMERA_LINK, PELVIS_HEIGHT_M, hand_angles, pelvis_from
     from roboref_node.sim_g1.route import find_route
     from roboref_node.sim_g1.world import flat_pose

@@ -25,7 +25,8 @@ from roboref_node.ros.process import run
 from roboref_node.ros.sim_arm import SimulatedArm
 from roboref_node.ros.simulated_camera import START_NS, SimulatedCamera
 from roboref_node.ros.working_node import WorkingNode
-from roboref_node.sim.cell import OPTICAL_FRAME, SimulatedCell
+from roboref_node.sim.cell import SimulatedCell
+from roboref_node.sim.frames import OPTICAL_FRAME
 from roboref_node.sim.noise import DepthNoiseSettings
 
 

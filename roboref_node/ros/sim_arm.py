@@ -14,7 +14,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from roboref_node.arm.motion import Motion, MotionResult, Outcome
 from roboref_node.ros.arm_server import ArmServer, Finish, Report
-from roboref_node.sim.cell import BASE_FRAME, WORLD_FRAME, SimulatedCell
+from roboref_node.sim.cell import SimulatedCell
+from roboref_node.sim.frames import BASE_FRAME, WORLD_FRAME
 
 PUSH_M = 0.12
 

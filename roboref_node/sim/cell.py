@@ -16,12 +16,7 @@ from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.sim.arm import GRIPPER_MAX_OPENING_M, HOME_RAD, JOINT_NAMES, arm_chain
 from roboref_node.sim.controller import ArmController
-from roboref_node.sim.frames import BASE_FRAME as BASE_FRAME
-from roboref_node.sim.frames import CAMERA_FROM_OPTICAL as CAMERA_FROM_OPTICAL
-from roboref_node.sim.frames import OPTICAL_FRAME as OPTICAL_FRAME
-from roboref_node.sim.frames import WORLD_FRAME as WORLD_FRAME
-from roboref_node.sim.frames import FrameTransform as FrameTransform
-from roboref_node.sim.frames import cell_frames
+from roboref_node.sim.frames import FrameTransform, cell_frames
 from roboref_node.sim.noise import DepthNoiseSettings, add_depth_noise
 from roboref_node.sim.physics import TIMESTEP_S
 from roboref_node.sim.render import Rendered, SceneRenderer

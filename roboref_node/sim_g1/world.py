@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.occupancy import OccupancyMap
-from roboref_node.sim.cell import CAMERA_FROM_OPTICAL, FrameTransform
+from roboref_node.sim.frames import CAMERA_FROM_OPTICAL, FrameTransform
 from roboref_node.sim.noise import DepthNoiseSettings, add_depth_noise
 from roboref_node.sim.truth import distance_to_object_m
 from roboref_node.sim_g1.body import BODY_RADIUS_M, CAMERA_LINK, PELVIS, PELVIS_HEIGHT_M, chain, pelvis_from

@@ -7,7 +7,8 @@ import pytest
 from roboref_node.geometry.transform import Transform
 from roboref_node.sim import SceneSettings
 from roboref_node.sim.arm import HOME_RAD, base_from_tool0
-from roboref_node.sim.cell import BASE_FRAME, OPTICAL_FRAME, SimulatedCell
+from roboref_node.sim.cell import SimulatedCell
+from roboref_node.sim.frames import BASE_FRAME, OPTICAL_FRAME
 from roboref_node.sim.noise import DepthNoiseSettings
 from roboref_node.sim.render import SceneRenderer
 

@@ -9,7 +9,7 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.goals.occupancy import OccupancyMap
 from roboref_node.goals.profile import load_profile
 from roboref_node.goals.standoff import reach_to_spare_m
-from roboref_node.sim.cell import CAMERA_FROM_OPTICAL
+from roboref_node.sim.frames import CAMERA_FROM_OPTICAL
 from roboref_node.sim_g1.body import BODY_RADIUS_M, CAMERA_LINK, MAX_LEAN_RAD, PELVIS_HEIGHT_M, hand_angles, pelvis_from, shoulder_m
 from roboref_node.sim_g1.floor_plan import Kind, sample_plan
 from roboref_node.sim_g1.route import find_route
