@@ -85,15 +85,15 @@ def _depth_rectangle(
     """Depth pixels (u0, v0, u1, v1) that can land in a patch of a tangent half width around a ray."""
     z = 1.0 / np.linspace(1.0 / FAR_M, 1.0 / NEAR_M, 24)
     uv = depth_camera.project(depth_from_color.apply(ray * z[:, None]))
-    uv = uv[np.isfinite(uv[:, 0])]
+    uv = uv[np.isfinite(uv).all(axis=1)]
     if not len(uv):
         return None
     # Half as much again for the turn between the cameras and the growth of pixels off the axis.
     margin = 1.5 * half_angle * max(depth_camera.fx, depth_camera.fy) * float(ray @ ray) + 3
-    low, high = np.floor(uv.min(axis=0) - margin), np.ceil(uv.max(axis=0) + margin)
-    u0, v0 = max(int(low[0]), 0), max(int(low[1]), 0)
-    u1, v1 = min(int(high[0]) + 1, depth_camera.width), min(int(high[1]) + 1, depth_camera.height)
-    return (u0, v0, u1, v1) if u1 > u0 and v1 > v0 else None
+    size = np.array([depth_camera.width, depth_camera.height])
+    u0, v0 = np.clip(np.floor(uv.min(axis=0) - margin), 0, size).astype(int)
+    u1, v1 = np.clip(np.ceil(uv.max(axis=0) + margin) + 1, 0, size).astype(int)
+    return (int(u0), int(v0), int(u1), int(v1)) if u1 > u0 and v1 > v0 else None
 
 
 def reproject(

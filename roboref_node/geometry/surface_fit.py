@@ -319,7 +319,8 @@ def _quadratic(powers: FloatArray, w: FloatArray, region: BoolArray, prior: Floa
     weighted = powers * region[:, None]
     normal = weighted @ powers.transpose(0, 2, 1)
     diagonal = np.arange(6)
-    normal[:, diagonal, diagonal] += prior + 1e-9
+    # The share of the trace keeps a window whose distortion flings its pixels far apart invertible; elsewhere it is below the constant.
+    normal[:, diagonal, diagonal] += prior + 1e-9 + 1e-12 * np.einsum("nii->n", normal)[:, None]
     inverse = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     coefficients = (inverse @ (weighted @ w[:, :, None]))[:, :, 0]
     return coefficients, inverse, (coefficients[:, None] @ powers)[:, 0]

@@ -59,7 +59,7 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
     handlers would shut the context down before the last answers are sent.
 
     Returns:
-        The node's exit status: a signal is no failure.
+        The node's exit status: a signal is no failure; 2 when ROS itself could not start.
     """
     nodes: list[Runnable] = []
     asked = threading.Event()
@@ -71,7 +71,14 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # rclpy's errors have no public base but this
+        security = os.environ.get("ROS_SECURITY_ENABLE", "") == "true"
+        keystore = os.environ.get("ROS_SECURITY_KEYSTORE") or "not set"
+        hint = f" (ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE is {keystore})" if security else ""
+        print(f"ROS could not be started: {error}{hint}", file=sys.stderr)
+        return 2
     node = make_node()
     assert isinstance(node, Node)
     nodes.append(node)

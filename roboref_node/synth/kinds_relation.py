@@ -120,8 +120,8 @@ def closest_to(d: Drawing) -> Question | None:
     if target is None:
         return None
     noun = d.noun(description)
-    others = tuple(o for o in members if o.index != anchor.index)
-    return d.about("closest_to", f"the {noun} {d.say(CLOSEST)} {name}", target, ((name, anchor),), d.candidates(noun, others))
+    # No list of the look-alikes: along the picture it helps to count, but a distance to the anchor was judged worse with it.
+    return d.about("closest_to", f"the {noun} {d.say(CLOSEST)} {name}", target, ((name, anchor),))
 
 
 def link(d: Drawing, anchor: ObjectView, exclude: tuple[int, ...], *, by_distance: float = 0.0) -> tuple[ObjectView, str, str] | None:

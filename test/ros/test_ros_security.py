@@ -69,7 +69,8 @@ def test_a_node_that_cannot_be_protected_does_not_start(tmp_path):
         [sys.executable, "-m", REFER, "--ros-args", "-p", "model:=none"],
         cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert done.returncode != 0 and "SECURITY" in done.stderr.upper(), done.stderr[-1000:]
+    assert done.returncode == 2, done.stderr[-1000:]
+    assert str(tmp_path / "absent") in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr, done.stderr[-1000:]
     (finding,) = check_security(Host(environ=environ))
     assert finding.level.value == "error" and finding.fix
 

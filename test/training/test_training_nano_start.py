@@ -41,7 +41,7 @@ def test_the_vocabulary_is_that_of_the_shipped_weights() -> None:
 
 
 def test_a_recipe_starts_from_the_shipped_weights_and_refuses_others(tmp_path: Path) -> None:
-    recipe = NanoRecipe.from_dict(load_yaml(find_config("train_nano_continue")))
+    recipe = replace(NanoRecipe.from_dict(load_yaml(find_config("train_nano_continue"))), init="package:weights/nano")
     model = new_nano(build_tokenizer(), recipe)
     load_weights(model, recipe.init)
     from safetensors.torch import load_file
