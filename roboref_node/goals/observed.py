@@ -21,6 +21,8 @@ FloatArray = NDArray[np.float64]
 MOST_POINTS = 2500
 BALL_RMS_M = 0.0025
 BALL_POINTS = 1500
+CROWN = 0.6
+"""Of a ball's radius: what is seen reaches at least so far above the centre."""
 CELL_M = 0.008
 LAYER_M = 0.015
 """Spacing of the points that stand for the inside of an object: less than a finger's width."""
@@ -158,6 +160,9 @@ def _ball(cloud: FloatArray, heights: FloatArray, up: FloatArray) -> FloatArray 
     rms = float(np.sqrt(np.mean((np.linalg.norm(cloud - centre, axis=1) - radius) ** 2)))
     lift = float((centre - cloud[0]) @ up + heights[0])
     if rms > min(BALL_RMS_M, 0.08 * radius) or lift < 0.8 * radius or float(np.ptp(heights)) < 0.6 * radius:
+        return None
+    # Of a ball the crown is seen; a bowl of the same curvature, seen from outside and inside, ends at the height of the centre.
+    if float(np.percentile(heights, 99.0)) < lift + CROWN * radius:
         return None
     step = np.arange(BALL_POINTS) + 0.5
     height, turn = 1.0 - 2.0 * step / BALL_POINTS, step * np.pi * (3.0 - np.sqrt(5.0))

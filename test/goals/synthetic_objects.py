@@ -61,6 +61,15 @@ def ball(radius_m: float, count: int = 6000) -> tuple[FloatArray, FloatArray]:
     return n * radius_m + [0, 0, radius_m], n
 
 
+def round_bowl(radius_m: float, wall_m: float, count: int = 6000) -> tuple[FloatArray, FloatArray]:
+    """The lower half of a hollow ball that touches the origin from above, open at the top."""
+    n = np.random.default_rng(4).normal(size=(count, 3))
+    n /= np.linalg.norm(n, axis=1, keepdims=True)
+    n[:, 2] = -np.abs(n[:, 2])
+    middle = [0, 0, radius_m]
+    return np.concatenate([n * radius_m + middle, n * (radius_m - wall_m) + middle]), np.concatenate([n, -n])
+
+
 @dataclass(frozen=True)
 class Seen:
     """One object in front of one camera."""

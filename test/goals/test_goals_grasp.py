@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
-from synthetic_objects import Seen, ball, box, camera_pose, cylinder, look, table
+from synthetic_objects import Seen, ball, box, camera_pose, cylinder, look, round_bowl, table
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.grasp import GraspCandidate, plan_grasps
@@ -149,6 +149,12 @@ def test_a_wide_bowl_is_taken_at_its_rim() -> None:
     assert radius == pytest.approx(0.077, abs=0.006)
     closing = best.pose.rotation[:2, 0]
     assert abs(closing @ (best.pose.translation_m[:2] - [0.5, 0.0])) / radius > 0.97
+
+
+def test_a_bowl_as_round_as_a_ball_is_taken_at_its_rim() -> None:
+    best = plan(look(round_bowl(0.05, 0.003)))[0]
+    assert np.linalg.norm(best.pose.translation_m[:2] - [0.5, 0.0]) == pytest.approx(0.0485, abs=0.006)
+    assert best.object_width_m < 0.03
 
 
 @pytest.mark.parametrize("radius", [0.02, 0.03, 0.036])
