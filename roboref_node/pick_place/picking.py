@@ -69,9 +69,14 @@ class Pick:
             if result.outcome is MotionOutcome.CANCELED:
                 self._ask_again("while the arm approached")
             elif result.outcome is MotionOutcome.DONE and result.holding:
-                return self._verify(seen)
+                try:
+                    return self._verify(seen)
+                except Ended as end:
+                    if end.outcome is not Outcome.LOST:
+                        raise
+                    self._fail(grasp, end)
             else:
-                self._fail(grasp, seen, result)
+                self._fail(grasp, self._name(seen, result))
 
     def has_moved(self, seen: Sighting, look: Look) -> bool:
         """True when enough of the object is in view and too little of that is where it was."""
@@ -124,19 +129,19 @@ class Pick:
         self._asks += 1
         self._session.enter(State.RETRY, f"{sentence}: asked again")
 
-    def _fail(self, grasp: GraspCandidate, seen: Sighting, result: MotionResult) -> None:
-        """Name what went wrong, and make ready for another candidate.
+    def _fail(self, grasp: GraspCandidate, failure: Ended) -> None:
+        """Make ready for another candidate.
 
         Raises:
-            Ended: With that name, when it was the last attempt.
+            Ended: With the failure's name, when it was the last attempt.
         """
         session = self._session
         self._tried.append(grasp)
-        self._failure = self._name(seen, result)
+        self._failure = failure
         if session.attempt >= self._settings.max_attempts:
-            raise Ended(self._failure.outcome, f"{self._failure.sentence} (attempt {session.attempt} of loop.max_attempts)")
+            raise Ended(failure.outcome, f"{failure.sentence} (attempt {session.attempt} of loop.max_attempts)")
         session.attempt += 1
-        session.enter(State.RETRY, self._failure.sentence)
+        session.enter(State.RETRY, failure.sentence)
 
     def _name(self, seen: Sighting, result: MotionResult) -> Ended:
         name = self._task.expression

@@ -182,8 +182,20 @@ def test_slippery_fingers_take_nothing_and_every_attempt_is_another_grasp(world:
 
 
 def test_lost_on_the_way(world: CellPorts) -> None:
-    report = world.loop.run(BOTH, on_step=at_step(4, lambda: world.cell.arm.world.set_slippery(True)))
-    assert report.outcome is Outcome.LOST and report.tasks_done == 0, report
+    settings = LoopSettings(max_attempts=1)
+    report = world.loop.run(BOTH, settings, on_step=at_step(4, lambda: world.cell.arm.world.set_slippery(True)))
+    assert report.outcome is Outcome.LOST and report.tasks_done == 0 and "loop.max_attempts" in report.sentence, report
+    check_safe(world, report)
+
+
+def test_lost_on_the_way_and_picked_where_it_lies(world: CellPorts) -> None:
+    def grip(step: Step) -> None:
+        if step.state is State.RETRY or len(world.motions) == 1:
+            world.cell.arm.world.set_slippery(step.state is not State.RETRY)
+
+    report = world.loop.run("pick up the orange bottle", on_step=grip)
+    assert report.outcome is Outcome.DONE and world.cell.held == BOTTLE, report
+    assert [step.sentence for step in report.steps if step.state is State.RETRY and "fell out" in step.sentence], report
     check_safe(world, report)
 
 
