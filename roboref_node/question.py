@@ -174,8 +174,11 @@ class Question:
             if refused.status is not Status.NO_DEPTH:
                 raise
             refusal = refused
-        if surface is not None and surface.position_m[2] <= free_air.reach_m and surface.normal @ up > free_air.level_cos:
-            return surface
+        if surface is not None and surface.normal @ up > free_air.level_cos:
+            # What the arm reaches is no background, however far from the camera.
+            reach, meant = self.profile.reach, surface.position_m[2] <= free_air.reach_m
+            if meant or (reach is not None and np.linalg.norm(goal_from_optical.apply(surface.position_m) - reach.shoulder_m) <= reach.max_m):
+                return surface
         found = classify_point(self.frame, (point.u_px, point.v_px), up, self.settings.lift, free_air)
         if found.below is not None and found.kind is PointKind.SUPPORT_BELOW:
             self.result = replace(self.result, details={**self.result.details, "free_air": found.sentence, "height_m": found.height_m})

@@ -17,6 +17,7 @@ from roboref_node.goals.place import HeldObject
 from roboref_node.goals.profile import load_profile
 from roboref_node.pipeline import Context, Pipeline, PipelineSettings, held_object
 from roboref_node.pointing.pointer import PixelPoint, PointAnswer
+from roboref_node.referral import Referral
 from roboref_node.sim.cell import SimulatedCell
 from roboref_node.status import Refused, Status
 from roboref_node.synth.freespace import free_table, region_answer
@@ -213,6 +214,23 @@ def test_a_place_in_the_air_is_never_the_wall_behind(wall_m: float, expected: St
         assert "above a surface" in answer.details["free_air"]
     else:
         assert answer.goal is None and "pipeline.free_air.gap_m" in answer.sentence
+
+
+def test_a_table_within_the_arms_reach_is_no_background_however_far_the_camera() -> None:
+    camera = CameraModel(560, 560, 319.5, 239.5, 640, 480)
+    pose = look_at([-1.0, 0.0, 0.8], [0.6, 0.0, 0.0])
+    depth = cast_scene([Floor(), Box((0.45, 0.0, 0.0), (0.08, 0.08, 0.08))], camera, pose).depth_m
+    frame = Frame(np.zeros((480, 640, 3), np.uint8), depth, camera)
+
+    def placed_at(x_m: float) -> Referral:
+        u, v = (float(x) for x in camera.project(pose.inverse().apply([x_m, 0.0, 0.0])))
+        assert depth[round(v), round(u)] > PipelineSettings().free_air.reach_m
+        return Pipeline(None, load_profile("ur5")).refer(frame, task(TaskKind.PLACE), {"base_link": pose}, pixel=(u, v))
+
+    behind_the_box = placed_at(0.68)
+    assert behind_the_box.status is Status.OK and behind_the_box.position_m is not None, behind_the_box.sentence
+    assert behind_the_box.position_m == pytest.approx((0.68, 0.0, 0.0), abs=0.004)
+    assert placed_at(2.5).goal is None
 
 
 def test_a_models_place_beside_an_obstacle_moves_to_where_the_object_fits_and_a_given_pixel_does_not() -> None:
