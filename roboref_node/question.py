@@ -176,8 +176,9 @@ class Question:
             refusal = refused
         if surface is not None and surface.normal @ up > free_air.level_cos:
             # What the arm reaches is no background, however far from the camera.
-            reach, meant = self.profile.reach, surface.position_m[2] <= free_air.reach_m
-            if meant or (reach is not None and np.linalg.norm(goal_from_optical.apply(surface.position_m) - reach.shoulder_m) <= reach.max_m):
+            reach, place = self.profile.reach, goal_from_optical.apply(surface.position_m)
+            in_reach = reach is not None and float(np.linalg.norm(place - reach.shoulder_m)) <= reach.max_m
+            if in_reach or surface.position_m[2] <= free_air.reach_m:
                 return surface
         found = classify_point(self.frame, (point.u_px, point.v_px), up, self.settings.lift, free_air)
         if found.below is not None and found.kind is PointKind.SUPPORT_BELOW:

@@ -218,7 +218,7 @@ def test_a_place_in_the_air_is_never_the_wall_behind(wall_m: float, expected: St
 
 def test_a_table_within_the_arms_reach_is_no_background_however_far_the_camera() -> None:
     camera = CameraModel(560, 560, 319.5, 239.5, 640, 480)
-    pose = look_at([-1.0, 0.0, 0.8], [0.6, 0.0, 0.0])
+    pose = look_at([-0.8, 0.0, 0.8], [0.6, 0.0, 0.0])
     depth = cast_scene([Floor(), Box((0.45, 0.0, 0.0), (0.08, 0.08, 0.08))], camera, pose).depth_m
     frame = Frame(np.zeros((480, 640, 3), np.uint8), depth, camera)
 
