@@ -31,6 +31,8 @@ def check_model(host: Host, name: str) -> list[Finding]:
     """
     try:
         label, raw = read_model_file(name, {})
+        if raw.get("backend") == "several_looks":
+            label, raw = read_model_file(str(raw.get("model")), {})
     except Refused as refusal:
         return [
             Finding("model", Level.ERROR, refusal.sentence, _NO_ANSWER, "roboref doctor --model nano   (or another file of config/models)")

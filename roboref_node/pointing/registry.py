@@ -56,7 +56,15 @@ def load_pointer(name_or_yaml_path: str | Path = DEFAULT_MODEL, **overrides: Any
         from roboref_node.pointing.openai_server import OpenAIPointer, OpenAISettings
 
         return OpenAIPointer(build_settings(OpenAISettings, raw, name), name)
-    raise Refused(Status.BAD_REQUEST, f"model {name}: `backend` must be local, transformers, roborefer_server or openai, not {backend!r}.")
+    if backend == "several_looks":
+        from roboref_node.pointing.several_looks import SeveralLooks, SeveralLooksSettings
+
+        looks = build_settings(SeveralLooksSettings, raw, name)
+        if read_model_file(looks.model, {})[1].get("backend") == backend:
+            raise Refused(Status.BAD_REQUEST, f"model {name}: `model` must be a model that looks once, not {looks.model!r}.")
+        return SeveralLooks(load_pointer(looks.model), looks, name)
+    known = "local, transformers, roborefer_server, openai or several_looks"
+    raise Refused(Status.BAD_REQUEST, f"model {name}: `backend` must be {known}, not {backend!r}.")
 
 
 def read_model_file(name_or_yaml_path: str | Path, overrides: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

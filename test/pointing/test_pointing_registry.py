@@ -11,10 +11,11 @@ from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.openai_server import OpenAIPointer
 from roboref_node.pointing.registry import available_models, build_settings, load_pointer, read_model_file
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer
+from roboref_node.pointing.several_looks import SeveralLooksSettings
 from roboref_node.status import Refused, Status
 
 MODELS = {
-    *("nano", "roborefer_2b", "roborefer_8b", "roborefer_server", "qwen3_vl", "qwen25_vl", "molmo", "molmo2"),
+    *("nano", "nano_careful", "roborefer_2b", "roborefer_8b", "roborefer_server", "qwen3_vl", "qwen25_vl", "molmo", "molmo2"),
     *("gemini", "robobrain", "robopoint"),
 }
 
@@ -27,7 +28,9 @@ def test_every_model_has_its_file() -> None:
 def test_every_file_describes_a_back_end_whose_settings_are_all_known(name: str) -> None:
     _, raw = read_model_file(name, {})
     backend = raw.pop("backend")
-    if backend == "local":
+    if backend == "several_looks":
+        assert build_settings(SeveralLooksSettings, raw, name).model in MODELS
+    elif backend == "local":
         settings = build_settings(LocalModelSettings, raw, name)
         assert settings.fetch
     else:
