@@ -76,18 +76,19 @@ class SeveralLooks:
             answers.append(self._ask(view, origin, frame, task, canceled))
             apart = _distances(answers, settings.near * width)
             agreeing = (apart < settings.near * width).sum(axis=1)
-            if agreeing.max() >= max(settings.agree, 2) and len(answers) >= settings.agree:
+            if agreeing.max() >= max(settings.agree, 2):
                 break
         # The middle of the largest group; of equals the earliest, which is the whole picture.
         best = int(np.argmin(apart.sum(axis=1)))
         counted = {"model": self.name, "looks": str(len(answers)), "looks_agreeing": str(int(agreeing[best]))}
         chosen = answers[best]
-        if agreeing[best] < settings.agree and task.kind is not TaskKind.PLACE:
+        points = [[a.points[0].u_px, a.points[0].v_px] for a in answers if isinstance(a, PointAnswer)]
+        if points and agreeing[best] < settings.agree and task.kind is not TaskKind.PLACE:
             raise Refused(
                 Status.AMBIGUOUS,
                 f"Of {len(answers)} looks at the picture {int(agreeing[best])} agree on one answer, needed are {settings.agree} "
                 f"(`agree` of model {self.name}); say it in another way.",
-                points_px=[[a.points[0].u_px, a.points[0].v_px] for a in answers if isinstance(a, PointAnswer)],
+                points_px=points,
                 provenance={**self._provenance(chosen), **counted},
             )
         if isinstance(chosen, Refused):

@@ -109,6 +109,15 @@ def test_nothing_is_an_answer_like_any_other() -> None:
     assert caught.value.details["provenance"] == {"model": "careful", "weights_sha256": "w", "looks": "4", "looks_agreeing": "3"}
 
 
+def test_answers_that_nobody_can_read_stay_what_they_are() -> None:
+    def garble(number: int, answer: PointAnswer) -> PointAnswer:
+        raise Refused(Status.UNPARSEABLE, f"Garbled {number}.")
+
+    with pytest.raises(Refused) as caught:
+        several(FindsTheDot(garble)).point(picture(), PICK)
+    assert caught.value.status is Status.UNPARSEABLE and caught.value.sentence == "Garbled 1."
+
+
 @pytest.mark.parametrize("refusal", [Refused(Status.MODEL_UNAVAILABLE, "down"), Refused(Status.NOT_FOUND, "word", unknown_words=["zzz"])])
 def test_what_no_other_look_can_mend_ends_at_once(refusal: Refused) -> None:
     def fail(number: int, answer: PointAnswer) -> PointAnswer:
