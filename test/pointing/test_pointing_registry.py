@@ -15,7 +15,7 @@ from roboref_node.pointing.several_looks import SeveralLooksSettings
 from roboref_node.status import Refused, Status
 
 MODELS = {
-    *("nano", "nano_careful", "roborefer_2b", "roborefer_8b", "roborefer_server", "qwen3_vl", "qwen25_vl", "molmo", "molmo2"),
+    *("nano", "nano_careful", "nano_rft", "roborefer_2b", "roborefer_8b", "roborefer_server", "qwen3_vl", "qwen25_vl", "molmo", "molmo2"),
     *("gemini", "robobrain", "robopoint"),
 }
 

@@ -45,7 +45,7 @@ class Asker:
         self.say(text)
         return self.answer_to(text)
 
-    def send(self, instruction="point at the red box", **fields):
+    def send(self, instruction="point at the red box", feedback=None, **fields):
         """The goal handle.
 
         A server that has not yet discovered this client's reader answers into the void (a race in DDS discovery, not in the node): a
@@ -53,7 +53,7 @@ class Asker:
         """
         goal = Refer.Goal(instruction=instruction, **fields)
         for patience_s in (5.0, 10.0, WAIT_S):
-            future = self.graph.do(self.actions.send_goal_async, goal)
+            future = self.graph.do(self.actions.send_goal_async, goal, feedback_callback=feedback)
             deadline = time.monotonic() + patience_s
             while not future.done() and time.monotonic() < deadline:
                 time.sleep(0.01)
