@@ -37,7 +37,7 @@ class SeveralLooksSettings:
 
     model: str
     count: int = 4
-    agree: int = 3
+    agree: int = 2
     crop: float = 0.95
     near: float = 0.09
 

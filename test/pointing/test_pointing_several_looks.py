@@ -49,7 +49,7 @@ class FindsTheDot:
 
 
 def several(pointer: FindsTheDot, **settings: float) -> SeveralLooks:
-    return SeveralLooks(pointer, SeveralLooksSettings("dots", **settings), "careful")  # type: ignore[arg-type]
+    return SeveralLooks(pointer, SeveralLooksSettings("dots", **{"agree": 3, **settings}), "careful")  # type: ignore[arg-type]
 
 
 def nothing(number: int, answer: PointAnswer) -> PointAnswer:
