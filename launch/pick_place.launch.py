@@ -26,7 +26,7 @@ TOPICS = {
 }
 ARGUMENTS = {
     "robot": ("ur5", "Robot profile: ur5, or the path of a ROS parameter file with a profile."),
-    "model": ("nano", "Pointing model: a name in config/models, or the path of a YAML file or a checkpoint."),
+    "model": ("nano_careful", "Pointing model: a name in config/models, or the path of a YAML file or a checkpoint."),
     "use_sim_time": ("false", "Take time from /clock: for simulations."),
     **TOPICS,
     "arm_action": ("arm/move", "The arm's action (roboref/action/MoveArm)."),

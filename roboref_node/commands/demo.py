@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--instruction", help="what to say on the topic and ask through the action; default: drawn from the scene")
     parser.add_argument("--seed", type=int, help="scene (default 3; with --say 1075, which has a red cup and a blue box)")
-    parser.add_argument("--model", default="nano", help="pointing model (default nano)")
+    parser.add_argument("--model", help="pointing model (default nano; nano_careful where the arm moves)")
     parser.add_argument("--headless", action="store_true", help="do not open the picture, even where there is a display")
     parser.add_argument("--out", type=Path, default=Path("out/demo.png"), help="where the overlay goes (default out/demo.png)")
     parser.add_argument("--timeout", type=float, default=90.0, help="seconds to wait for the nodes and for each answer")
@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 0 = it answered (a typed refusal or a named outcome is an answer), 2 = it could not run."""
     if args.seed is None:
         args.seed = 1075 if args.say else 3
+    if args.model is None:
+        args.model = "nano_careful" if args.say or args.pick_place or args.console else "nano"
     # The nodes must not be left behind; and a shell's background job begins with SIGINT ignored, where Python installs no handler.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the benchmark's arguments."""
     parser.add_argument("--episodes", type=int, default=100, help="number of scenes (default 100)")
     parser.add_argument("--true-pixel", action="store_true", help="only the episodes with the true pixel; no model")
-    parser.add_argument("--model", default="nano", help="name or YAML file of the model (default nano)")
+    parser.add_argument("--model", default="nano_careful", help="name or YAML file of the model (default nano_careful)")
     parser.add_argument("--start", type=int, default=None, help="first reserved seed to look at")
 
 
