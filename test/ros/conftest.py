@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from live_graph import Graph, ModelServer
 
@@ -38,3 +40,16 @@ def camera(graph):
     camera = SyntheticCamera(graph.context)
     yield camera
     camera.close()
+
+
+@pytest.fixture
+def hide_package(tmp_path, monkeypatch):
+    """Hides a package from the processes that the test starts, also where it is installed."""
+
+    def hide(name):
+        folder = tmp_path / "hidden" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(f"raise ModuleNotFoundError('No module named {name}', name='{name}')\n")
+        monkeypatch.setenv("PYTHONPATH", str(folder.parent), prepend=os.pathsep)
+
+    return hide

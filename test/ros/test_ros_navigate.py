@@ -165,9 +165,8 @@ def test_go_to_the_red_cup(flat):
     assert arm.result().result.outcome == "refused" and "go to" in arm.result().result.sentence
 
 
-def test_nav2_without_its_messages_is_named(graph):
-    if nav2_action() is not None:
-        pytest.skip("nav2_msgs is installed: the test below drives through it")
+def test_nav2_without_its_messages_is_named(graph, hide_package):
+    hide_package("nav2_msgs")
     process = graph.start(NAVIGATE, *in_namespace("drive:=nav2", "robot:=g1"))
     assert process.wait(LONG_S) == 1
     assert "nav2_msgs is not installed" in process.log
