@@ -180,7 +180,8 @@ class FixedDecoder:
         torch.cuda.current_stream(self._device).wait_stream(side)
         self._rewind()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # thread_local: what other threads do on the GPU meanwhile, such as preparing the next question, does not spoil the recording.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             logits = self._run(width)
         return graph, logits
 

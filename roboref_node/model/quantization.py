@@ -40,5 +40,7 @@ def quantize_language_model(model: RoboReferModel, kind: str, device: torch.devi
     """
     from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
 
-    config = Int8WeightOnlyConfig() if kind == "int8" else Int4WeightOnlyConfig(group_size=128)
+    # torch's own kernel reads tiles of 4 bits; torchao's default layout would need a further package.
+    four_bits = Int4WeightOnlyConfig(group_size=128, int4_packing_format="tile_packed_to_4d")
+    config = Int8WeightOnlyConfig() if kind == "int8" else four_bits
     quantize_(model.llm.model.layers, config, device=device)

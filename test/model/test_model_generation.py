@@ -5,10 +5,11 @@ import pytest
 import torch
 from tiny_checkpoint import tiny_tokenizer, write_tiny_checkpoint
 from tokenizers import AddedToken, Tokenizer, decoders, models
-from transformers import PreTrainedTokenizerFast
+from transformers import DynamicCache, PreTrainedTokenizerFast
 
 from roboref_node.model import Generator, RoboReferConfig, RoboReferModel, RoboReferProcessor, TokenGrammar, load_model, point_answer
 from roboref_node.model.conversation import attach_tokenizer
+from roboref_node.model.decoding import GRAPH_WIDTHS, FixedDecoder, GrowingDecoder
 from roboref_node.status import Refused, Status
 from roboref_node.training.vocabulary import NOTHING, X_TOKENS, build_tokenizer
 
@@ -251,3 +252,17 @@ def test_digits_of_other_vocabularies_are_chosen_one_by_one():
         logits = torch.randn(len(tokenizer) + 8, generator=torch.Generator().manual_seed(seed))
         allowed = grammar.allowed(state)
         assert grammar.best(state, logits) == int(allowed[logits[allowed].argmax()])
+
+
+@torch.inference_mode()
+def test_what_is_recorded_for_a_gpu_reads_nothing_back(loaded):
+    """A step that asks the host for a value cannot be recorded; on the meta device there is no value to read."""
+    config = loaded[0].config
+    with torch.device("meta"):
+        empty = RoboReferModel(config)
+    prefill = GrowingDecoder(empty.llm, DynamicCache())
+    prefill.feed(torch.empty(2, 30, config.text.hidden_size, device="meta"), None)
+    decoder = FixedDecoder(empty.llm, 2, 64, graphs=False)
+    decoder.load(prefill.cache, None)
+    for width in GRAPH_WIDTHS:
+        assert decoder.step(torch.zeros(2, width, dtype=torch.int64, device="meta"), None).shape == (2, config.text.vocab_size)
