@@ -32,6 +32,8 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
             of the last layer, -2 that of the last but one. Layers behind it are not created; the tower has no final norm.
         stem: ``patch`` (one strided convolution, as SigLIP) or ``conv`` (a stack of 3x3 stride-2 convolutions).
         stem_channels: Output channels of all but the last convolution of the ``conv`` stem.
+        stem_fold: Squares of this many pixels a side become channels before the ``conv`` stem's first convolution.
+        stem_blocks: Residual blocks behind each convolution of the ``conv`` stem but the first.
         media_newline: Append the embedding of a newline to every media block.
         media_order: Which marker comes first in the prompt.
         use_depth: The model takes depth images.
@@ -74,6 +76,8 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
     select_layer: int = -2
     stem: str = "patch"
     stem_channels: list[int] | tuple[int, ...] = (32, 64)
+    stem_fold: int = 1
+    stem_blocks: int = 0
     media_newline: bool = True
     media_order: str = "rgb_depth"
     use_depth: bool = True

@@ -20,6 +20,9 @@ Blocks = Tensor | list[Tensor]
 
 IGNORED_LABEL = -100
 
+STEM_GROUPS = 8
+"""Groups of the normalisations in a convolutional stem."""
+
 
 class Spliced(NamedTuple):
     """A batch with its markers replaced by media blocks, padded on the right.
@@ -32,24 +35,57 @@ class Spliced(NamedTuple):
     labels: Tensor | None
 
 
+class ResidualBlock(nn.Module):
+    """x + conv(GELU(norm(conv(x)))) with 3x3 convolutions, at one resolution.
+
+    Args:
+        channels: Channels of the input and the output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+            _group_norm(channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [N, c, H, W] -> the same shape."""
+        return features + cast(Tensor, self.layers(features))
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(STEM_GROUPS if channels % STEM_GROUPS == 0 else 1, channels)
+
+
 class ConvStem(nn.Module):
     """Halve the resolution with 3x3 convolutions down to the patch grid, then add learned positions; for models trained from scratch.
 
     Args:
-        config: Gives the patch size (a power of two), the image size and the output width.
-        channels: Channels of all but the last convolution.
+        config: Gives the patch size, the image size and the output width.
+        model: Channels, residual blocks and how many pixels are folded into channels first.
+
+    Raises:
+        ValueError: The convolutions do not make patches of that size.
     """
 
-    def __init__(self, config: SiglipVisionConfig, channels: Sequence[int]) -> None:
+    def __init__(self, config: SiglipVisionConfig, model: RoboReferConfig) -> None:
         super().__init__()
-        widths = [config.num_channels, *channels, config.hidden_size]
-        if 2 ** (len(widths) - 1) != config.patch_size:
-            raise ValueError(f"{len(widths) - 1} stride-2 convolutions cannot make patches of {config.patch_size} px")
-        layers: list[nn.Module] = []
+        fold = model.stem_fold
+        widths = [config.num_channels * fold**2, *model.stem_channels, config.hidden_size]
+        if fold * 2 ** (len(widths) - 1) != config.patch_size:
+            raise ValueError(
+                f"{len(widths) - 1} stride-2 convolutions of squares of {fold} px cannot make patches of {config.patch_size} px"
+            )
+        layers: list[nn.Module] = [nn.PixelUnshuffle(fold)] if fold > 1 else []
         for index, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False)):
             layers.append(nn.Conv2d(narrow, wide, kernel_size=3, stride=2, padding=1))
             if index < len(widths) - 2:
-                layers += [nn.GroupNorm(8 if wide % 8 == 0 else 1, wide), nn.GELU()]
+                layers += [_group_norm(wide), nn.GELU()]
+            if index > 0:
+                layers += [ResidualBlock(wide) for _ in range(model.stem_blocks)]
         self.convolutions = nn.Sequential(*layers)
         side = int(config.image_size) // int(config.patch_size)  # type: ignore[arg-type]
         self.position_embedding = nn.Embedding(side * side, config.hidden_size)
@@ -71,7 +107,7 @@ class Tower(nn.Module):
 
     def __init__(self, config: SiglipVisionConfig, model: RoboReferConfig) -> None:
         super().__init__()
-        self.embeddings: nn.Module = SiglipVisionEmbeddings(config) if model.stem == "patch" else ConvStem(config, model.stem_channels)
+        self.embeddings: nn.Module = SiglipVisionEmbeddings(config) if model.stem == "patch" else ConvStem(config, model)
         used = config.num_hidden_layers + 1 + model.select_layer
         self.layers = nn.ModuleList(SiglipEncoderLayer(config) for _ in range(used))
 

@@ -1,9 +1,10 @@
-"""How training pictures differ from rendered ones: exposure, sensor noise, and objects in colours that no name fits."""
+"""How training pictures differ from rendered ones: exposure, focus, sensor noise, and objects in colours that no name fits."""
 
 from __future__ import annotations
 
 import colorsys
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,17 +18,18 @@ _TRIES = 20
 
 
 def augment_rgb(rgb: Image, rng: np.random.Generator) -> Image:
-    """Exposure, white balance, gamma and sensor noise."""
-    x = rgb.astype(np.float32) / 255.0
-    x = x ** rng.uniform(0.8, 1.25) * rng.uniform(0.75, 1.2) * rng.uniform(0.94, 1.06, size=3).astype(np.float32)
-    x = x + rng.normal(0.0, rng.uniform(0.0, 0.03), size=x.shape).astype(np.float32)
-    return np.asarray(np.clip(x * 255.0, 0, 255), dtype=np.uint8)
+    """Exposure, white balance, gamma, focus and sensor noise."""
+    gamma, gain = rng.uniform(0.8, 1.25), rng.uniform(0.75, 1.2) * rng.uniform(0.94, 1.06, size=3)
+    curves = (np.arange(256) / 255.0)[:, None] ** gamma * gain * 255.0
+    x = _focus(np.stack([curves[:, i].astype(np.float32)[rgb[..., i]] for i in range(3)], axis=-1), rng)
+    x += rng.standard_normal(x.shape, dtype=np.float32) * np.float32(255.0 * rng.uniform(0.0, 0.03))
+    return np.asarray(np.clip(x, 0, 255), dtype=np.uint8)
 
 
 def augment_depth(image: Image, rng: np.random.Generator) -> Image:
     """Sensor noise, holes along depth edges and dropped-out patches, as they look after area-averaging."""
-    x = image.astype(np.float32)
-    x += rng.normal(0.0, rng.uniform(0.0, 2.5), size=x.shape).astype(np.float32)
+    x = _focus(image.astype(np.float32), rng)
+    x += rng.standard_normal(x.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 2.5))
     step = np.maximum(np.abs(np.diff(x, axis=0, prepend=x[:1])), np.abs(np.diff(x, axis=1, prepend=x[:, :1])))
     x[step > 10.0] *= 1.0 - rng.uniform(0.0, 0.9) * rng.random(int((step > 10.0).sum()), dtype=np.float32)
     if rng.random() < 0.3:
@@ -37,6 +39,11 @@ def augment_depth(image: Image, rng: np.random.Generator) -> Image:
             height, width = rng.integers(2, side // 8, size=2)
             x[v : v + height, u : u + width] = 0.0
     return np.asarray(np.clip(x, 0, 255), dtype=np.uint8)
+
+
+def _focus(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A blur of less than a pixel: pictures are area-averaged to the model's size from sizes that differ."""
+    return np.asarray(cv2.GaussianBlur(image, (3, 3), sigmaX=rng.uniform(0.2, 0.8)), dtype=np.float32)
 
 
 def repaint(rgb: Image, instance: NDArray[np.int16], objects: tuple[ObjectSpec, ...], rng: np.random.Generator) -> Image:

@@ -20,7 +20,7 @@ from roboref_node.synth.split import RESERVED_PAIRS
 from roboref_node.synth.view import SceneView
 from roboref_node.training.augmentation import augment_depth, augment_rgb, repaint
 from roboref_node.training.packing import IGNORED, PackedScene, Packer, dense_labels, mask_coverage
-from roboref_node.training.scenes import SceneStore
+from roboref_node.training.scenes import LABEL_STRIDE, SceneStore
 
 MIX = {
     "attribute": 0.10, "size": 0.09, "ordinal": 0.12, "relative": 0.09, "between": 0.10, "distance": 0.09, "height": 0.05,
@@ -32,6 +32,9 @@ MIX = {
 SLOT = 64
 """Tokens of a slot; a question lies in one slot."""
 
+
+WORD_SHARE = 0.02
+"""An object must cover this share of a projected token to be described by it."""
 
 _ATTEMPTS = 4
 
@@ -129,18 +132,19 @@ class PackedBatches(IterableDataset[Batch]):
         seed: Seed of the whole stream.
         start: Number of batches to skip per worker, for resuming.
         attribute_batches: The first batches ask mostly for attributes.
-        epochless: Draw scenes at random.
+        process, processes: Number of this training process and how many there are; each gets batches of its own.
     """
 
     def __init__(
         self, store: SceneStore, tokenizer: PreTrainedTokenizerFast, settings: BatchSettings, seed: int, *, start: int = 0,
-        attribute_batches: int = 0,
+        attribute_batches: int = 0, process: int = 0, processes: int = 1,
     ) -> None:  # fmt: skip
         self.store = store
         self.settings = settings
         self.seed = seed
         self.start = start
         self.attribute_batches = attribute_batches
+        self.process, self.processes = process, processes
         self.packer = Packer(tokenizer, settings.token_grid)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -153,7 +157,7 @@ class PackedBatches(IterableDataset[Batch]):
 
     def batch(self, step: int) -> Batch:
         """The batch of one training step; the same step always gives the same batch."""
-        rng = np.random.default_rng([self.seed, step])
+        rng = np.random.default_rng([self.seed, step * self.processes + self.process])
         s = self.settings
         mix = {**MIX, "attribute": 2.0} if step < self.attribute_batches else MIX
         scenes = [self.store[int(i)] for i in rng.choice(len(self.store), size=s.scenes, replace=False)]
@@ -167,8 +171,9 @@ class PackedBatches(IterableDataset[Batch]):
                 questions = draw_questions(scene.view, rng, 1, canonical=True, mix={"absent": 1.0})
             packed.append(self.packer.pack(scene.view, questions, rng, think=s.think))
             asked.append(questions)
-            pictures.append(repaint(scene.rgb, scene.view.rendered.instance, scene.view.spec.objects, rng) if recoloured else scene.rgb)
-            dense.append(dense_labels(scene.view, s.patch_grid, scene.depth_image, colours=not recoloured))
+            pictures.append(repaint(scene.rgb, scene.instance, scene.view.spec.objects, rng) if recoloured else scene.rgb)
+            depth_image = scene.depth_image[LABEL_STRIDE // 2 :: LABEL_STRIDE, LABEL_STRIDE // 2 :: LABEL_STRIDE]
+            dense.append(dense_labels(scene.view, s.patch_grid, depth_image, colours=not recoloured))
             words.append(patch_words(scene.view, s.token_grid, colours=not recoloured))
         rgb = np.stack([augment_rgb(picture, rng) for picture in pictures])
         depth = np.repeat(np.stack([augment_depth(scene.depth_image, rng) for scene in scenes])[..., None], 3, axis=-1)
@@ -180,7 +185,7 @@ def patch_words(view: SceneView, grid: int, *, colours: bool = True) -> NDArray[
     """Which shape and colour words describe each projected token, (grid * grid, shapes + colours); NaN for colours not to be learned."""
     words = np.zeros((grid * grid, len(SHAPES) + len(COLOURS)), dtype=np.float32)
     for item in view.present:
-        seen = mask_coverage(view.rendered.instance == item.index, grid) > 0.06
+        seen = mask_coverage(view.rendered.instance == item.index, grid) > WORD_SHARE
         words[seen, SHAPES.index(item.shape)] = 1.0
         words[seen, len(SHAPES) + COLOURS.index(item.colour)] = 1.0
     if not colours:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
+from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
@@ -22,6 +22,7 @@ from roboref_node.sim.appearance import COLOURS
 from roboref_node.sim.meshes import SHAPES
 from roboref_node.training import objectives
 from roboref_node.training.batches import SLOT, Batch, BatchSettings, PackedBatches
+from roboref_node.training.growing import grow
 from roboref_node.training.optimisers import MuonAdamW, cosine, count_parameters
 from roboref_node.training.packed_attention import PACKED_ATTENTION, slot_mask
 from roboref_node.training.packing import IGNORED
@@ -49,7 +50,8 @@ class NanoRecipe:
         save_every, log_every: In steps.
         model: Overrides of `RoboReferConfig.nano`.
         batch: Batch settings.
-        init: Folder of a nano to start from, ``package:`` in front means inside `roboref_node.model`; "" = random weights.
+        init: Folder of a nano to start from, ``package:`` in front means inside `roboref_node.model`; "" = random weights. A
+            recipe with a larger model than that grows it, see `growing.grow`.
     """
 
     pretrain_steps: int = 500
@@ -105,6 +107,8 @@ class NanoTrainer:
         words = [f"▁{w}" for w in (*SHAPES, *COLOURS)]
         self.word_ids = torch.tensor(self.tokenizer.convert_tokens_to_ids(words))
         self.optimiser = MuonAdamW(self.model, self.heads, muon_lr=recipe.muon_lr, adamw_lr=recipe.adamw_lr)
+        # The towers and the language model are called one by one, so the gradients are averaged here and not by a wrapper of the model.
+        self.accelerator = Accelerator(cpu=True)
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "log.jsonl"
@@ -113,23 +117,26 @@ class NanoTrainer:
 
     def run(self) -> None:
         """Train to the end of the recipe and write the model."""
-        print(f"{count_parameters(self.model.parameters()) / 1e6:.2f} M parameters, {len(self.store)} scenes", flush=True)
-        recipe = self.recipe
+        recipe, first_process = self.recipe, self.accelerator.is_main_process
+        if first_process:
+            size, processes = count_parameters(self.model.parameters()) / 1e6, self.accelerator.num_processes
+            print(f"{size:.2f} M parameters, {len(self.store)} scenes, {processes} process{'es' * (processes > 1)}", flush=True)
         total = recipe.pretrain_steps + recipe.steps
         started, first = time.monotonic(), self.step
         for batch in self._batches():
             metrics = self._train_step(batch)
             self.step += 1
-            if self.step % recipe.log_every == 0:
+            if self.step % recipe.log_every == 0 and first_process:
                 rate = (time.monotonic() - started) / max(1, self.step - first)
                 metrics |= {"step": self.step, "s_per_step": round(rate, 3), "left_min": round(rate * (total - self.step) / 60, 1)}
                 with self.log_file.open("a") as log:
                     log.write(json.dumps(metrics) + "\n")
                 print(json.dumps(metrics), flush=True)
-            if self.step % recipe.save_every == 0 or self.step >= total:
+            if (self.step % recipe.save_every == 0 or self.step >= total) and first_process:
                 self.save()
             if self.step >= total:
-                return
+                break
+        self.accelerator.wait_for_everyone()
 
     def save(self) -> None:
         """Write the model as a loadable folder, and the state to go on from."""
@@ -157,10 +164,18 @@ class NanoTrainer:
         data = PackedBatches(
             self.store, self.tokenizer, recipe.batch, recipe.seed, start=self.step,
             attribute_batches=recipe.pretrain_steps + recipe.attribute_steps,
+            process=self.accelerator.process_index, processes=self.accelerator.num_processes,
         )  # fmt: skip
         return iter(DataLoader(data, batch_size=None, num_workers=recipe.workers, prefetch_factor=4 if recipe.workers else None))
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
+        losses, share = self._backward(batch)
+        self._average_gradients()
+        norm = self.optimiser.step(share)
+        return {**{k: round(float(v.detach()), 4) for k, v in losses.items()}, "norm": round(norm, 2)}
+
+    def _backward(self, batch: Batch) -> tuple[dict[str, Tensor], float]:
+        """Gradients of one batch; returns the losses, and the share of the peak learning rates that this step takes."""
         recipe = self.recipe
         self.model.train()
         language = self.step >= recipe.pretrain_steps
@@ -174,8 +189,17 @@ class NanoTrainer:
             weight, share = 1.0, cosine(self.step, recipe.pretrain_steps, recipe.warm_up, floor=0.3)
         loss = losses.get("token", torch.zeros(())) + weight * sum(v for k, v in losses.items() if k != "token" and not k.startswith("hit"))
         loss.backward()
-        norm = self.optimiser.step(share)
-        return {**{k: round(float(v.detach()), 4) for k, v in losses.items()}, "norm": round(norm, 2)}
+        return losses, share
+
+    def _average_gradients(self) -> None:
+        """Over the processes; a parameter that only some of them used, as a tower without depth images, counts as zero elsewhere."""
+        if self.accelerator.num_processes == 1:
+            return
+        parameters = self.optimiser.parameters
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+        flat = cast(Tensor, self.accelerator.reduce(flat, "mean"))
+        for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
 
     def _losses(self, batch: Batch, language: bool) -> dict[str, Tensor]:
         model, heads, settings = self.model, self.heads, self.recipe.batch
@@ -262,22 +286,18 @@ def load_weights(model: RoboReferModel, folder: str) -> None:
     """Fill `model` with the weights of a folder that `save_nano` wrote.
 
     Args:
-        model: A model of the same shape and vocabulary.
+        model: A model of the same vocabulary, as large or larger.
         folder: See `NanoRecipe.init`.
 
     Raises:
         FileNotFoundError: The folder holds no weights.
-        RuntimeError: A tensor is missing, unexpected or of another shape.
+        ValueError: The weights cannot be grown to the shape of the model.
     """
     inside = Path(roboref_node.model.__file__).parent
-    path = (inside / folder.removeprefix("package:") if folder.startswith("package:") else Path(folder)) / "model.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; `init` must be a folder with the weights of a nano")
-    tensors = load_file(path)
-    missing, unexpected = model.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
-    tied = {"llm.lm_head.weight"} if model.config.text.tie_word_embeddings else set()
-    if set(missing) - tied or unexpected:
-        raise RuntimeError(f"{path} does not fit the recipe's model: missing {sorted(missing)}, unexpected {sorted(unexpected)}")
+    path = inside / folder.removeprefix("package:") if folder.startswith("package:") else Path(folder)
+    if not (path / "model.safetensors").exists():
+        raise FileNotFoundError(f"{path / 'model.safetensors'} does not exist; `init` must be a folder with the weights of a nano")
+    grow(RoboReferModel.from_pretrained(path, dtype=torch.float32), model)
 
 
 def save_nano(model: RoboReferModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -21,6 +21,9 @@ from roboref_node.training import vocabulary as vocab
 
 IGNORED = -100
 
+LABELLED_SHARE = 0.1
+"""An object must cover this share of a patch to give it its labels. The smallest objects asked for cover a fifth of a patch in all."""
+
 
 @dataclass(frozen=True, eq=False)
 class PackedScene:
@@ -181,6 +184,8 @@ def mask_coverage(mask: NDArray[np.bool_], grid: int) -> NDArray[np.float32]:
 def dense_labels(view: SceneView, grid: int, depth_image: NDArray[np.uint8], *, colours: bool = True) -> NDArray[np.int64]:
     """Per-patch shape, colour, size (0 = background) and depth bin, shape (4, grid * grid).
 
+    A patch takes the labels of the object that covers most of it, if that is more than `LABELLED_SHARE`.
+
     Args:
         view: The scene.
         grid: Side of the patch grid.
@@ -190,7 +195,7 @@ def dense_labels(view: SceneView, grid: int, depth_image: NDArray[np.uint8], *, 
     instance = view.rendered.instance
     coverage = patch_coverage(view, grid)
     best = coverage.argmax(axis=0)
-    seen = coverage.max(axis=0) > 0.25
+    seen = coverage.max(axis=0) > LABELLED_SHARE
     shape = np.array([SHAPES.index(o.shape) + 1 for o in view.objects])
     colour = np.array([COLOURS.index(o.colour) + 1 if colours else IGNORED for o in view.objects])
     size = np.array([SIZES.index(o.size) + 1 for o in view.objects])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_runs import NANO, launch_two, write_recipe, write_scenes
 from transformers import AutoTokenizer
 
 import roboref_node.model
@@ -52,7 +53,7 @@ def test_a_recipe_starts_from_the_shipped_weights_and_refuses_others(tmp_path: P
     with pytest.raises(FileNotFoundError, match="model.safetensors does not exist"):
         load_weights(model, str(tmp_path))
     small = new_nano(build_tokenizer(), replace(recipe, model={"text_config": {"hidden_size": 192, "num_hidden_layers": 4}}))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="a model cannot be made smaller"):
         load_weights(small, recipe.init)
 
 
@@ -136,3 +137,28 @@ def test_the_same_step_gives_the_same_batch(tmp_path: Path) -> None:
     settings = BatchSettings(scenes=2, questions=5, image_size=32, patch_grid=4, token_grid=2, repaint=0.5)
     one, other = (PackedBatches(SceneStore(tmp_path), build_tokenizer(), settings, 3).batch(7) for _ in range(2))
     assert torch.equal(one.tokens, other.tokens) and torch.equal(one.rgb, other.rgb) and one.kinds == other.kinds
+
+
+def test_two_processes_learn_from_the_mean_of_their_batches(tmp_path: Path) -> None:
+    scenes = write_scenes(tmp_path / "scenes")
+    recipe = {**NANO, "pretrain_steps": 1, "steps": 1, "warm_up": 1, "save_every": 2}
+    file = write_recipe(tmp_path, "two", recipe)
+    stage = f"-m roboref_node.cli train nano --recipe {file} --scenes {scenes} --out {tmp_path / 'two'}"
+    assert "2 processes" in launch_two(stage.split())
+    one = NanoTrainer(NanoRecipe.from_dict(recipe), SceneStore(scenes), tmp_path / "one")
+    data = PackedBatches(one.store, one.tokenizer, one.recipe.batch, one.recipe.seed, attribute_batches=3)
+    for step in range(2):
+        gradients = []
+        for process in range(2):
+            data.process, data.processes = process, 2
+            _, share = one._backward(data.batch(step))
+            gradients.append([torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in one.optimiser.parameters])
+            one.model.zero_grad()
+            one.heads.zero_grad()
+        for parameter, first, second in zip(one.optimiser.parameters, *gradients, strict=True):
+            parameter.grad = (first + second) / 2
+        one.optimiser.step(share)
+        one.step += 1
+    state = torch.load(tmp_path / "two" / "state.pt", weights_only=True)["model"]
+    for name, tensor in one.model.state_dict().items():
+        torch.testing.assert_close(tensor, state[name], atol=1e-5, rtol=0.0, msg=lambda text, name=name: f"{name}: {text}")
