@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -83,6 +83,10 @@ class Batch:
     words: Tensor
     masks: list[list[NDArray[np.bool_]]]
     kinds: list[list[str]]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with its tensors on `device`."""
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)})
 
 
 def normalise(images: NDArray[np.uint8]) -> Tensor:

@@ -45,7 +45,7 @@ class NanoRecipe:
         warm_up: Steps of linear warm-up, in both phases.
         auxiliary: Weight of the auxiliary losses, from and to.
         seed: Seed of the initial weights and of the data.
-        threads: Threads of torch; more than one collapses on a busy machine.
+        threads: Threads of torch on a CPU; more than one collapses on a busy machine.
         workers: Processes that prepare batches; 0 = none.
         save_every, log_every: In steps.
         model: Overrides of `RoboReferConfig.nano`.
@@ -98,17 +98,19 @@ class NanoTrainer:
         self.recipe, self.store, self.folder = recipe, store, folder
         self.tokenizer: PreTrainedTokenizerFast = build_tokenizer()
         self.coordinates = CoordinateTokens(self.tokenizer)
+        # The towers and the language model are called one by one, so the gradients are averaged here and not by a wrapper of the model.
+        self.accelerator = Accelerator()
+        self.device = self.accelerator.device
         self.model = new_nano(self.tokenizer, recipe)
         if recipe.init:
             load_weights(self.model, recipe.init)
+        torch.nn.Module.to(self.model, self.device)
         self.model.llm.set_attn_implementation(PACKED_ATTENTION)
         width = self.model.config.text.hidden_size
-        self.heads = objectives.AuxiliaryHeads(self.model.config.vision.hidden_size, width)
+        self.heads = objectives.AuxiliaryHeads(self.model.config.vision.hidden_size, width).to(self.device)
         words = [f"▁{w}" for w in (*SHAPES, *COLOURS)]
-        self.word_ids = torch.tensor(self.tokenizer.convert_tokens_to_ids(words))
+        self.word_ids = torch.tensor(self.tokenizer.convert_tokens_to_ids(words), device=self.device)
         self.optimiser = MuonAdamW(self.model, self.heads, muon_lr=recipe.muon_lr, adamw_lr=recipe.adamw_lr)
-        # The towers and the language model are called one by one, so the gradients are averaged here and not by a wrapper of the model.
-        self.accelerator = Accelerator(cpu=True)
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "log.jsonl"
@@ -152,7 +154,7 @@ class NanoTrainer:
         (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1))
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / "state.pt", weights_only=True)
+        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
         self.step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
@@ -179,15 +181,18 @@ class NanoTrainer:
         recipe = self.recipe
         self.model.train()
         language = self.step >= recipe.pretrain_steps
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            losses = self._losses(batch, language)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            losses = self._losses(batch.to(self.device), language)
         if language:
             done = (self.step - recipe.pretrain_steps) / max(1, recipe.steps)
             weight = recipe.auxiliary[0] + (recipe.auxiliary[1] - recipe.auxiliary[0]) * done
             share = cosine(self.step - recipe.pretrain_steps, recipe.steps, recipe.warm_up)
         else:
             weight, share = 1.0, cosine(self.step, recipe.pretrain_steps, recipe.warm_up, floor=0.3)
-        loss = losses.get("token", torch.zeros(())) + weight * sum(v for k, v in losses.items() if k != "token" and not k.startswith("hit"))
+        auxiliary = [value for name, value in losses.items() if name not in ("token", "hit")]
+        loss = weight * torch.stack(auxiliary).sum()
+        if "token" in losses:
+            loss = loss + losses["token"]
         loss.backward()
         return losses, share
 
@@ -223,7 +228,8 @@ class NanoTrainer:
             return losses
         length = media.shape[1]
         inputs = torch.cat([media, embeddings(batch.tokens).to(media.dtype)], dim=1)
-        positions = torch.cat([torch.arange(length)[None].expand(batch.tokens.shape[0], -1), length + batch.position], dim=1)
+        media_positions = torch.arange(length, device=self.device)[None].expand(batch.tokens.shape[0], -1)
+        positions = torch.cat([media_positions, length + batch.position], dim=1)
         mask = slot_mask(batch.question.unflatten(1, (-1, SLOT)))
         hidden = model.llm.model(
             inputs_embeds=inputs, attention_mask={"full_attention": mask}, position_ids=positions, use_cache=False
