@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     render.add_argument("--out", type=Path, default=Path("runs/scenes"))
     render.add_argument("--count", type=int, default=20_000, help="number of scenes")
     render.add_argument("--start", type=int, default=0, help="first seed to look at")
-    render.add_argument("--size", type=int, default=320, help="side of the model's input in pixels")
+    render.add_argument("--size", type=int, default=160, help="side of the pictures in pixels: `image_size` of the recipe (default 160)")
     nano = stages.add_parser("nano", help="train the nano; a killed run goes on from its last checkpoint")
     nano.add_argument("--recipe", type=Path, default=None, help="YAML recipe; default: config/train_nano.yaml")
     nano.add_argument("--scenes", type=Path, default=Path("runs/scenes"))

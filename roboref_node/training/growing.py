@@ -73,8 +73,14 @@ def _grow_stem(small: nn.Sequential, large: nn.Sequential) -> None:
         else:
             after.weight.copy_(_folded(weight, after.weight.shape[1] // weight.shape[1], first_copies=before.weight.shape[0], rows=rows))
         after.bias.copy_(before.bias[rows])
-    for block in (m for m in large if isinstance(m, ResidualBlock)):
-        _silence(block.layers[-1])
+    old_blocks, new_blocks = ([m for m in stem if isinstance(m, ResidualBlock)] for stem in (small, large))
+    if not old_blocks:
+        _silence(*(block.layers[-1] for block in new_blocks))
+    elif [b.layers[0].weight.shape for b in old_blocks] != [b.layers[0].weight.shape for b in new_blocks]:
+        raise ValueError("a stem that has residual blocks cannot be grown, only its tower")
+    else:
+        for block, larger in zip(old_blocks, new_blocks, strict=True):
+            larger.load_state_dict(block.state_dict())
 
 
 def _copies(narrow: int, wide: int) -> Tensor:

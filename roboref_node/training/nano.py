@@ -20,6 +20,7 @@ from roboref_node.model.config import RoboReferConfig
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.sim.appearance import COLOURS
 from roboref_node.sim.meshes import SHAPES
+from roboref_node.status import Refused, Status
 from roboref_node.training import objectives
 from roboref_node.training.batches import SLOT, Batch, BatchSettings, PackedBatches
 from roboref_node.training.growing import grow
@@ -90,9 +91,16 @@ class NanoTrainer:
         recipe: What to do.
         store: Rendered training scenes.
         folder: Checkpoints and log.
+
+    Raises:
+        Refused: BAD_REQUEST when the scenes were rendered at another size than the recipe's.
     """
 
     def __init__(self, recipe: NanoRecipe, store: SceneStore, folder: Path) -> None:
+        size = recipe.batch.image_size
+        if store.size != size:
+            advice = f"run `roboref train render --size {size}` into another folder"
+            raise Refused(Status.BAD_REQUEST, f"the scenes are {store.size} px wide, the recipe's `image_size` is {size}: {advice}")
         torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
         self.recipe, self.store, self.folder = recipe, store, folder
@@ -154,7 +162,7 @@ class NanoTrainer:
         (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1))
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
+        state = torch.load(self.folder / "state.pt", map_location="cpu", weights_only=True)
         self.step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])

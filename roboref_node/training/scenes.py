@@ -99,6 +99,11 @@ class SceneStore:
             raise FileNotFoundError(f"{folder} holds no finished shard; run `roboref train render` first")
         self.index = [(s, i) for s, (seeds, _) in enumerate(self.shards) for i in range(len(seeds))]
 
+    @property
+    def size(self) -> int:
+        """Side of the pictures in pixels."""
+        return int(self.shards[0][1]["rgb"].shape[1])
+
     def __len__(self) -> int:
         return len(self.index)
 

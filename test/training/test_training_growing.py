@@ -45,6 +45,15 @@ def test_a_grown_model_answers_as_the_small_one_until_it_sees_detail() -> None:
     assert (large(tokens, detail, twice[1]).logits - expected).abs().max() > 1e-3
 
 
+def test_what_was_grown_and_has_learned_is_kept() -> None:
+    whole, other = model(0, **LARGE), model(1, **LARGE)
+    grow(whole, other)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+    with pytest.raises(ValueError, match="residual blocks cannot be grown"):
+        grow(whole, model(1, **{**LARGE, "stem_blocks": 3}))
+
+
 def test_everything_that_was_added_learns() -> None:
     small, large = model(0), model(1, **LARGE)
     grow(small, large)

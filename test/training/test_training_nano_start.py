@@ -18,6 +18,7 @@ from roboref_node.sim.appearance import COLOURS, colour_names, sample_colour
 from roboref_node.sim.meshes import SHAPES
 from roboref_node.sim.render import SceneRenderer
 from roboref_node.sim.scene import sample_scene
+from roboref_node.status import Refused
 from roboref_node.synth.split import RESERVED_PAIRS, training_seeds
 from roboref_node.synth.view import SceneView
 from roboref_node.training.augmentation import repaint
@@ -42,7 +43,7 @@ def test_the_vocabulary_is_that_of_the_shipped_weights() -> None:
 
 
 def test_a_recipe_starts_from_the_shipped_weights_and_refuses_others(tmp_path: Path) -> None:
-    recipe = replace(NanoRecipe.from_dict(load_yaml(find_config("train_nano_continue"))), init="package:weights/nano")
+    recipe = replace(NanoRecipe.from_dict(load_yaml(find_config("train_nano_grow"))), init="package:weights/nano")
     model = new_nano(build_tokenizer(), recipe)
     load_weights(model, recipe.init)
     from safetensors.torch import load_file
@@ -132,6 +133,12 @@ def test_a_run_with_repainted_scenes_learns_and_goes_on_after_a_kill(tmp_path: P
         torch.testing.assert_close(tensor, states[1][name], atol=1e-5, rtol=0.0)
 
 
+def test_scenes_of_another_size_are_refused(tmp_path: Path) -> None:
+    render_scenes(tmp_path, training_seeds(2), 32)
+    with pytest.raises(Refused, match="32 px wide, the recipe's `image_size` is 160: run `roboref train render --size 160`"):
+        NanoTrainer(NanoRecipe(), SceneStore(tmp_path), tmp_path / "run")
+
+
 def test_the_same_step_gives_the_same_batch(tmp_path: Path) -> None:
     render_scenes(tmp_path, training_seeds(3), 32)
     settings = BatchSettings(scenes=2, questions=5, image_size=32, patch_grid=4, token_grid=2, repaint=0.5)
@@ -142,9 +149,11 @@ def test_the_same_step_gives_the_same_batch(tmp_path: Path) -> None:
 def test_two_processes_learn_from_the_mean_of_their_batches(tmp_path: Path) -> None:
     scenes = write_scenes(tmp_path / "scenes")
     recipe = {**NANO, "pretrain_steps": 1, "steps": 1, "warm_up": 1, "save_every": 2}
-    file = write_recipe(tmp_path, "two", recipe)
-    stage = f"-m roboref_node.cli train nano --recipe {file} --scenes {scenes} --out {tmp_path / 'two'}"
-    assert "2 processes" in launch_two(stage.split())
+    # The last step is a second start, so that both processes go on from the checkpoint of the first.
+    for name, steps in (("first", 0), ("second", 1)):
+        file = write_recipe(tmp_path, name, {**recipe, "steps": steps})
+        stage = f"-m roboref_node.cli train nano --recipe {file} --scenes {scenes} --out {tmp_path / 'two'}"
+        assert "2 processes" in launch_two(stage.split())
     one = NanoTrainer(NanoRecipe.from_dict(recipe), SceneStore(scenes), tmp_path / "one")
     data = PackedBatches(one.store, one.tokenizer, one.recipe.batch, one.recipe.seed, attribute_batches=3)
     for step in range(2):

@@ -23,12 +23,13 @@ LARGE_SEED = 3_000_000
 NANO = {
     "pretrain_steps": 6, "steps": 8, "attribute_steps": 2, "warm_up": 2, "workers": 0, "save_every": 2, "log_every": 1, "seed": 3,
     "model": {
-        "vision_config": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2},
+        "vision_config": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 16},
         "text_config": {
             "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 48,
         },
+        "stem_fold": 2,
     },
-    "batch": {"scenes": 2, "questions": 4, "image_size": 160, "patch_grid": 20, "token_grid": 10},
+    "batch": {"scenes": 2, "questions": 4, "image_size": 320, "patch_grid": 20, "token_grid": 10},
 }  # fmt: skip
 
 RFT = {
@@ -50,7 +51,7 @@ SFT = {
 
 def write_scenes(folder: Path, count: int = 6) -> Path:
     """A few training scenes at the shipped nano's size."""
-    render_scenes(folder, training_seeds(count, LARGE_SEED), 160)
+    render_scenes(folder, training_seeds(count, LARGE_SEED), 320)
     return folder
 
 
