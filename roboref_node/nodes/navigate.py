@@ -41,6 +41,9 @@ from roboref_node.status import Refused, Status
 from roboref_node.task import TaskKind, parse_instruction
 
 
+_POLL_S = 0.02
+
+
 class Outcome(str, Enum):
     """How a walk ended. After every one of them nothing is sent any more."""
 
@@ -179,6 +182,7 @@ class NavigateNode(SentenceNode):
             raise _Ended(Outcome.REFUSED, f'"{instruction[:80]}" is not one place to go to; say for example "go to the red cup"')
         expression = tasks[0].expression
         report("refer", f"where is {expression}")
+        self._wait_for_base()
         self._choose_driver()
         first = self._refer(expression, TaskKind.NAVIGATE, Outcome.REFUSED)
         report("move", first.sentence)
@@ -196,6 +200,23 @@ class NavigateNode(SentenceNode):
             raise _Ended(Outcome.STOPPED, "stopped before the hand's goal")
         self._hand.publish(second.goal)
         return f"{second.sentence}; the hand can get there"
+
+    def _wait_for_base(self) -> None:
+        """Until TF tells where the base is: a robot that cannot be followed on its way must not be sent on it.
+
+        Raises:
+            _Ended: Not within ``server_timeout_s``, or stopped.
+        """
+        deadline = time.monotonic() + self._settings.server_timeout_s
+        while True:
+            try:
+                self._where()
+                return
+            except Refused as refused:
+                if time.monotonic() > deadline:
+                    raise _Ended(Outcome.REFUSED, f"{refused.status.value}: {refused.sentence} (server_timeout_s)") from refused
+            if self._stopped.wait(_POLL_S):
+                raise _Ended(Outcome.STOPPED, "stopped while TF was waited for")
 
     def _choose_driver(self) -> None:
         """Nav2 when it is asked for, or there.
@@ -235,7 +256,7 @@ class NavigateNode(SentenceNode):
         until_ns = self.get_clock().now().nanoseconds + int(1e9 * self._settings.settle_s)
         deadline = time.monotonic() + self._settings.drive_timeout_s
         while self.get_clock().now().nanoseconds < until_ns and time.monotonic() < deadline and not self._stopped.is_set():
-            time.sleep(0.02)
+            time.sleep(_POLL_S)
 
     def _check_reach(self, message: ReferralMessage, expression: str) -> None:
         reach, standoff = self._profile.reach, self._profile.standoff

@@ -166,7 +166,7 @@ class GoalPoseDriver:
         clock = self._node.get_clock()
         started_ns = before_ns = clock.now().nanoseconds
         moved_s, told_s = time.monotonic(), -math.inf
-        while not self._arrival.is_there(apart := self._arrival.apart(goal)):
+        while not self._arrival.is_there(apart := self._followed(goal)):
             if stopped():
                 raise NotThere(f"stopped {apart[0]:.2f} m before the goal")
             now_ns = clock.now().nanoseconds
@@ -180,6 +180,14 @@ class GoalPoseDriver:
                 told_s = time.monotonic()
                 report(f"{apart[0]:.2f} m to go")
             time.sleep(_POLL_S)
+
+    def _followed(self, goal: PoseStamped) -> tuple[float, float]:
+        """`Arrival.apart`; a robot whose place is lost is told to stop."""
+        try:
+            return self._arrival.apart(goal)
+        except NotThere:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """See `Driver`: the goal becomes the place where the robot is."""

@@ -36,7 +36,7 @@ class NavigateSettings:
     drive_timeout_s: float = setting("How long the way may take.", default=180.0, unit="s", minimum=1.0, maximum=3600.0)
     refer_timeout_s: float = setting("How long the refer node may take to answer.", default=30.0, unit="s", minimum=0.1, maximum=600.0)
     server_timeout_s: float = setting(
-        "How long the refer node and Nav2 may take to appear.", default=5.0, unit="s", minimum=0.1, maximum=60.0
+        "How long the refer node, Nav2 and the base's place in TF may take to appear.", default=5.0, unit="s", minimum=0.1, maximum=60.0
     )
     tf_max_age_s: float = setting("Oldest pose of the base that tells where it is.", default=1.0, unit="s", minimum=0.01, maximum=60.0)
 

@@ -17,21 +17,22 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from roboref_node.evaluation.bench_navigate import true_pixel
-from roboref_node.ros.driving import nav2_action
+from roboref_node.ros.driving import Arrival, GoalPoseDriver, NotThere, nav2_action
 from roboref_node.ros.occupancy import map_from_message
 from roboref_node.ros.qos import LATCHED
 from roboref_node.ros.transforms import pose_stamped
 from roboref_node.sim_g1.body import hand_angles
 from roboref_node.sim_g1.world import CAMERA, SimulatedG1, flat_pose
+from roboref_node.status import Refused, Status
 
 SIM, REFER, NAVIGATE = "roboref_node.nodes.sim_g1", "roboref_node.nodes.refer", "roboref_node.nodes.navigate"
 SEED, TARGET = 2, 0
 LONG_S = 120.0  # a walk of some seconds, on a machine that has other things to do
 
 
-def in_namespace(*parameters, remap=()):
-    arguments = ["--ros-args", "-r", "__ns:=/flat"]
-    arguments += [x for topic in ("/tf", "/tf_static", "/clock") for x in ("-r", f"{topic}:=/flat{topic}")]
+def in_namespace(*parameters, remap=(), namespace="/flat"):
+    arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
+    arguments += [x for topic in ("/tf", "/tf_static", "/clock") for x in ("-r", f"{topic}:={namespace}{topic}")]
     arguments += [x for rule in remap for x in ("-r", rule)]
     return [*arguments, *(x for parameter in parameters for x in ("-p", parameter))]
 
@@ -163,6 +164,44 @@ def test_go_to_the_red_cup(flat):
     arm = flat.send("pick up the red cup")
     wait_until(arm.done, lambda: flat.logs)
     assert arm.result().result.outcome == "refused" and "go to" in arm.result().result.sentence
+
+
+def test_a_robot_that_tf_does_not_know_is_not_sent_anywhere(graph):
+    navigate = graph.start(NAVIGATE, *in_namespace("drive:=goal_pose", "robot:=g1", "server_timeout_s:=1.0", namespace="/nowhere"))
+    asked = graph.collect(PoseStamped, "/nowhere/goal_pose")
+    actions = ActionClient(graph.node, PickPlace, "/nowhere/navigate/navigate")
+    assert actions.wait_for_server(WAIT_S), navigate.log
+    goal = graph.do(actions.send_goal_async, PickPlace.Goal(instruction="go to the red cup"))
+    wait_until(goal.done, lambda: navigate.log)
+    result = graph.do(goal.result().get_result_async)
+    wait_until(result.done, lambda: navigate.log)
+    assert result.result().result.outcome == "refused" and not asked
+    sentence = result.result().result.sentence
+    assert "TF_UNAVAILABLE" in sentence and "map" in sentence and "server_timeout_s" in sentence
+    assert navigate.end() == 0
+
+
+def test_a_robot_that_tf_has_lost_is_told_to_stop(graph):
+    """On its way, the transform is missing once; the robot is then sent to where it stands."""
+    places, at_last = iter(()), 0.5
+
+    def where():
+        x = next(places, at_last)
+        if x is None:
+            raise Refused(Status.TF_STALE, "the newest transform is 2 s old")
+        return flat_pose(x, 0.0, 0.0)
+
+    driver = GoalPoseDriver(graph.node, Arrival(where, arrive_m=0.1, arrive_rad=0.1))
+    goals = graph.collect(PoseStamped, "goal_pose")
+    goal = pose_stamped(flat_pose(0.5, 0.0, 0.0), frame_id="map", stamp_ns=0)
+    driver.drive(goal, timeout_s=LONG_S, stopped=lambda: False, report=lambda text: None)
+    wait_until(lambda: driver.stop() or goals, "this process to hear itself")
+    places, at_last = iter([0.0, None]), 1.0
+    goal = pose_stamped(flat_pose(2.0, 0.0, 0.0), frame_id="map", stamp_ns=0)
+    with pytest.raises(NotThere, match="TF_STALE"):
+        driver.drive(goal, timeout_s=LONG_S, stopped=lambda: False, report=lambda text: None)
+    wait_until(lambda: goals[-1].pose.position.x == 1.0, "the goal that stops it")
+    assert goals[-1].header.frame_id == "map"
 
 
 def test_nav2_without_its_messages_is_named(graph, hide_package):
