@@ -40,7 +40,6 @@ from roboref_node.ros.transforms import TransformSource, transform_from_message
 from roboref_node.status import Refused, Status
 from roboref_node.task import TaskKind, parse_instruction
 
-
 _POLL_S = 0.02
 
 
