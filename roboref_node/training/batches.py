@@ -20,7 +20,7 @@ from roboref_node.synth.split import RESERVED_PAIRS
 from roboref_node.synth.view import SceneView
 from roboref_node.training.augmentation import augment_depth, augment_rgb, repaint
 from roboref_node.training.packing import IGNORED, PackedScene, Packer, dense_labels, mask_coverage
-from roboref_node.training.scenes import LABEL_STRIDE, SceneStore
+from roboref_node.training.scenes import SceneStore, label_pixels
 
 MIX = {
     "attribute": 0.10, "size": 0.09, "ordinal": 0.12, "relative": 0.09, "between": 0.10, "distance": 0.09, "height": 0.05,
@@ -176,8 +176,7 @@ class PackedBatches(IterableDataset[Batch]):
             packed.append(self.packer.pack(scene.view, questions, rng, think=s.think))
             asked.append(questions)
             pictures.append(repaint(scene.rgb, scene.instance, scene.view.spec.objects, rng) if recoloured else scene.rgb)
-            depth_image = scene.depth_image[LABEL_STRIDE // 2 :: LABEL_STRIDE, LABEL_STRIDE // 2 :: LABEL_STRIDE]
-            dense.append(dense_labels(scene.view, s.patch_grid, depth_image, colours=not recoloured))
+            dense.append(dense_labels(scene.view, s.patch_grid, label_pixels(scene.depth_image), colours=not recoloured))
             words.append(patch_words(scene.view, s.token_grid, colours=not recoloured))
         rgb = np.stack([augment_rgb(picture, rng) for picture in pictures])
         depth = np.repeat(np.stack([augment_depth(scene.depth_image, rng) for scene in scenes])[..., None], 3, axis=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,12 @@ SHARD_SCENES = 1000
 
 LABEL_STRIDE = 2
 """Questions, masks and patches come from every second pixel: four times quicker to ask, and still finer than a coordinate bin."""
+
+
+def label_pixels(image: NDArray[Any]) -> NDArray[Any]:
+    """The pixels of a picture (S, S) that questions and labels are made from: every `LABEL_STRIDE`-th, a view."""
+    half = LABEL_STRIDE // 2
+    return image[half::LABEL_STRIDE, half::LABEL_STRIDE]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +60,7 @@ def render_scenes(folder: Path, seeds: list[int], size: int) -> None:
         raise ValueError("a reserved seed may not be rendered for training")
     folder.mkdir(parents=True, exist_ok=True)
     renderer = SceneRenderer(size, size)
-    small, half = size // LABEL_STRIDE, LABEL_STRIDE // 2
+    small = size // LABEL_STRIDE
     for first in range(0, len(seeds), SHARD_SCENES):
         chunk = seeds[first : first + SHARD_SCENES]
         path = folder / f"shard_{first // SHARD_SCENES:04d}"
@@ -69,7 +76,7 @@ def render_scenes(folder: Path, seeds: list[int], size: int) -> None:
             rendered = renderer.render(sample_scene(seed, excluded_pairs=RESERVED_PAIRS))
             arrays["rgb"][i] = rendered.rgb
             arrays["depth_image"][i] = relative_depth_image(rendered.depth_m)[..., 0]
-            arrays["depth_m"][i] = rendered.depth_m[half::LABEL_STRIDE, half::LABEL_STRIDE]
+            arrays["depth_m"][i] = label_pixels(rendered.depth_m)
             arrays["instance"][i] = rendered.instance
         path.mkdir(exist_ok=True)
         for name, array in arrays.items():
@@ -114,8 +121,7 @@ class SceneStore:
         rgb, depth_image = np.array(arrays["rgb"][i]), np.array(arrays["depth_image"][i])
         instance = arrays["instance"][i].astype(np.int16)
         depth = arrays["depth_m"][i].astype(np.float32)
-        half = LABEL_STRIDE // 2
-        seen = np.ascontiguousarray(instance[half::LABEL_STRIDE, half::LABEL_STRIDE])
+        seen = np.ascontiguousarray(label_pixels(instance))
         # The view knows only geometry and ids; its picture is the large one.
         view = SceneView(Rendered(rgb=rgb, depth_m=depth, instance=seen, spec=spec))
         return StoredScene(view, rgb, depth_image, instance)
