@@ -8,8 +8,18 @@ import unicodedata
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from roboref_node.language import INTERRUPTS, parse_clause, read_dialogue, split_clauses, words_of
-from roboref_node.language.skeleton import VERBS
+from roboref_node.language import (
+    INTERRUPTS,
+    NEGATIONS,
+    VERBS,
+    Clause,
+    manner,
+    parse_clause,
+    read_dialogue,
+    split_clauses,
+    without_politeness,
+    words_of,
+)  # fmt: skip
 from roboref_node.status import Refused, Status
 
 MAX_INSTRUCTION_CHARS = 500
@@ -49,12 +59,20 @@ _PRONOUNS = frozenset({"it", "them", "that", "this"})
 _EMPTY = _PRONOUNS | {"", "up", "down", "over", "to", "the", "a", "an", "me", "my"}
 """What is left of a phrase that names nothing."""
 
-_TO_ME = re.compile(r"(?: over)?(?: to me)?$")
+_NOTHING_TO_TAKE = frozenset({"away", "care", "off", "out", "from"})
+"""What "take" and "get" mean something else with: "take care", "get away"."""
+
+_ELIDED = {TaskKind.PICK: "pick up", TaskKind.PLACE: "put", TaskKind.NAVIGATE: "go to"}
+"""The verb that "..., then the cup" leaves out."""
+
+_PUNCTUATION = str.maketrans({**dict.fromkeys("\u2018\u2019\u02bc", "'"), **dict.fromkeys('"\u201c\u201d\u201e\u00ab\u00bb', " ")})
+_DASH = re.compile(r"\s[-\u2013\u2014]+\s|[\u2013\u2014]")
+_TO_ME = re.compile(r"(?: over)?(?: to me| here)?$")
 _EXAMPLES = '"pick up the red cup", "put it behind the bowl", "go to the table" or "point at the leftmost box"'
 
 
 def normalise_instruction(text: str) -> str:
-    """Lower case, single spaces, no control characters and no closing punctuation.
+    """Lower case, single spaces, plain apostrophes, no quotation marks, control characters and closing punctuation.
 
     Raises:
         Refused: BAD_REQUEST when nothing is left, when it is longer than `MAX_INSTRUCTION_CHARS`, or when it holds no letter
@@ -66,7 +84,8 @@ def normalise_instruction(text: str) -> str:
             f"the instruction has {len(text)} characters, the limit is {MAX_INSTRUCTION_CHARS} (task.MAX_INSTRUCTION_CHARS)",
         )
     printable = "".join(" " if unicodedata.category(c).startswith("C") else c for c in unicodedata.normalize("NFKC", text))
-    cleaned = " ".join(printable.lower().split()).strip(" .!?,;:")
+    spoken = _DASH.sub(", ", printable.lower().translate(_PUNCTUATION))
+    cleaned = " ".join(spoken.split()).strip(" .!?,;:'")
     if not any(c.isalpha() for c in cleaned):
         raise Refused(Status.BAD_REQUEST, "the instruction is empty: say what to pick, place, go to or point at")
     return cleaned
@@ -88,15 +107,6 @@ def parse_instruction(text: str, *, role: str = "") -> tuple[Task, ...]:
             and no article to recognise.
     """
     sentence = normalise_instruction(text)
-    if role:
-        try:
-            kind = TaskKind(role.lower())
-        except ValueError:
-            known = ", ".join(k.value for k in TaskKind)
-            raise Refused(Status.BAD_REQUEST, f"the role {role!r} is unknown; use one of: {known}") from None
-        return (Task(kind, _strip_verb(sentence, kind), text),)
-    tasks: list[Task] = []
-    clauses = split_clauses(sentence)
     dialogue = read_dialogue(sentence)
     if dialogue is not None and (not dialogue.rest or dialogue.act in INTERRUPTS):
         raise Refused(
@@ -104,12 +114,29 @@ def parse_instruction(text: str, *, role: str = "") -> tuple[Task, ...]:
             f'"{sentence[:80]}" ({dialogue.act.value}) names nothing to look for: it is for the node that acts',
             dialogue=dialogue.act.value,
         )
-    for clause, may_elide in clauses:
-        elided = may_elide and bool(tasks) and tasks[-1].kind is TaskKind.PLACE
-        tasks = _add_clause(tasks, f"put {clause}" if elided else clause, text)
+    clauses = split_clauses(sentence)
+    for clause, _ in clauses:
+        if f"{without_politeness(clause)} ".startswith(tuple(f"{word} " for word in NEGATIONS)):
+            raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" says what not to do; say only what to do')
+    if role:
+        try:
+            kind = TaskKind(role.lower())
+        except ValueError:
+            known = ", ".join(k.value for k in TaskKind)
+            raise Refused(Status.BAD_REQUEST, f"the role {role!r} is unknown; use one of: {known}") from None
+        return (Task(kind, _expression(sentence, clauses, kind), text),)
+    tasks = _read_clauses(clauses, text)
     if not tasks:
         raise Refused(Status.BAD_REQUEST, f'"{sentence[:80]}" does not say what to do; say for example {_EXAMPLES}')
     return tuple(tasks)
+
+
+def _read_clauses(clauses: tuple[tuple[str, bool], ...], instruction: str) -> list[Task]:
+    tasks: list[Task] = []
+    for clause, may_elide in clauses:
+        verb = _ELIDED.get(tasks[-1].kind) if may_elide and tasks else None
+        tasks = _add_clause(tasks, f"{verb} {clause}" if verb else clause, instruction)
+    return tasks
 
 
 def _add_clause(tasks: list[Task], clause: str, instruction: str) -> list[Task]:
@@ -119,31 +146,57 @@ def _add_clause(tasks: list[Task], clause: str, instruction: str) -> list[Task]:
         Refused: BAD_REQUEST with a suggestion.
     """
     parsed = parse_clause(clause)
-    if parsed is None:
+    if parsed is None or (parsed.form == "place" and manner.is_subordinate(parsed.place)):
         raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" is not understood; {_suggest(clause)}')
-    thing, place = parsed.object, parsed.place
-    if parsed.form in ("pick", "move", "put"):
-        thing = thing.removesuffix(" up").removesuffix(" down") if thing not in _EMPTY else thing
-    if parsed.form == "hand_over":
-        thing = _TO_ME.sub("", thing)
-        if thing in _PRONOUNS and tasks and tasks[-1].kind is TaskKind.PICK:
+    if parsed.form == "place":
+        return [*tasks, Task(TaskKind.PLACE, parsed.place, instruction)]
+    if parsed.form in ("move", "put"):
+        return _add_move(tasks, clause, parsed, instruction)
+    thing = parsed.object
+    if parsed.form in ("pick", "hand_over"):
+        thing = manner.without_particle(thing) if thing not in _EMPTY else thing
+        thing = _TO_ME.sub("", thing) if parsed.form == "hand_over" else thing
+        if parsed.form == "hand_over" and thing in _PRONOUNS and tasks and tasks[-1].kind is TaskKind.PICK:
             return [*tasks[:-1], replace(tasks[-1], hand_over=True)]
-    if parsed.form in ("move", "put") and not place:
+        destination = manner.find_destination(thing)
+        if destination is not None:
+            raise Refused(
+                Status.BAD_REQUEST,
+                f'"{clause[:80]}": "{destination[:40]}" does not say where to put it; add for example "and put it on the table"',
+            )
+    if thing in _EMPTY or thing.split()[0] in (_NOTHING_TO_TAKE | {"it", "them"}):
+        raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" does not say what; say for example {_EXAMPLES}')
+    if parsed.form in ("pick", "hand_over"):
+        return [*tasks, Task(TaskKind.PICK, thing, instruction, hand_over=parsed.form == "hand_over")]
+    return [*tasks, Task(TaskKind.NAVIGATE if parsed.form == "navigate" else TaskKind.POINT, thing, instruction)]
+
+
+def _add_move(tasks: list[Task], clause: str, parsed: Clause, instruction: str) -> list[Task]:
+    """The tasks with those of "put it there", "put A there" or "move A there".
+
+    Raises:
+        Refused: BAD_REQUEST: no place, or something that no goal can honour.
+    """
+    if not parsed.place or parsed.place.split()[-1] in ("there", "here", "once"):
         raise Refused(
             Status.BAD_REQUEST,
             f'"{clause[:80]}" does not say where to put it; add for example "on the shelf", "in the bowl" or "behind the red cup"',
         )
-    if parsed.form in ("move", "put") and thing in _PRONOUNS:
-        return [*tasks, Task(TaskKind.PLACE, place, instruction)]
-    if parsed.form != "place" and thing in _EMPTY:
+    unplannable = manner.find_unplannable(parsed.object)
+    if unplannable is not None:
+        raise Refused(
+            Status.BAD_REQUEST, f'"{clause[:80]}" asks for "{unplannable}", which is not planned; leave it out, or put it there by hand'
+        )
+    thing, (place, following) = manner.without_adverbs(parsed.object), manner.split_next_object(parsed.place)
+    following = f"put {following}"
+    if thing in _PRONOUNS or not thing:
+        found = [Task(TaskKind.PLACE, place, instruction)]
+    elif thing in _EMPTY or thing.split()[0] in ("it", "them") or thing.endswith((" from", " from the")):
         raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" does not say what; say for example {_EXAMPLES}')
-    if parsed.form == "place":
-        return [*tasks, Task(TaskKind.PLACE, place, instruction)]
-    if parsed.form in ("move", "put"):
-        return [*tasks, Task(TaskKind.PICK, thing, instruction), Task(TaskKind.PLACE, place, instruction)]
-    if parsed.form in ("pick", "hand_over"):
-        return [*tasks, Task(TaskKind.PICK, thing, instruction, hand_over=parsed.form == "hand_over")]
-    return [*tasks, Task(TaskKind.NAVIGATE if parsed.form == "navigate" else TaskKind.POINT, thing, instruction)]
+    else:
+        thing, place = manner.split_place(thing, place)
+        found = [Task(TaskKind.PICK, thing, instruction), Task(TaskKind.PLACE, place, instruction)]
+    return _add_clause([*tasks, *found], following, instruction) if following != "put " else [*tasks, *found]
 
 
 def _suggest(clause: str) -> str:
@@ -156,10 +209,11 @@ def _suggest(clause: str) -> str:
     return f"say for example {_EXAMPLES}"
 
 
-def _strip_verb(sentence: str, kind: TaskKind) -> str:
+def _expression(sentence: str, clauses: tuple[tuple[str, bool], ...], kind: TaskKind) -> str:
     """The expression of a sentence whose role the caller already knows; the sentence itself when it has no verb."""
     try:
-        tasks = _add_clause([], sentence, sentence)
+        tasks = _read_clauses(clauses, sentence)
     except Refused:
         return sentence
-    return next((t.expression for t in tasks if t.kind is kind), tasks[0].expression if len(tasks) == 1 else sentence)
+    fitting = [task for task in tasks if task.kind is kind] or tasks
+    return fitting[0].expression if len(fitting) == 1 else sentence

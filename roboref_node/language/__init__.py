@@ -1,6 +1,9 @@
 """From words to commands: the grammar of what people say to the robot."""
 
 from roboref_node.language.dialogue import INTERRUPTS, Act, Dialogue, read_dialogue
-from roboref_node.language.skeleton import Clause, parse_clause, split_clauses, words_of
+from roboref_node.language.skeleton import NEGATIONS, VERBS, Clause, parse_clause, split_clauses, without_politeness, words_of
 
-__all__ = ["INTERRUPTS", "Act", "Clause", "Dialogue", "parse_clause", "read_dialogue", "split_clauses", "words_of"]
+__all__ = [
+    "INTERRUPTS", "NEGATIONS", "VERBS", "Act", "Clause", "Dialogue", "parse_clause", "read_dialogue", "split_clauses", "without_politeness",
+    "words_of",
+]  # fmt: skip

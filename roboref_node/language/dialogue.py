@@ -8,7 +8,7 @@ from enum import Enum
 from lark import Tree
 from lark.exceptions import UnexpectedInput
 
-from roboref_node.language.skeleton import grammar, parse_clause, split_clauses, spoken
+from roboref_node.language.skeleton import grammar, parse_clause, split_clauses, spoken, without_politeness
 
 
 class Act(str, Enum):
@@ -32,7 +32,8 @@ class Dialogue:
 
     Args:
         act: What it does.
-        rest: What was said after it: "no, pick up the blue cup" has the rest "pick up the blue cup".
+        rest: What was said after it: "no, pick up the blue cup" has the rest "pick up the blue cup". Behind stop and cancel only
+            clauses of their own count: "stop the arm" has none.
     """
 
     act: Act
@@ -45,21 +46,36 @@ def read_dialogue(sentence: str) -> Dialogue | None:
     Stop and cancel also count as a later clause ("pick up the cup, no, stop"), because they must never be missed.
     """
     clauses = [clause for clause, _ in split_clauses(sentence)]
-    for clause in clauses:
-        parsed = _parse(clause)
-        if parsed is not None and parsed.act in INTERRUPTS:
-            return parsed
+    interrupt = _find_interrupt(clauses)
+    if interrupt is not None:
+        return interrupt
     found = _parse(sentence)
     if found is None or not found.rest:
         return found
-    if all((command := parse_clause(clause)) is not None and command.form != "bare" for clause in clauses):
+    if all(map(_is_command, clauses)):
         return None  # "okay, pick up the cup"
     later = read_dialogue(found.rest)
-    if later is not None:  # "no, stop", "no, the other one", "yes, do it"
+    if later is not None:  # "no, the other one", "yes, do it"
         return later
     if found.act in (Act.YES, Act.NO):
         return found
     return None  # "the other cup" is an expression, "repeat the pattern" is nothing we know
+
+
+def _find_interrupt(clauses: list[str]) -> Dialogue | None:
+    """Stop if anybody said so, else cancel; what was commanded after the last of them follows."""
+    parsed = [_parse(without_politeness(clause)) for clause in clauses]
+    places = [i for i, found in enumerate(parsed) if found is not None and found.act in INTERRUPTS]
+    if not places:
+        return None
+    stop = any(found is not None and found.act is Act.STOP for found in parsed)
+    following = clauses[places[-1] + 1 :]
+    return Dialogue(Act.STOP if stop else Act.CANCEL, ", ".join(following) if all(map(_is_command, following)) else "")
+
+
+def _is_command(clause: str) -> bool:
+    command = parse_clause(clause)
+    return command is not None and command.form not in ("bare", "halt")
 
 
 def _parse(sentence: str) -> Dialogue | None:
@@ -69,4 +85,4 @@ def _parse(sentence: str) -> Dialogue | None:
         return None
     act = next(Act(child.data) for child in tree.children if isinstance(child, Tree) and child.data != "rest")
     rest = next((spoken(sentence, child) for child in tree.children if isinstance(child, Tree) and child.data == "rest"), "")
-    return Dialogue(act, rest.lstrip(" ,;."))
+    return Dialogue(act, rest.lstrip(" ,;.!?:"))

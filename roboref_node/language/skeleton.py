@@ -16,6 +16,9 @@ from lark.exceptions import UnexpectedInput
 VERBS = ("_PICK", "_HAND_OVER", "_PUT", "_MOVE", "_GO", "_POINT", "_STOP", "_CANCEL")
 """Terminals that begin a clause."""
 
+NEGATIONS = ("do not", "don't", "dont", "never")
+"""Words that begin a clause about what not to do."""
+
 ACTS = ("_STOP", "_CANCEL", "_AGAIN", "_OTHER", "_YES", "_NO")
 """Terminals of the words of dialogue."""
 
@@ -65,13 +68,13 @@ def split_clauses(sentence: str) -> tuple[tuple[str, bool], ...]:
         clauses.append((sentence[start : match.start()], elided))
         start, elided = match.end(), match.lastgroup == "elided"
     clauses.append((sentence[start:], elided))
-    stripped = [(clause.strip(" ,.;"), may_elide) for clause, may_elide in clauses]
-    return tuple(item for item in stripped if not _polite_only().fullmatch(item[0]))
+    stripped = [(clause.strip(" ,.;!?:"), may_elide) for clause, may_elide in clauses]
+    return tuple(item for item in stripped if not _says_nothing().fullmatch(item[0]))
 
 
 def parse_clause(clause: str) -> Clause | None:
     """Parse one clause; None when no rule fits."""
-    clause = _TAIL.sub("", clause)
+    clause = _errand().sub("", _TAIL.sub("", clause))
     try:
         tree = grammar().parse(clause, start="clause")
     except UnexpectedInput:
@@ -90,19 +93,42 @@ def spoken(text: str, tree: Tree) -> str:
     return _TAIL.sub("", text[tree.meta.start_pos : tree.meta.end_pos])
 
 
+def without_politeness(clause: str) -> str:
+    """What remains of a clause after "please", "could you" and the like at its beginning."""
+    return clause[_polite().match(clause).end() :]  # type: ignore[union-attr]
+
+
 @lru_cache(maxsize=1)
 def _boundaries() -> re.Pattern[str]:
-    polite = _either("_POLITE")
-    verb = "|".join(_either(name) for name in VERBS)
-    link = r"(?:[,;.]\s*(?:and then|then|and|after that|afterwards)?|\b(?:and then|then|and after that|after that|and))"
-    return re.compile(
-        rf"\s*{link}\s+(?=(?:(?:{polite})[\s,]+)*(?:{verb})(?!\S))|(?P<elided>\s*,?\s*\b(?:and )?then\s+(?=(?:{_either('ARTICLE')}) ))"
+    polite, halt = _either("_POLITE"), f"{_either('_STOP')}|{_either('_CANCEL')}"
+    verb = "|".join((*(_either(name) for name in VERBS), *NEGATIONS))
+    link = r"(?:[,;.!?:]+\s*(?:and then|then|and|but|after that|afterwards)?|\b(?:and then|then|and after that|after that|and|but))"
+    starts = (
+        rf"\s*{link}\s+(?=(?:(?:{polite})[\s,]+)*(?:{verb})(?![^\s,;.!?]))",
+        rf"(?P<elided>\s*,?\s*\b(?:and )?then\s+(?=(?:{_either('ARTICLE')}) ))",
+        # People do not wait for a conjunction: "pick up the cup no stop", "take the cup put it in the bowl".
+        rf"(?:^|\s+)(?:no|oh|wait|hey|please|okay|ok|robot)[\s,!]+(?=(?:{halt})(?![^\s,;.!?]))",
+        rf"{''.join(f'(?<!{word})' for word in NEGATIONS)}\s+(?=(?:{_either('_PUT')}|{_either('_MOVE')}) (?:it|them) )",
     )
+    return re.compile("|".join(starts))
 
 
 @lru_cache(maxsize=1)
-def _polite_only() -> re.Pattern[str]:
-    return re.compile(rf"(?:(?:{_either('_POLITE')})[\s,]*)*")
+def _polite() -> re.Pattern[str]:
+    return re.compile(rf"(?:(?:{_either('_POLITE')})(?![^\s,;.!?])[\s,]*)*")
+
+
+@lru_cache(maxsize=1)
+def _says_nothing() -> re.Pattern[str]:
+    """Politeness alone, and the "go" of "go and get the cup"."""
+    return re.compile(rf"{_polite().pattern}(?:go|come)?")
+
+
+@lru_cache(maxsize=1)
+def _errand() -> re.Pattern[str]:
+    """The "go" of "go get the cup"."""
+    verb = "|".join(_either(name) for name in VERBS if name not in ("_GO", "_STOP", "_CANCEL"))
+    return re.compile(rf"^{_polite().pattern}(?:go|come)\s+(?=(?:{verb})(?!\S))")
 
 
 def _either(terminal: str) -> str:

@@ -95,6 +95,9 @@ class PickPlaceNode(SentenceNode):
                 self._stop("somebody said stop")
             elif said.act is Act.CANCEL:
                 self.interrupt("somebody said cancel")
+            elif said.act is Act.YES and said.rest and self._answer.is_open:
+                self.get_logger().warning(f'"{instruction[:80]}" is no plain yes: nothing moves before one')
+                return
             elif said.act in (Act.YES, Act.NO) and self._answer.give(said.act is Act.YES) and not said.rest:
                 return
             instruction = said.rest or (self._last_instruction if said.act is Act.AGAIN else "")
@@ -201,6 +204,12 @@ class _Answer:
         """A question is open from now on."""
         with self._changed:
             self._open, self._value = True, None
+
+    @property
+    def is_open(self) -> bool:
+        """True while somebody waits for an answer."""
+        with self._changed:
+            return self._open and self._value is None
 
     def close(self) -> None:
         """The question is over."""

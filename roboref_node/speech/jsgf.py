@@ -12,8 +12,8 @@ from roboref_node.speech.vocabulary import Vocabulary
 FORMS = ("pick", "hand_over", "move", "put", "navigate", "point")
 """Rules of ``commands.lark`` that make a spoken command; ``place`` and ``bare`` have no verb, and any noise would fit them."""
 
-INCOMPLETE = (("move", "object"), ("put", "object"))
-"""Expansions that end in an object although a place is missing: read to be refused with a reason, never proposed by a recogniser."""
+UNHEARD = (("_MOVE", "object"), ("_PUT", "object"), ("_PUT", "place"))
+"""Expansions without the place (read to be refused with a reason) or without the object, which a recogniser never proposes."""
 
 TARGETS = {"pick": "grasped", "hand_over": "grasped", "navigate": "anchor"}
 """Forms whose target is less than anything that can be pointed at: no table is picked up, and nobody walks to "the cup on the box"."""
@@ -71,7 +71,7 @@ def _listed(terminals: Iterable[str]) -> set[str]:
 def _expansions(form: str) -> list[tuple[str, ...]]:
     """The ways in which ``commands.lark`` spells a form, as symbol names."""
     found = [tuple(str(symbol.name) for symbol in rule.expansion) for rule in cast(Any, grammar()).rules if str(rule.origin.name) == form]
-    return [names for names in found if (form, names[-1]) not in INCOMPLETE]
+    return [names for names in found if names not in UNHEARD]
 
 
 def _alternatives(lines: Iterable[str | tuple[str, ...]]) -> str:

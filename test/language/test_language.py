@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roboref_node.language import Act, parse_clause, read_dialogue, split_clauses, words_of
+from roboref_node.language import Act, Dialogue, parse_clause, read_dialogue, split_clauses, words_of
 from roboref_node.language.skeleton import VERBS, grammar
 from roboref_node.status import Refused, Status
 from roboref_node.synth.language import PLACE_REQUESTS, REQUESTS
@@ -53,6 +53,86 @@ def test_forms_beyond_the_first_grammar(text: str, expected: list[tuple[str, str
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("put it back on the table", [("place", "on the table")]),
+        ("put it right behind the bowl", [("place", "behind the bowl")]),
+        ("gently put it carefully down in the bowl", [("place", "in the bowl")]),
+        ("put the cup right behind the bowl", [("pick", "the cup"), ("place", "behind the bowl")]),
+        ("pick up the cup! put it in the bowl!", [("pick", "the cup"), ("place", "in the bowl")]),
+        ("pick up the red cup put it in the bowl", [("pick", "the red cup"), ("place", "in the bowl")]),
+        ("pick up the cup and carefully put it in the bowl", [("pick", "the cup"), ("place", "in the bowl")]),
+        ("pick up the red cup and put behind the bowl", [("pick", "the red cup"), ("place", "behind the bowl")]),
+        ("put now on left", [("place", "on left")]),
+        ("pick up the cup \u2014 put it in the bowl", [("pick", "the cup"), ("place", "in the bowl")]),
+        (
+            "put the cup in the bowl and the ball in the box",
+            [("pick", "the cup"), ("place", "in the bowl"), ("pick", "the ball"), ("place", "in the box")],
+        ),
+        ("put it between the cup in the bowl and the ball in the box", [("place", "between the cup in the bowl and the ball in the box")]),
+        ("go pick up the cup", [("pick", "the cup")]),
+        ("please go and get the cup", [("pick", "the cup")]),
+        ("pick up the cup, then the bowl", [("pick", "the cup"), ("pick", "the bowl")]),
+        ("go to the table then the door", [("navigate", "the table"), ("navigate", "the door")]),
+        ("take a look at the cup", [("point", "the cup")]),
+        ("get to the table", [("navigate", "the table")]),
+        ("pick the one facing up", [("pick", "the one facing up")]),
+        ("can you get me the blue box", [("pick", "the blue box")]),
+        ("bring the cup here", [("pick", "the cup")]),
+        ('pick up the "red cup"', [("pick", "the red cup")]),
+        ("um pick up the cup", [("pick", "the cup")]),
+        ("put the cup that\u2019s on the table in the bowl", [("pick", "the cup that's on the table"), ("place", "in the bowl")]),
+        ("put the cup standing on the table in the bowl", [("pick", "the cup standing on the table"), ("place", "in the bowl")]),
+        ("move the cup on the left to the right of the box", [("pick", "the cup on the left"), ("place", "to the right of the box")]),
+        ("put the cup on the table into the bowl", [("pick", "the cup on the table"), ("place", "into the bowl")]),
+        ("take the box next to the cup", [("pick", "the box next to the cup")]),
+        ("grab the cup to the left of the box", [("pick", "the cup to the left of the box")]),
+        ("pick up the cup closest to the box", [("pick", "the cup closest to the box")]),
+    ],
+)
+def test_how_people_say_it(text: str, expected: list[tuple[str, str]]) -> None:
+    assert parsed(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("put the cup 10 cm behind the bowl", '"10 cm", which is not planned'),
+        ("put the cup ten centimeters behind the bowl", "ten centimeters"),
+        ("put the cup upside down on the table", "upside down"),
+        ("pick up the cup and don't put it in the bowl", "what not to do"),
+        ("please don't pick up the cup", "what not to do"),
+        ("never pick up the cup", "what not to do"),
+        ("under no circumstances pick up the cup", "is not understood"),
+        ("on no account pick up the cup", "is not understood"),
+        ("before picking up the cup go to the table", "is not understood"),
+        ("take care", "does not say what"),
+        ("get away from me", "does not say what"),
+        ("take it away", "does not say what"),
+        ("put them both in the bowl", "does not say what"),
+        ("put it over there", "where to put it"),
+        ("take the cup to the kitchen", "does not say where"),
+        ("move the red cup from the left of the box to the right of the box", "does not say what"),
+    ],
+)
+def test_what_no_goal_can_honour_is_refused(text: str, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        parse_instruction(text)
+
+
+@pytest.mark.parametrize("text", ["stop", "do not pick up the cup", "never mind"])
+@pytest.mark.parametrize("role", ["pick", "place", "point", "navigate"])
+def test_a_declared_role_makes_no_goal_of_a_no(text: str, role: str) -> None:
+    with pytest.raises(Refused, match=r"what not to do|names nothing to look for"):
+        parse_instruction(text, role=role)
+
+
+def test_a_declared_role_takes_its_part_of_a_sentence() -> None:
+    (task,) = parse_instruction("pick up the cup and put it in the bowl", role="place")
+    assert task.expression == "in the bowl"
+
+
+@pytest.mark.parametrize(
     "text", ["hand me the cup", "give me the cup", "bring the cup to me", "pick up the cup and give it to me", "pass me the cup"]
 )
 def test_handing_over_is_a_pick_for_a_person(text: str) -> None:
@@ -81,13 +161,13 @@ def test_every_place_request_is_understood(text: str) -> None:
     ("text", "act", "rest"),
     [
         ("stop", Act.STOP, ""),
-        ("please stop the robot now", Act.STOP, "the robot"),
+        ("please stop the robot now", Act.STOP, ""),
         ("no, stop", Act.STOP, ""),
         ("Halt!", Act.STOP, ""),
         ("pick up the cup, no, stop", Act.STOP, ""),
         ("don't move", Act.STOP, ""),
         ("never mind", Act.CANCEL, ""),
-        ("cancel that", Act.CANCEL, "that"),
+        ("cancel that", Act.CANCEL, ""),
         ("again", Act.AGAIN, ""),
         ("do it again please", Act.AGAIN, ""),
         ("the other one", Act.OTHER, ""),
@@ -102,6 +182,42 @@ def test_words_of_dialogue(text: str, act: Act, rest: str) -> None:
     found = read_dialogue(normalise_instruction(text))
     assert found is not None
     assert (found.act, found.rest) == (act, rest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No! Stop!", "Robot! Stop!", "ok stop", "okay, stop", "can you stop please", "don\u2019t move!", "pick up the cup! stop!",
+        "pick up the cup no stop", '"stop"', "stop the arm", "Stop at once!", "stop in place", "don't move over there", "please STOP",
+        "stop picking up the cup", "hey robot stop", "put it down - stop!", "no no stop", "pick up the cup and then stop",
+    ],
+)  # fmt: skip
+def test_stop_is_never_missed_and_nothing_follows_it(text: str) -> None:
+    assert read_dialogue(normalise_instruction(text)) == Dialogue(Act.STOP)
+
+
+@pytest.mark.parametrize(
+    ("text", "act", "rest"),
+    [
+        ("stop, pick up the blue cup and put it in the bowl", Act.STOP, "pick up the blue cup, put it in the bowl"),
+        ("cancel, go to the table", Act.CANCEL, "go to the table"),
+        ("cancel pick up the cup", Act.CANCEL, ""),
+        ("cancel, no, stop", Act.STOP, ""),
+    ],
+)
+def test_only_a_clause_of_its_own_follows_stop_and_cancel(text: str, act: Act, rest: str) -> None:
+    assert read_dialogue(text) == Dialogue(act, rest)
+
+
+@pytest.mark.parametrize("text", ["not now", "don't do it", "yes, don't do it", "no, not now"])
+def test_no_in_other_words(text: str) -> None:
+    found = read_dialogue(text)
+    assert found is not None and found.act is Act.NO
+
+
+@pytest.mark.parametrize("text", ["point at the bus stop", "go to the stop sign", "pick up the don't walk sign"])
+def test_a_stop_that_is_a_thing(text: str) -> None:
+    assert read_dialogue(text) is None
 
 
 @pytest.mark.parametrize("text", ["the other cup", "pick up the cup", "okay robot pick up the cup", "again and again the cup", "asdf"])
@@ -125,8 +241,7 @@ def test_dialogue_is_no_instruction(text: str) -> None:
         ("move the cup to the table", "where to put it"),
         ("give it to me", "does not say what"),
         ("please", "does not say what"),
-        ("put now on left", "does not say what"),
-        ("don't pick up the cup", "say for example"),
+        ("don't pick up the cup", "say only what to do"),
     ],
 )
 def test_refusals_suggest(text: str, words: str) -> None:
