@@ -199,7 +199,7 @@ def test_stop_and_cancel_while_the_arm_moves(cell, way):
     if way == "service":
         assert cell.call(Trigger, "pick_place/stop").success
     elif way == "word":
-        cell.say.publish(String(data="Stop!"))
+        cell.say.publish(String(data="Stop the arm!"))
     else:
         cell.graph.do(handle.cancel_goal_async)
     ended = cell.result_of(handle)
@@ -207,6 +207,7 @@ def test_stop_and_cancel_while_the_arm_moves(cell, way):
     assert ended.status == (5 if way == "action" else 6)  # action_msgs/GoalStatus: CANCELED, ABORTED
     cell.check_at_rest()
     assert not ended.result.holding and cell.truth["holding"] is None
+    assert json.loads(cell.status[-1].data)["state"] == "ended", "nothing follows"
 
 
 @pytest.mark.timeout(900)
@@ -237,8 +238,10 @@ def test_a_person_is_asked(cell):
     cell.set("confirm", True)
     handle = cell.ask()
     assert json.loads(cell.status[-1].data)["state"] == "confirm"
-    cell.say.publish(String(data="no"))
+    cell.say.publish(String(data="yes, but wait"))
+    cell.say.publish(String(data="don't do it"))
     assert cell.result_of(handle).result.outcome == "not_confirmed"
+    assert "no plain yes" in cell.node.log
     handle = cell.ask()
     assert cell.call(SetBool, "pick_place/confirm", data=True).success
     cell.wait_for_state("move")
