@@ -202,7 +202,7 @@ def _add_move(tasks: list[Task], clause: str, parsed: Clause, instruction: str) 
 def _suggest(clause: str) -> str:
     """What could have been meant: the clause with the nearest known verb, or examples."""
     first, _, rest = clause.partition(" ")
-    verbs = {verb for terminal in VERBS for verb in words_of(terminal) if " " not in verb}
+    verbs = {verb for terminal in VERBS if terminal not in ("_STOP", "_CANCEL") for verb in words_of(terminal) if " " not in verb}
     near = difflib.get_close_matches(first[:20], sorted(verbs), n=1, cutoff=0.7)
     if near and rest and near[0] != first:
         return f'did you mean "{near[0]} {rest[:60]}"?'

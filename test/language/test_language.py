@@ -74,6 +74,8 @@ def test_forms_beyond_the_first_grammar(text: str, expected: list[tuple[str, str
         ("please go and get the cup", [("pick", "the cup")]),
         ("pick up the cup, then the bowl", [("pick", "the cup"), ("pick", "the bowl")]),
         ("go to the table then the door", [("navigate", "the table"), ("navigate", "the door")]),
+        ("where's the red cup", [("point", "the red cup")]),
+        ("stack the red box on the blue one", [("pick", "the red box"), ("place", "on the blue one")]),
         ("take a look at the cup", [("point", "the cup")]),
         ("get to the table", [("navigate", "the table")]),
         ("pick the one facing up", [("pick", "the one facing up")]),
@@ -236,6 +238,7 @@ def test_dialogue_is_no_instruction(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("what is on the table", "is not understood; say for example"),
         ("pik up the cup", 'did you mean "pick up the cup"'),
         ("put the cup", "where to put it"),
         ("move the cup to the table", "where to put it"),
