@@ -102,7 +102,8 @@ def lift(frame: Frame, uv_px: tuple[float, float] | ArrayLike, settings: LiftSet
 
     Raises:
         Refused: OUT_OF_IMAGE; NO_DEPTH with ``nearest_px`` (the nearest pixel that would be accepted, or None); DEPTH_EDGE
-            with ``depths_m`` (the competing surfaces, near first) and ``nearest_px``.
+            with ``depths_m`` (the competing surfaces, near first) and ``nearest_px``, which never shows what lies behind the
+            asked pixel's own reading.
     """
     result = lift_many(frame, np.asarray(uv_px, dtype=np.float64).reshape(1, 2), settings)[0]
     if isinstance(result, Refused):
@@ -224,7 +225,7 @@ def lift_depth(
                 )
             )
         else:
-            nearest = _nearest_accepted(depth_m, camera, uv[i], settings) if search else None
+            nearest = _nearest_accepted(depth_m, camera, uv[i], _reading(z[i], settings, table), settings) if search else None
             out.append(_refusal(uv[i], z[i], win, fits, i, float(np.degrees(np.arccos(min(1.0, cosine[i])))), settings, table, nearest))
     return out
 
@@ -256,11 +257,31 @@ def _outside(pixel: FloatArray, camera: CameraModel) -> Refused:
     return Refused(Status.OUT_OF_IMAGE, sentence, pixel=[u, v], width=camera.width, height=camera.height)
 
 
-def _nearest_accepted(depth_m: NDArray[np.float32], camera: CameraModel, pixel: FloatArray, settings: LiftSettings) -> list[float] | None:
-    """The nearest pixel, of a star of 16 directions, that would be accepted."""
+def _reading(window: NDArray[np.float32], settings: LiftSettings, table: surface_fit.Stencil) -> float:
+    """Depth that the asked pixel itself shows, metres; infinite where it has none, or one that its neighbours do not share."""
+    here, beside = float(window[table.centre]), window[table.near]
+    if not (0.0 < here < np.inf):
+        return float("inf")
+    return here if np.count_nonzero(np.abs(beside - here) <= _same_depth_m(here, settings)) >= 2 else float("inf")
+
+
+def _same_depth_m(depth_m: float, settings: LiftSettings) -> float:
+    """By how much two readings of one surface may differ at a depth, metres."""
+    return max(settings.edge_step_m, settings.seed_sigmas * float(settings.noise.sigma_m(depth_m)))
+
+
+def _nearest_accepted(
+    depth_m: NDArray[np.float32], camera: CameraModel, pixel: FloatArray, reading_m: float, settings: LiftSettings
+) -> list[float] | None:
+    """The nearest pixel, of a star of 16 directions, that would be accepted and whose surface does not lie behind the reading.
+
+    A thing too thin to be lifted has only the background around it; that is not what the pixel shows.
+    """
     radii = np.unique(np.geomspace(2, max(settings.search_radius_px, 2), 9).round())
     angles = np.arange(16) * (np.pi / 8)
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    ray = camera.rays(pixel)
+    farthest_w = 0.0 if np.isinf(reading_m) else 1.0 / (reading_m + _same_depth_m(reading_m, settings))
     # Most alternatives are near: three rings at a time.
     for i in range(0, len(radii), 3):
         star = np.rint(pixel + (radii[i : i + 3, None, None] * directions).reshape(-1, 2))
@@ -268,9 +289,14 @@ def _nearest_accepted(depth_m: NDArray[np.float32], camera: CameraModel, pixel: 
         if len(star):
             results = lift_depth(depth_m, camera, star, settings, search=False)
             for uv, result in zip(star, results, strict=True):
-                if isinstance(result, SurfacePoint):
+                if isinstance(result, SurfacePoint) and (farthest_w == 0.0 or _inverse_depth(result, ray) >= farthest_w):
                     return [float(uv[0]), float(uv[1])]
     return None
+
+
+def _inverse_depth(surface: SurfacePoint, ray: FloatArray) -> float:
+    """Of the point where a ray, shape (3,) with z = 1, meets a surface's tangent plane; negative when that is behind the camera."""
+    return float(surface.normal @ ray / (surface.normal @ surface.position_m))
 
 
 def _refusal(

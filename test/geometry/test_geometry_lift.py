@@ -128,6 +128,39 @@ def test_an_edge_names_both_depths_and_a_pixel_that_would_do() -> None:
     assert lift(frame, refused.value.details["nearest_px"]).position_m[2] in (pytest.approx(0.7, abs=1e-3), pytest.approx(1.2, abs=1e-3))
 
 
+def stick(width_px: int) -> Frame:
+    """A stick 15 cm before a wall."""
+    depth = np.full((480, 640), 0.95, dtype=np.float32)
+    depth[:, 320 : 320 + width_px] = 0.8
+    return frame_of(depth, PINHOLE)
+
+
+@pytest.mark.parametrize("width_px", [2, 3, 4])
+def test_a_thing_too_thin_to_be_lifted_has_nothing_behind_it_for_an_alternative(width_px: int) -> None:
+    for u in range(320, 320 + width_px):
+        with pytest.raises(Refused) as refused:
+            lift(stick(width_px), (float(u), 240.0))
+        assert refused.value.status is Status.DEPTH_EDGE
+        assert refused.value.details["depths_m"] == pytest.approx([0.8, 0.95], abs=0.01)
+        assert refused.value.details["nearest_px"] is None
+
+
+def test_the_alternative_shows_what_the_asked_pixel_shows_or_something_nearer() -> None:
+    frame = stick(40)
+    for u, expected in ((320.0, (0.8,)), (359.0, (0.8,)), (319.0, (0.8, 0.95)), (360.0, (0.8, 0.95))):
+        with pytest.raises(Refused) as refused:
+            lift(frame, (u, 240.0))
+        assert round(float(lift(frame, refused.value.details["nearest_px"]).position_m[2]), 3) in expected
+
+
+def test_a_reading_that_no_neighbour_shares_does_not_forbid_the_surface_around() -> None:
+    depth = np.full((480, 640), 0.95, dtype=np.float32)
+    depth[240, 320] = 0.8
+    with pytest.raises(Refused) as refused:
+        lift(frame_of(depth, PINHOLE), (320.0, 240.0))
+    assert lift(frame_of(depth, PINHOLE), refused.value.details["nearest_px"]).position_m[2] == pytest.approx(0.95, abs=1e-3)
+
+
 def test_small_holes_are_filled_from_the_surface_around_and_large_ones_refused() -> None:
     truth = cast_scene(SCENE[:1], PINHOLE, look_at([0.0, 0.0, 0.6], [0.5, 0.0, 0.0]))
     depth = truth.depth_m.copy()
