@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roboref_node.frame import Frame
-from roboref_node.geometry.camera import CameraModel
+from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.depth import check_depth_plausible
 from roboref_node.geometry.transform import Transform
 from roboref_node.rgbd.calibration import camera_from_info, check_size
@@ -25,6 +25,8 @@ FindExtrinsics = Callable[[str, str, int], Transform]
 
 _SAME_PX = 1e-3
 """Intrinsics that differ by less belong to one virtual camera: they went through text or float32 on the way."""
+_SAME_COEFFICIENT = 1e-6
+"""The same for the coefficients of a lens: absolute, and relative for those beyond one that rational models have."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ def build_frame(
 ) -> Frame:
     """The core's view of a pair; colour and depth are decoded when the core first looks at them.
 
-    Depth counts as registered when both images name the same frame, or the topic is declared aligned, *and* size and
-    intrinsics agree. Otherwise it has a camera of its own, placed by TF at the stamp of the depth image.
+    Depth counts as registered when both images name the same frame, or the topic is declared aligned, *and* size, intrinsics
+    and lens agree. Otherwise it has a camera of its own, placed by TF at the stamp of the depth image.
 
     Raises:
         Refused: NO_CAMERA when a calibration is missing or belongs to another image size, BAD_REQUEST when it is unusable,
@@ -119,7 +121,21 @@ def build_frame(
 
 def _same_camera(a: CameraModel, b: CameraModel) -> bool:
     sizes = (a.width, a.height) == (b.width, b.height)
-    return sizes and bool(np.allclose([a.fx, a.fy, a.cx, a.cy], [b.fx, b.fy, b.cx, b.cy], rtol=0.0, atol=_SAME_PX))
+    intrinsics = np.allclose([a.fx, a.fy, a.cx, a.cy], [b.fx, b.fy, b.cx, b.cy], rtol=0.0, atol=_SAME_PX)
+    return sizes and bool(intrinsics) and _same_lens(a, b)
+
+
+def _same_lens(a: CameraModel, b: CameraModel) -> bool:
+    """Whether both bend rays alike.
+
+    Every model but the equidistant one is the longest of them with zeros at its end, a pinhole with nothing but zeros. The
+    equidistant one bends rays with all its coefficients zero too.
+    """
+    if (a.distortion_model is DistortionModel.EQUIDISTANT) != (b.distortion_model is DistortionModel.EQUIDISTANT):
+        return False
+    length = max(len(a.coefficients), len(b.coefficients))
+    one, other = (np.pad(camera.coefficients, (0, length - len(camera.coefficients))) for camera in (a, b))
+    return bool(np.allclose(one, other, rtol=_SAME_COEFFICIENT, atol=_SAME_COEFFICIENT))
 
 
 def _check_raw_size(message: ImageMessage, camera: CameraModel, what: str) -> None:

@@ -1,12 +1,14 @@
 """From a pair of messages to a frame: registered or not is decided by the messages, and nothing that does not fit gets through."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("sensor_msgs.msg", reason="needs ROS 2")
 from sensor_msgs.msg import Image
 
-from roboref_node.geometry.camera import CameraModel
+from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.rgbd import DepthTrust, RgbdPair, build_frame
 from roboref_node.ros.camera_info import info_from_camera
@@ -63,6 +65,44 @@ def test_other_intrinsics_are_never_registered_even_where_declared():
     assert not frame.is_registered and frame.depth_camera == DEPTH_CAMERA
     same_place = frame_of(depth_camera=DEPTH_CAMERA)  # the same frame at another size: extrinsics are the identity
     assert not same_place.is_registered and np.allclose(same_place.color_from_depth.matrix, np.eye(4))
+
+
+def with_lens(model, *coefficients):
+    return replace(COLOR_CAMERA, distortion_model=model, coefficients=coefficients)
+
+
+BARREL = with_lens(DistortionModel.PLUMB_BOB, -0.3, 0.1, 0.0, 0.0, 0.0)
+FISHEYE = with_lens(DistortionModel.EQUIDISTANT, 0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("color", "depth"),
+    [
+        (BARREL, COLOR_CAMERA),
+        (COLOR_CAMERA, BARREL),
+        (BARREL, with_lens(DistortionModel.PLUMB_BOB, -0.3, 0.1, 0.0, 1e-3, 0.0)),
+        (FISHEYE, COLOR_CAMERA),  # with all its coefficients zero a fisheye still bends rays
+    ],
+)
+def test_depth_with_another_lens_is_never_registered(color, depth):
+    aligned = DepthTrust(0.1, 10.0, aligned=True, rectified=False)
+    frame = frame_of(color_camera=color, depth_camera=depth, trust=aligned)
+    assert not frame.is_registered and frame.depth_camera == depth
+    assert np.allclose(frame.color_from_depth.matrix, np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("color", "depth"),
+    [
+        (BARREL, BARREL),
+        (BARREL, with_lens(DistortionModel.PLUMB_BOB, *np.float32([-0.3, 0.1, 0.0, 0.0]))),
+        (BARREL, with_lens(DistortionModel.RATIONAL_POLYNOMIAL, -0.3, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+        (COLOR_CAMERA, with_lens(DistortionModel.PLUMB_BOB, 1e-9, 0.0, 0.0, 0.0, 0.0)),
+        (FISHEYE, FISHEYE),
+    ],
+)
+def test_one_lens_may_be_written_in_several_ways(color, depth):
+    assert frame_of(color_camera=color, depth_camera=depth).is_registered
 
 
 def test_a_calibration_of_another_size_or_none_at_all_is_no_camera():
