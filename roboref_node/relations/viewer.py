@@ -60,9 +60,12 @@ def closer_to_viewer(a: Body, b: Body, *, tolerance_m: float = 0.0) -> Verdict:
 
 
 def turn_to_face(a: Body) -> tuple[float, float]:
-    """Angles in radians by which the camera must turn to have `a` in its middle: to the right, and downwards."""
+    """Angles in radians by which the camera must turn to have `a` in its middle: to the right, and then downwards.
+
+    As a head pans and tilts: right about the camera's own vertical, down about its horizontal as that turn leaves it.
+    """
     x, y, z = (float(value) for value in a.center_m)
-    return float(np.arctan2(x, z)), float(np.arctan2(y, z))
+    return float(np.arctan2(x, z)), float(np.arctan2(y, np.hypot(x, z)))
 
 
 def taller(a: Body, b: Body, *, up: ArrayLike, tolerance: float = 0.1) -> Verdict:

@@ -154,6 +154,15 @@ def test_viewer_sense_by_example() -> None:
     assert rel.turn_to_face(cube(1, 0, 1)) == pytest.approx((np.pi / 4, 0.0))
 
 
+@given(seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_after_both_turns_an_object_is_in_the_middle(seed: int) -> None:
+    body = random_body(np.random.default_rng(seed))
+    right, down = rel.turn_to_face(body)
+    turned = Rotation.from_euler("YX", [right, -down]).as_matrix()
+    assert turned.T @ body.center_m == pytest.approx([0.0, 0.0, np.linalg.norm(body.center_m)], abs=1e-12)
+
+
 def test_own_sense_by_example() -> None:
     # The chair looks at the camera: its left is the viewer's right.
     chair = cube(0, 0, 2, front=(0, 0, -1))
