@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from roboref_node.relations.body import Body
+from roboref_node.relations.box_gap import box_gap, points_gap
 from roboref_node.relations.verdict import Verdict, judge
 
 FloatArray = NDArray[np.float64]
@@ -18,7 +19,7 @@ class DistanceKind(str, Enum):
     """What "distance" means.
 
     CENTRE: between centres (SpatialReasoner). CHAMFER: mean of all nearest-neighbour distances in both directions (the RefSpatial
-    generator). GAP: between the nearest points of the surfaces, which is what people mean.
+    generator). GAP: between the nearest points, which is what people mean; of a body without a cloud these are those of its box.
     """
 
     CENTRE = "centre"
@@ -27,16 +28,18 @@ class DistanceKind(str, Enum):
 
 
 def distance(a: Body, b: Body, kind: DistanceKind = DistanceKind.GAP) -> float:
-    """Distance in metres; a gap is 0 where the boxes' insides meet."""
+    """Distance in metres. A gap is exact between boxes, and 0 where they meet or a cloud reaches into the other's box."""
     if kind is DistanceKind.CENTRE:
         return float(np.linalg.norm(a.center_m - b.center_m))
+    if kind is DistanceKind.GAP and a.cloud_m is None and b.cloud_m is None:
+        return box_gap(a, b)
+    if kind is DistanceKind.GAP and (bool(np.any(a.holds(b.surface_m))) or bool(np.any(b.holds(a.surface_m)))):
+        return 0.0
+    if kind is DistanceKind.GAP and (a.cloud_m is None or b.cloud_m is None):
+        return points_gap(a.surface_m, b) if b.cloud_m is None else points_gap(b.surface_m, a)
     forward, _ = cKDTree(b.surface_m).query(a.surface_m)
     backward, _ = cKDTree(a.surface_m).query(b.surface_m)
-    if kind is DistanceKind.CHAMFER:
-        return float(np.mean(np.concatenate([forward, backward])))
-    if bool(np.any(a.holds(b.surface_m))) or bool(np.any(b.holds(a.surface_m))):
-        return 0.0
-    return float(min(forward.min(), backward.min()))
+    return float(np.mean(np.concatenate([forward, backward])) if kind is DistanceKind.CHAMFER else min(forward.min(), backward.min()))
 
 
 def near(a: Body, b: Body, *, within_m: float = 0.15, kind: DistanceKind = DistanceKind.GAP, tolerance_m: float = 0.0) -> Verdict:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import lsq_linear
 from scipy.spatial.transform import Rotation
 
 from roboref_node import relations as rel
@@ -209,6 +210,44 @@ def test_distances() -> None:
     assert rel.touching(a, cube(0.105, 0, 1, 0.1)).holds and not rel.touching(a, b).holds
     assert rel.touching(a, cube(0.15, 0, 1, 0.1), within_m=0.1, kind=DistanceKind.CHAMFER).holds
     assert rel.far_from(a, cube(3, 0, 1)).holds
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (cube(0, 0, 1, (1.0, 0.02, 0.02)), cube(0.1, 0.1, 1, (0.02, 1.0, 0.02)), 0.0),  # bars that cross and share their middle
+        (cube(0, 0, 1, (1.0, 0.02, 0.02)), cube(0.1, 0.1, 1.05, (0.02, 1.0, 0.02)), 0.03),  # 3 cm one behind the other
+        (cube(0.15, -0.051, 1.1, (0.08, 0.1, 0.08)), cube(0, 0.02, 1, (1.2, 0.04, 0.8)), 0.001),  # a cup 1 mm over a table
+        (cube(0.4, 0.3, 1.73, 0.4), cube(0, 0, 2, (3.0, 2.5, 0.1)), 0.02),  # a chair before a wall
+        (cube(0, 0, 1, 1.0), cube(0.1, 0.1, 1, 0.1), 0.0),  # one in the other
+        (cube(0, 0, 1, 0.2), cube(0.3, 0.3, 1.3, 0.2), 0.1 * np.sqrt(3)),  # corner to corner
+        (cube(0, 0, 1, (0.2, 0.2, 0.0)), cube(0, 0, 1.2, 0.0), 0.2),  # a sheet and a point
+    ],
+)
+def test_a_gap_is_exact_however_large_the_faces(one: Body, other: Body, expected: float) -> None:
+    assert rel.distance(one, other) == pytest.approx(expected, abs=1e-12) == rel.distance(other, one)
+
+
+@given(seed=seeds)
+@settings(max_examples=60, deadline=None)
+def test_a_gap_is_what_a_solver_finds(seed: int) -> None:
+    """The points of both boxes, as one bounded least-squares problem of six coordinates."""
+    rng = np.random.default_rng(seed)
+    a, b = random_body(rng), random_body(rng)
+    a = Body(0.3 * a.center_m, a.axes, a.size_m * rng.choice([0.1, 1.0, 10.0], 3))
+    b = Body(0.3 * b.center_m, a.axes if rng.random() < 0.2 else b.axes, b.size_m)
+    half = 0.5 * np.concatenate([a.size_m, b.size_m])
+    solved = lsq_linear(np.hstack([a.axes, -b.axes]), b.center_m - a.center_m, (-half, half), method="bvls", tol=1e-14)
+    assert rel.distance(a, b) == pytest.approx(np.sqrt(2.0 * solved.cost), abs=1e-7)
+
+
+def test_a_cloud_is_measured_to_the_box_beside_it() -> None:
+    """Its nearest point lies between the points of a grid on the wall."""
+    wall = cube(0, 0, 2, (3.0, 2.5, 0.1))
+    cloud = np.array([[0.4, 0.3, 1.9], [0.4, 0.3, 1.7], [0.5, 0.3, 1.8]])
+    assert rel.distance(Body.from_cloud(cloud, UP), wall) == pytest.approx(0.05) == rel.distance(wall, Body.from_cloud(cloud, UP))
+    inside = Body.from_cloud(cloud + [0.0, 0.0, 0.1], UP)
+    assert rel.distance(inside, wall) == 0.0
 
 
 @given(seed=seeds)
