@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_SPECK_SHARE = 1e-4
+"""Readings that take up less than this share of the image are no object that anybody asks for."""
+_SPECK_RATIO = 1.5
+"""They count as wrong when they are nearer than everything else by more than this factor."""
+_SAMPLE_STRIDE = 16
+
 
 def relative_depth_image(depth_m: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Inverse depth, min-max over the valid pixels, as RoboRefer was trained on (relative Depth-Anything-V2 maps).
+
+    A few wrong readings right before the camera would turn all else black: they count as holes.
 
     Args:
         depth_m: Metres along the optical axis, (H, W); NaN, inf and values <= 0 are holes.
@@ -15,14 +23,31 @@ def relative_depth_image(depth_m: NDArray[np.floating]) -> NDArray[np.uint8]:
     Returns:
         uint8 (H, W, 3); the nearest pixel is 255, the farthest and the holes are 0. A map without contrast is all 0.
     """
-    valid = np.isfinite(depth_m) & (depth_m > 0)
-    image = np.zeros((*depth_m.shape, 3), dtype=np.uint8)
+    depth = np.asarray(depth_m, dtype=np.float32)
+    valid = np.isfinite(depth) & (depth > 0)
+    with np.errstate(over="ignore"):
+        inverse = np.divide(1.0, depth, out=np.zeros_like(depth), where=valid)
+    valid &= np.isfinite(inverse)
+    image = np.zeros((*depth.shape, 3), dtype=np.uint8)
     if not valid.any():
         return image
-    inverse = np.divide(1.0, depth_m, out=np.zeros(depth_m.shape, dtype=np.float32), where=valid)
+    valid &= inverse <= _nearest(inverse, valid)
     low, high = float(inverse[valid].min()), float(inverse[valid].max())
     if high - low < 1e-9:
         return image
     scaled = np.where(valid, (inverse - low) * (255.0 / (high - low)), 0.0)
     image[:] = np.clip(scaled, 0.0, 255.0).astype(np.uint8)[..., None]
     return image
+
+
+def _nearest(inverse: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
+    """The largest inverse depth that is no speck."""
+    readings = inverse[valid]
+    highest, count = float(readings.max()), int(_SPECK_SHARE * readings.size)
+    if count == 0:
+        return highest
+    # Ordering a whole image takes milliseconds, and hardly any has specks.
+    sample = readings[::_SAMPLE_STRIDE]
+    if highest <= _SPECK_RATIO * float(np.partition(sample, -sample.size // 100)[-sample.size // 100]):
+        return highest
+    return _SPECK_RATIO * float(np.partition(readings, -count - 1)[-count - 1])

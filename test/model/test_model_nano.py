@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -225,6 +227,27 @@ def test_relative_depth_is_inverse_and_near_is_bright():
     image = relative_depth_image(depth)
     assert image.shape == (1, 7, 3) and image.dtype == np.uint8
     assert image[0, :, 0].tolist() == [255, int((1.0 - 0.5) / 1.5 * 255), 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("wrong_m", [1e-3, 0.12, 1e-39])
+@pytest.mark.parametrize("pixels", [1, 7])
+def test_a_few_wrong_readings_do_not_blank_the_depth_map(wrong_m, pixels):
+    depth = np.linspace(0.6, 1.5, 320 * 240, dtype=np.float32).reshape(240, 320)
+    clean = relative_depth_image(depth)
+    depth[100, 100 : 100 + pixels] = wrong_m
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = relative_depth_image(depth)
+    hole = np.zeros_like(depth, dtype=bool)
+    hole[100, 100 : 100 + pixels] = True
+    np.testing.assert_array_equal(image[~hole], clean[~hole])
+    assert not image[hole].any()
+
+
+def test_a_near_object_is_no_wrong_reading():
+    depth = np.full((240, 320), 1.5, dtype=np.float32)
+    depth[100:104, 100:104] = 0.3
+    assert (relative_depth_image(depth)[100:104, 100:104] >= 254).all()
 
 
 @pytest.mark.parametrize("depth", [np.full((2, 2), np.nan), np.full((2, 2), 1.5)])
