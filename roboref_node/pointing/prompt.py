@@ -90,6 +90,16 @@ def without_format_suffix(prompt: str) -> str:
     return prompt.partition(_SUFFIX_START)[0].rstrip()
 
 
+def asked_phrase(prompt: str) -> str:
+    """What a prompt asks to point to, in whatever way its client put it: the inverse of `build_prompt` for RoboRefer's dialect.
+
+    A prompt in other words than those is returned whole, without the request for the answer format.
+    """
+    question = without_format_suffix(prompt)
+    return _REQUEST.sub("", question).rstrip(" .")
+
+
+_REQUEST = re.compile(r"^\s*(?:please )?point to ", re.IGNORECASE)
 _SUFFIX_START = "Your answer should be formatted as"
 _TUPLE_SUFFIX = (
     f"{_SUFFIX_START} a list of tuples, i.e. [(x1, y1)], where each tuple contains the x and y coordinates of a point"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS, build_prompt, clean_expression
+from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS, asked_phrase, build_prompt, clean_expression, referring_phrase
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 
@@ -87,3 +87,13 @@ def test_whatever_is_said_the_prompt_stays_one_printable_line_or_is_refused(text
     else:
         assert prompt.isprintable()
         assert "<" not in prompt and "|" not in prompt
+
+
+@pytest.mark.parametrize("format_suffix", [False, True])
+@pytest.mark.parametrize("kind", [TaskKind.PICK, TaskKind.PLACE])
+def test_what_was_asked_for_is_read_back_from_the_prompt(kind: TaskKind, format_suffix: bool) -> None:
+    for expression in ("the red cup", "behind the bowl", "the point to the left"):
+        task = Task(kind, expression, expression)
+        for dialect in (Dialect.ROBOREFER, Dialect.MOLMO):
+            assert asked_phrase(build_prompt(task, dialect, format_suffix=format_suffix)) == referring_phrase(task)
+    assert asked_phrase("Where is the cup?") == "Where is the cup?"

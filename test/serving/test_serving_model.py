@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -107,6 +108,29 @@ class TestSameAnswers:
             assert said(openai, frame, task) == expected
         query.close()
         openai.close()
+
+    @pytest.mark.parametrize("suffix", [False, True])
+    def test_unknown_words_are_not_found_through_both_apis_too(self, start, model, frames, suffix: bool) -> None:
+        server = start(ModelBackend(model).answer_batch)
+        pointers = [
+            RoboReferServerPointer(RoboReferServerSettings(http(server.url), DepthSource.SENSOR, format_suffix=suffix)),
+            OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "any", Dialect.ROBOREFER, format_suffix=suffix)),
+            OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "any", Dialect.MOLMO)),
+        ]
+        for kind in (TaskKind.PICK, TaskKind.PLACE):
+            outcomes = [said(pointer, frames[0], Task(kind, "the red flugelhorn", "")) for pointer in pointers]
+            assert outcomes == [Status.NOT_FOUND.value, Status.NOT_FOUND.value, Status.UNPARSEABLE.value]  # the last expects XML
+        for pointer in pointers:
+            pointer.close()
+
+    def test_unknown_words_spoil_no_other_question_and_may_be_let_through(self, model, frames) -> None:
+        texts = ["Please point to the red cup.", "Please point to the red flugelhorn.", "Where is the bowl?"]
+        questions = [Question(frames[0].rgb, None, False, text, 64, "a") for text in texts]
+        answers = ModelBackend(model).answer_batch(questions)
+        assert answers[1].text == "[]" and answers[1].complete and answers[1].completion_tokens == 0 < answers[1].prompt_tokens
+        assert [answers[0], answers[2]] == ModelBackend(model).answer_batch([questions[0], questions[2]])
+        guessing = LocalModel(replace(model.settings, refuse_unknown_words=False))
+        assert ModelBackend(guessing).answer_batch(questions[1:2])[0].completion_tokens > 0
 
     def test_a_batch_of_different_questions_gives_each_its_own_answer(self, model, frames) -> None:
         backend = ModelBackend(model)
