@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from roboref_node.pointing.syntax import legible
 from roboref_node.status import Refused, Status
 
 _POLL_S = 0.02
@@ -252,7 +253,7 @@ class HttpClient:
             refusal = Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code}: {message!r}.", http_status=code)
             raise _Retryable(refusal) if code in _RETRIED_STATUSES else refusal
         try:
-            answer = json.loads(content)
+            answer = _legible(json.loads(content))
         except (ValueError, RecursionError):
             raise self._unparseable("is not JSON") from None
         if not isinstance(answer, dict):
@@ -268,6 +269,17 @@ class HttpClient:
 
     def _unparseable(self, reason: str) -> Refused:
         return Refused(Status.UNPARSEABLE, f"The answer of {self.settings.url} {reason}.", url=self.settings.url)
+
+
+def _legible(value: Any) -> Any:
+    """`value` of a JSON document with its texts made `legible`: here they come in, and nothing behind has to expect others."""
+    if isinstance(value, str):
+        return legible(value)
+    if isinstance(value, list):
+        return [_legible(entry) for entry in value]
+    if isinstance(value, dict):
+        return {legible(key): _legible(entry) for key, entry in value.items()}
+    return value
 
 
 async def _shut_down(client: httpx.AsyncClient | None) -> None:

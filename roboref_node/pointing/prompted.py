@@ -15,6 +15,7 @@ from roboref_node.pointing.parser import parse_points
 from roboref_node.pointing.pointer import PixelPoint, PointAnswer
 from roboref_node.pointing.prompt import build_prompt
 from roboref_node.pointing.sent_image import size_px
+from roboref_node.pointing.syntax import legible
 from roboref_node.status import Refused
 from roboref_node.task import Task
 
@@ -84,6 +85,7 @@ class PromptedPointer(ABC, Generic[S]):
             asked = time.perf_counter()
             text, score = self._ask(frame, prepared, canceled)
             answered = time.perf_counter()
+            text = legible(text)
             parsed = parse_points(text, self.dialect, size_px(frame.rgb), prepared.sent_px)
         except Refused as refusal:  # a refusal is an answer too: which model it came from must be known
             refusal.details["provenance"] = provenance

@@ -32,6 +32,9 @@ _COORDINATE_NAME = re.compile(r"([xy])([0-9]{0,3})")
 _NONE_THERE = re.compile(r"there (?:are|is) (?:none|no )", re.IGNORECASE)
 
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 class AnswerSyntaxError(ValueError):
     """The text is not an answer in the declared dialect; the message says what was met."""
 
@@ -46,6 +49,15 @@ def read_number(text: str) -> float:
     if _NUMBER.fullmatch(stripped) is None:
         raise AnswerSyntaxError(f"{clip(stripped, 32)!r} is not a plain number")
     return float(stripped)
+
+
+def legible(text: str) -> str:
+    """`text` with U+FFFD for control characters (but tabs and line ends) and lone surrogates.
+
+    A model's words end in messages, logs and terminals: a surrogate cannot be encoded there, NUL ends a string, and escape sequences
+    are obeyed.
+    """
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def clip(text: str, length: int = 120) -> str:

@@ -84,6 +84,21 @@ class TestRoboReferServer:
             self.pointer(server.url, DepthSource.NONE).point(frame, TASK)
         assert refusal.value.status is status
 
+    @pytest.mark.parametrize("mark", ["\ud800", "\x00", "\x1b[2J", "\x9b", "\udcff"])
+    def test_what_no_message_can_hold_is_replaced_before_anything_sees_it(self, serve, frame, mark: str) -> None:
+        server = serve(lambda exchange: exchange.send_json({"result": 1, "answer": f"{mark}[(0.5, 0.25)]\n{mark}"}))
+        answer = self.pointer(server.url, DepthSource.NONE).point(frame, TASK)
+        assert [(point.u_px, point.v_px) for point in answer.points] == [(31.5, 11.5)]
+        assert mark not in answer.text and answer.text.encode().decode().startswith("\ufffd") and "\n" in answer.text
+
+    @pytest.mark.parametrize("answer", ["\ud800[]", "nothing \x00\ud800", "[(1.5, 0.5)]\ud800", "[Position] [\ud800]: (2, 3)"])
+    def test_a_refusal_holds_only_what_a_message_can(self, serve, frame, answer: str) -> None:
+        server = serve(lambda exchange: exchange.send_json({"result": 1, "answer": answer}))
+        with pytest.raises(Refused) as refusal:
+            self.pointer(server.url, DepthSource.NONE).point(frame, TASK)
+        assert "\x00" not in f"{refusal.value.sentence} {refusal.value.details}"
+        assert all(str(value).encode() for value in (refusal.value.sentence, *refusal.value.details.values()))
+
 
 class TestOpenAI:
     def pointer(self, url: str, dialect: Dialect, **settings) -> OpenAIPointer:
@@ -154,6 +169,12 @@ class TestOpenAI:
         with pytest.raises(Refused) as refusal:
             self.pointer(server.url, Dialect.ROBOREFER, max_tokens=7).point(frame, TASK)
         assert refusal.value.status is Status.UNPARSEABLE and "7 tokens (`max_tokens`)" in refusal.value.sentence
+
+    def test_an_answer_cut_off_within_a_character_can_be_said_too(self, serve, frame) -> None:
+        server = serve(lambda exchange: exchange.send_json(reply("a cup \ud83d", finish_reason="length")))
+        with pytest.raises(Refused) as refusal:
+            self.pointer(server.url, Dialect.ROBOREFER).point(frame, TASK)
+        assert refusal.value.details["answer"] == "a cup \ufffd"
 
     def test_jpeg_is_an_option_and_anything_else_a_bad_request(self, serve, frame) -> None:
         server = serve(lambda exchange: exchange.send_json(reply("[(0.5, 0.25)]")))
