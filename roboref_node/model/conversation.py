@@ -12,11 +12,15 @@ Turn = tuple[str, str]
 
 
 def clean_text(text: str, config: RoboReferConfig) -> str:
-    """Delete media markers that a person typed; a text that held one is stripped too, as upstream does."""
+    """Delete media markers that a person typed; a text that held one is stripped too, as upstream does.
+
+    Again and again, because what is left and right of a deleted marker may be the halves of another.
+    """
     markers = [config.image_token, config.video_token] + ([config.depth_token] if config.use_depth else [])
-    for marker in markers:
-        if marker in text:
-            text = text.replace(marker, "").strip()
+    while any(marker in text for marker in markers):
+        for marker in markers:
+            text = text.replace(marker, "")
+        text = text.strip()
     return text
 
 

@@ -105,10 +105,12 @@ def check_text(text: Any, limits: ImageLimits) -> str:
     """The prompt, if it is one.
 
     Raises:
-        RequestError: 400 when it is not a text, empty, or too long.
+        RequestError: 400 when it is not a text, empty, or not Unicode; 413 when it is too long.
     """
     if not isinstance(text, str) or not text.strip():
         raise RequestError(400, "the text of the question is missing")
     if len(text) > limits.max_text_chars:
         raise RequestError(413, f"the text has {len(text)} characters and the limit is {limits.max_text_chars}")
+    if any("\ud800" <= character <= "\udfff" for character in text):  # JSON can say half a character, and no tokenizer reads one
+        raise RequestError(400, "the text of the question holds a lone surrogate, which is no character")
     return text

@@ -68,6 +68,13 @@ class TestQuery:
         assert reply.status_code == code
         assert reply.json()["result"] == 0 and word in reply.json()["error"]["message"]
 
+    @pytest.mark.parametrize("text", ["\ud800", "the red \udcff cup"])
+    def test_half_a_character_is_a_bad_request(self, start, client, query, encode, text: str) -> None:
+        url = start().url
+        for path, body in (("/query", {**query, "text": text}), ("/v1/chat/completions", chat(encode, text=text))):
+            reply = client.post(url + path, content=json.dumps(body), headers={"content-type": "application/json"})
+            assert reply.status_code == 400 and "surrogate" in reply.json()["error"]["message"]
+
     def test_metric_depth_files_are_refused_instead_of_saturated(self, start, client, query, encode) -> None:
         body = {**query, "enable_depth": 1, "depth_url": [encode(64, 48, mode="I;16")]}
         reply = client.post(f"{start().url}/query", json=body)

@@ -145,6 +145,13 @@ class TestSameAnswers:
         assert [answer.text for answer in together] == [answer.text for answer in alone]
         assert together[2].completion_tokens <= 1 and all(answer.prompt_tokens > 64 for answer in together)
 
+    def test_a_marker_whose_halves_surround_another_is_no_picture(self, model, frames) -> None:
+        texts = ["the <im<image>age> red cup", "the <de<image>pth> red cup", "<im" * 50 + "<image>" + "age>" * 50]
+        guessing = ModelBackend(LocalModel(replace(model.settings, refuse_unknown_words=False)))
+        for text in texts:
+            (answer,) = guessing.answer_batch([Question(frames[0].rgb, None, False, f"Please point to {text}.", 64, "a")])
+            assert answer.complete
+
     def test_depth_that_nobody_can_estimate_is_a_clear_refusal(self, start, model, frames) -> None:
         server = start(ModelBackend(model).answer_batch)
         pointer = RoboReferServerPointer(RoboReferServerSettings(http(server.url), DepthSource.SERVER))
