@@ -54,9 +54,10 @@ def read_chat(body: Mapping[str, Any], limits: ImageLimits, client: str, max_new
     for key, accepted in (("stream", (False,)), ("n", (1,)), ("temperature", (0,)), ("logprobs", (False,)), ("tools", ([],))):
         if body.get(key) is not None and body[key] not in accepted:
             raise RequestError(400, f"{key} = {str(body[key])[:40]!r} is not supported; this server answers greedily, once, with text only")
-    tokens = body.get("max_completion_tokens", body.get("max_tokens")) or DEFAULT_NEW_TOKENS
+    given = [body[key] for key in ("max_completion_tokens", "max_tokens") if body.get(key) is not None]  # the second is the old name
+    tokens = given[0] if given else min(DEFAULT_NEW_TOKENS, max_new_tokens)
     if type(tokens) is not int or not 1 <= tokens <= max_new_tokens:
-        raise RequestError(400, f"max_tokens must be 1 to {max_new_tokens}")
+        raise RequestError(400, f"max_completion_tokens and max_tokens must be 1 to {max_new_tokens}")
     messages = body.get("messages")
     if not isinstance(messages, list) or len(messages) != 1 or not isinstance(messages[0], dict) or messages[0].get("role") != "user":
         raise RequestError(400, "messages must hold exactly one message, of the role user")

@@ -111,6 +111,27 @@ class TestChat:
         assert reply["choices"][0]["finish_reason"] == "stop"
         assert reply["usage"] == {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
 
+    @pytest.mark.parametrize(
+        ("change", "tokens"),
+        [
+            ({}, 256),
+            ({"max_tokens": None}, 256),
+            ({"max_completion_tokens": 3, "max_tokens": 7}, 3),
+            ({"max_completion_tokens": None, "max_tokens": 3}, 3),
+            ({"max_completion_tokens": 3, "max_tokens": None}, 3),
+            ({"max_tokens": 0}, None),
+            ({"max_tokens": False}, None),
+            ({"max_completion_tokens": 0, "max_tokens": 7}, None),
+            ({"max_completion_tokens": ""}, None),
+        ],
+    )
+    def test_the_limit_of_an_answer_has_two_names(self, start, client, encode, change: dict, tokens: int | None) -> None:
+        reply = client.post(f"{start().url}/v1/chat/completions", json=chat(encode, **change))
+        if tokens is None:
+            assert reply.status_code == 400 and "max_tokens" in reply.json()["error"]["message"]
+        else:
+            assert reply.json()["choices"][0]["message"]["content"].endswith(f"|{tokens}")
+
     def test_the_second_picture_is_the_depth_map(self, start, client, encode) -> None:
         reply = client.post(f"{start().url}/v1/chat/completions", json=chat(encode, pictures=2)).json()
         assert reply["choices"][0]["message"]["content"].split("|")[:2] == ["64x48", "65x48"]
