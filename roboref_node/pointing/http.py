@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from roboref_node.pointing.http_environment import check_proxies, trusted_authorities
 from roboref_node.pointing.syntax import legible
 from roboref_node.status import Refused, Status
 
@@ -58,8 +59,7 @@ class HttpSettings:
     max_response_bytes: int = 1 << 20
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        if not _is_base_address(self.url):
             raise Refused(Status.BAD_REQUEST, f"`url` must look like http://host:port or https://host/path, not {self.url!r}.")
         for name in ("connect_timeout_s", "read_timeout_s", "total_timeout_s", "max_response_bytes"):
             if not getattr(self, name) > 0:
@@ -68,6 +68,7 @@ class HttpSettings:
             raise Refused(
                 Status.BAD_REQUEST, f"`retries` must be 0 to 10 and `retry_wait_s` not negative, not {self.retries}, {self.retry_wait_s}."
             )
+        parts = urlsplit(self.url)
         if self.token_env and parts.scheme == "http" and not self.is_loopback and not self.allow_token_over_http:
             raise Refused(
                 Status.BAD_REQUEST,
@@ -93,6 +94,19 @@ class HttpSettings:
                 Status.MODEL_UNAVAILABLE, f"The environment variable {self.token_env} (`token_env`) holds no token for {self.url}."
             )
         return token
+
+
+def _is_base_address(url: str) -> bool:
+    """True for what httpx and the resolver take for a server's address, and nothing that a base address has no use for."""
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url)
+        (parts.hostname or "").encode("idna")
+        port_is_possible = parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        return False
+    has_extras = "@" in parts.netloc or parts.query or parts.fragment
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port_is_possible and not has_extras
 
 
 class _Retryable(Exception):
@@ -208,25 +222,25 @@ class HttpClient:
         if self._client is None:
             settings = self.settings
             timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
-            self._client = httpx.AsyncClient(
-                timeout=timeout,
-                verify=self._trust(),
-                follow_redirects=False,  # a redirect would carry pictures and token to a place that nobody configured
-                trust_env=not settings.is_loopback,  # proxies apply to other machines only
-            )
+            trust_env = not settings.is_loopback  # proxies apply to other machines only
+            if trust_env:
+                check_proxies(settings.url)
+            try:
+                self._client = httpx.AsyncClient(
+                    timeout=timeout,
+                    verify=self._trust(trust_env),
+                    follow_redirects=False,  # a redirect would carry pictures and token to a place that nobody configured
+                    trust_env=trust_env,
+                )
+            except httpx.InvalidURL as error:  # the proxies are checked, so it is the list of hosts that have none
+                raise Refused(Status.BAD_REQUEST, f"The environment variable NO_PROXY is no list of hosts: {error}.") from error
         return self._client
 
-    def _trust(self) -> ssl.SSLContext | bool:
-        """Whom to believe; True = httpx's own list of authorities."""
-        ca_file = self.settings.ca_file
-        if self.settings.url.startswith("http:"):
+    def _trust(self, trust_env: bool) -> ssl.SSLContext:
+        """Whom to believe."""
+        if urlsplit(self.settings.url).scheme == "http":
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used, and an empty one trusts nobody; reading the list takes 50 ms
-        if not ca_file:
-            return True
-        try:
-            return ssl.create_default_context(cafile=ca_file)
-        except OSError as error:  # ssl.SSLError is one
-            raise Refused(Status.BAD_REQUEST, f"The certificates in {ca_file} (`ca_file`) cannot be read: {error}.") from error
+        return trusted_authorities(ca_file=self.settings.ca_file, trust_env=trust_env)
 
     async def _read(self, response: httpx.Response) -> bytes:
         limit = self.settings.max_response_bytes

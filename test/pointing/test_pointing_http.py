@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import sys
 import threading
 import time
 
@@ -259,11 +260,64 @@ class TestToken:
         HttpSettings("https://192.0.2.1:8000", token_env="ROBOREF_TEST_TOKEN")
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://localhost", "http://", "http://user:word@localhost", "file:///etc/passwd"])
+BAD_ADDRESSES = [
+    *("", "localhost:8000", "ftp://localhost", "http://", "http://user:word@localhost", "http://:word@localhost", "file:///etc/passwd"),
+    *("http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://127.0.0.1:-1", "http://127.0.0.1:0", "http://[::1", "http://::1]"),
+    *("http://a..b", "http://" + "a" * 70, "http://localhost/\x00", "http://h?x", "http://h#x"),
+]
+
+
+@pytest.mark.parametrize("url", BAD_ADDRESSES)
 def test_addresses_that_are_none_are_bad_requests(url: str) -> None:
     with pytest.raises(Refused) as refusal:
         HttpSettings(url)
-    assert refusal.value.status is Status.BAD_REQUEST
+    assert refusal.value.status is Status.BAD_REQUEST and "`url`" in refusal.value.sentence
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "HTTP://Robot_7:80/a/b", "https://[::1]:8443/v1", "http://robot.local"])
+def test_addresses_that_are_some_are_taken(url: str) -> None:
+    assert HttpSettings(url).url == url
+
+
+class TestEnvironment:
+    @pytest.fixture(autouse=True)
+    def no_proxies(self, monkeypatch) -> None:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("ALL_PROXY", "socks4://127.0.0.1:1"),
+            ("http_proxy", "foo://user:secret@x"),
+            ("HTTP_PROXY", "http://user:secret@127.0.0.1:99999"),
+            ("HTTP_PROXY", "http://user:secret@a..b:1"),
+            ("HTTPS_PROXY", "http://[::1"),
+            ("NO_PROXY", "[::1"),
+        ],
+    )
+    def test_a_proxy_that_is_none_is_named_by_its_variable_and_keeps_its_password(self, monkeypatch, name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        refusal = refused(client("http://192.0.2.1:1"))
+        assert refusal.status is Status.BAD_REQUEST and f"variable {name}" in refusal.sentence and "secret" not in str(refusal)
+
+    def test_a_socks_proxy_needs_a_package(self, monkeypatch) -> None:
+        monkeypatch.setitem(sys.modules, "socksio", None)
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+        assert "ALL_PROXY" in refused(client("http://192.0.2.1:1")).sentence
+
+    def test_they_do_not_apply_to_this_machine(self, serve, monkeypatch) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "foo://x")
+        http = client(serve(lambda exchange: exchange.send_json(GOOD)).url)
+        assert http.post_json("/query", {}) == GOOD
+        http.close()
+
+    @pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/nonexistent.pem"), ("SSL_CERT_FILE", __file__)])
+    def test_authorities_that_cannot_be_read_are_named_by_their_variable(self, monkeypatch, name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        refusal = refused(client("https://192.0.2.1:1"))
+        assert refusal.status is Status.BAD_REQUEST and name in refusal.sentence and value in refusal.sentence
 
 
 @pytest.mark.parametrize("change", [{"read_timeout_s": 0}, {"total_timeout_s": float("nan")}, {"retries": -1}, {"max_response_bytes": 0}])
