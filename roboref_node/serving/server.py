@@ -21,6 +21,8 @@ from roboref_node.serving.question import ImageLimits
 from roboref_node.status import Refused, Status
 
 _LOG = logging.getLogger(__name__)
+_LONGEST_S = 86_400.0
+"""Above it, threads of some systems refuse to wait; and nobody waits a day for an answer."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,45 @@ class ServeSettings:
     grace_s: float = 10.0
 
     def __post_init__(self) -> None:
+        counts = {
+            "--max-pixels": self.images.max_pixels,
+            "--max-body-bytes": self.max_body_bytes,
+            "--max-connections": self.max_connections,
+            "--max-queue": self.max_queue,
+            "--max-per-client": self.max_per_client,
+            "--max-batch": self.max_batch,
+            "`max_new_tokens`": self.max_new_tokens,
+        }
+        times = {"--answer-timeout": self.answer_timeout_s, "`request_timeout_s`": self.request_timeout_s}
+        wrong = [f"{name} must be at least 1, not {count}" for name, count in counts.items() if count < 1]
+        wrong += [
+            f"{name} must be above 0 and at most {_LONGEST_S:g} s, not {seconds:g}"
+            for name, seconds in times.items()
+            if not 0 < seconds <= _LONGEST_S
+        ]
+        if not 0 <= self.grace_s <= _LONGEST_S:
+            wrong.append(f"--grace must be 0 to {_LONGEST_S:g} s, not {self.grace_s:g}")
+        if not 0 <= self.port <= 65535:
+            wrong.append(f"--port must be 0 to 65535, not {self.port}")
+        if not _is_host(self.host):
+            wrong.append(f"--host must be an address or a name, not {self.host!r}")
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            wrong.append("the token (ROBOREF_TOKEN) may hold only ASCII characters that can be printed, and no space")
+        if wrong:
+            raise Refused(Status.BAD_REQUEST, f"{'; '.join(wrong)}.")
         if not self.token and not is_loopback(self.host):
             raise Refused(
                 Status.BAD_REQUEST,
                 f"Serving on {self.host} without a token would let everyone on the network use the model: set a token, or host 127.0.0.1.",
             )
+
+
+def _is_host(host: str) -> bool:
+    """False for what the resolver cannot even look up; the empty name would mean all addresses, unsaid."""
+    try:
+        return bool(host.encode("idna")) and host.isprintable()
+    except UnicodeError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from roboref_node.serving import Answer, ModelServer, Question, ServeSettings
+from roboref_node.serving import Answer, ImageLimits, ModelServer, Question, ServeSettings
 from roboref_node.status import Refused, Status
 
 TOKEN = "a-token-for-tests"
@@ -197,6 +197,30 @@ class TestAccess:
 
     def test_a_token_is_made_up_when_none_is_given(self) -> None:
         assert len(ServeSettings().token) >= 32 and ServeSettings().token != ServeSettings().token
+
+    @pytest.mark.parametrize(
+        ("change", "word"),
+        [
+            *(({"port": port}, "--port") for port in (-1, 65536, 99999)),
+            *(({"host": host}, "--host") for host in ("", "\0", "a..b")),
+            *(({"grace_s": seconds}, "--grace") for seconds in (-1.0, float("nan"), float("inf"))),
+            *(({"answer_timeout_s": seconds}, "--answer-timeout") for seconds in (-1.0, 0.0, float("nan"), 1e300)),
+            *(({name: 0}, f"--{name.replace('_', '-')}") for name in ("max_batch", "max_queue", "max_per_client", "max_connections")),
+            ({"images": ImageLimits(max_pixels=0)}, "--max-pixels"),
+            ({"max_body_bytes": -1}, "--max-body-bytes"),
+            *(({"token": token}, "ROBOREF_TOKEN") for token in ("schl\xfcssel", "a\nb", "a b")),
+        ],
+    )
+    def test_settings_that_cannot_work_are_named_before_anything_starts(self, change: dict, word: str) -> None:
+        with pytest.raises(Refused) as refusal:
+            ServeSettings(**change)
+        assert refusal.value.status is Status.BAD_REQUEST and word in refusal.value.sentence
+        assert all(character.isascii() and character.isprintable() for character in refusal.value.sentence)
+
+    def test_several_wrong_settings_are_named_together(self) -> None:
+        with pytest.raises(Refused) as refusal:
+            ServeSettings(port=-1, max_batch=0)
+        assert "--port" in refusal.value.sentence and "--max-batch" in refusal.value.sentence
 
     def test_an_address_in_use_is_a_sentence(self, start) -> None:
         port = start().server_address[1]

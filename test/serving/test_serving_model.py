@@ -302,6 +302,7 @@ def test_clients_of_a_killed_server_get_model_unavailable_and_recover_by_themsel
         (["--model", "gemini"], "local"),
         (["--host", "0.0.0.0", "--no-token"], "token"),
         (["--folder", "/nonexistent"], "/nonexistent"),
+        (["--port", "99999"], "--port"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence_and_an_exit_status(arguments: list[str], word: str) -> None:
