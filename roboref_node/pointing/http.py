@@ -14,8 +14,10 @@ import random
 import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,7 +42,8 @@ class HttpSettings:
         read_timeout_s: Longest silence of the server while it answers.
         total_timeout_s: Longest time for the whole exchange, retries included.
         retries: Further attempts after the first when the connection fails or the server says 429, 502, 503 or 504.
-        retry_wait_s: Wait before the first retry; doubled for each further one, with a jitter of 50 %.
+        retry_wait_s: Wait before the first retry; doubled for each further one, with a jitter of 50 %. A server's Retry-After is added;
+            there is no retry when that is after `total_timeout_s`.
         token_env: Environment variable that holds the bearer token; empty = no authentication.
         allow_token_over_http: Send the token without TLS to another machine.
         ca_file: Certificate authority for a server with a private certificate; empty = the system's. TLS is always verified.
@@ -110,11 +113,12 @@ def _is_base_address(url: str) -> bool:
 
 
 class _Retryable(Exception):
-    """The attempt failed in a way that another one may not."""
+    """The attempt failed in a way that another one may not, after as many seconds as the server asks for."""
 
-    def __init__(self, refusal: Refused) -> None:
+    def __init__(self, refusal: Refused, after_s: float = 0.0) -> None:
         super().__init__(str(refusal))
         self.refusal = refusal
+        self.after_s = after_s
 
 
 class HttpClient:
@@ -184,13 +188,17 @@ class HttpClient:
 
     async def _attempts(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
         wait_s = self.settings.retry_wait_s
+        now = asyncio.get_running_loop().time
+        deadline = now() + self.settings.total_timeout_s
         for attempts_left in range(self.settings.retries, -1, -1):
             try:
                 return await self._attempt(method, path, body)
             except _Retryable as failure:
-                if not attempts_left:
+                # jitter: a restarted server is not hit by all its clients at once
+                pause_s = failure.after_s + wait_s * random.uniform(0.5, 1.5)
+                if not attempts_left or (failure.after_s and now() + pause_s >= deadline):
                     raise failure.refusal from None
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # jitter: a restarted server is not hit by all its clients at once
+            await asyncio.sleep(pause_s)
             wait_s *= 2
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -265,7 +273,7 @@ class HttpClient:
         if not 200 <= code < 300:
             message = " ".join(re.sub(r"<[^<>]{0,500}>", " ", content[:2000].decode("utf-8", "replace")).split())[:200]
             refusal = Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code}: {message!r}.", http_status=code)
-            raise _Retryable(refusal) if code in _RETRIED_STATUSES else refusal
+            raise _Retryable(refusal, _retry_after_s(response)) if code in _RETRIED_STATUSES else refusal
         try:
             answer = _legible(json.loads(content))
         except (ValueError, RecursionError):
@@ -294,6 +302,18 @@ def _legible(value: Any) -> Any:
     if isinstance(value, dict):
         return {legible(key): _legible(entry) for key, entry in value.items()}
     return value
+
+
+def _retry_after_s(response: httpx.Response) -> float:
+    """For how long the server wants to be left alone: its Retry-After, in seconds or as a date; 0 without a readable one."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+        return max(0.0, date.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 async def _shut_down(client: httpx.AsyncClient | None) -> None:

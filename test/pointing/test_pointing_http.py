@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from email.utils import formatdate
 
 import pytest
 
@@ -104,6 +105,42 @@ def test_a_busy_server_is_asked_again_and_may_then_answer(serve, status: str) ->
     http = client(server.url)
     assert http.post_json("/query", {}) == GOOD
     http.close()
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_busy_server_says_when_it_may_be_asked_again(serve, status: str, as_date: bool) -> None:
+    asked: list[float] = []
+
+    def busy_once(exchange) -> None:
+        asked.append(time.time())
+        value = formatdate(time.time() + 2, usegmt=True) if as_date else "1"
+        if len(asked) == 1:
+            exchange.send(status, b"later", f"retry-after: {value}")
+        else:
+            exchange.send_json(GOOD)
+
+    http = client(serve(busy_once).url, total_timeout_s=20.0)
+    assert http.post_json("/query", {}) == GOOD
+    assert 0.95 < asked[1] - asked[0] < 5  # a date has whole seconds
+    http.close()
+
+
+@pytest.mark.parametrize("value", ["3600", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_server_that_wants_to_be_left_alone_for_too_long_is_refused_at_once(serve, value: str) -> None:
+    server = serve(lambda exchange: exchange.send("503 Service Unavailable", b"later", f"retry-after: {value}"))
+    started = time.monotonic()
+    refusal = refused(client(server.url, retries=3, total_timeout_s=5.0))
+    assert refusal.status is Status.MODEL_UNAVAILABLE and refusal.details["http_status"] == 503
+    assert len(server.exchanges) == 1 and time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", "\u00b2", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 99 Dec 2999 23:59:59 GMT"])
+def test_a_time_that_is_none_or_over_is_no_reason_to_wait(serve, value: str) -> None:
+    server = serve(lambda exchange: exchange.send("503 Service Unavailable", b"later", f"retry-after: {value}"))
+    started = time.monotonic()
+    assert refused(client(server.url)).details["http_status"] == 503
+    assert len(server.exchanges) == 2 and time.monotonic() - started < 1
 
 
 def test_retries_are_bounded(serve) -> None:
