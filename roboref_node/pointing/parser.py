@@ -32,7 +32,7 @@ class ParsedAnswer:
     Args:
         points: At least one point, in pixels of the original image, in the order of the answer (best first), without scores.
         steps: Reasoning steps in the order of the answer.
-        malformed_steps: Number of steps in the thinking part that begin like one and are not; rewards count them.
+        malformed_steps: Number of steps in the thinking part that begin like one and are not, see `split_steps`; rewards count them.
     """
 
     points: tuple[PixelPoint, ...]

@@ -9,6 +9,9 @@ from roboref_node.pointing.pointer import ReasoningStep
 from roboref_node.pointing.syntax import AnswerSyntaxError, read_number
 
 MAX_STEPS = 64
+"""Heads of steps that are looked at, in each part of an answer."""
+MAX_STEP_NUMBERS = 256
+"""Numbers that all steps of a part may hold together: more than `MAX_STEPS` of the longest kind with one row each."""
 _STEP = re.compile(r"\[(Position|Orientation|Size)\][ \t]{0,4}\[([^\[\]\r\n]{1,200})\][ \t]{0,4}:[ \t]{0,4}")
 _VALUE = re.compile(r"[(\[][-+0-9., ()\t]{1,1000}[)\]]|[0-9.]{1,24}")
 _TUPLE = re.compile(r"\(([^()]{0,200})\)")
@@ -25,31 +28,34 @@ def split_steps(text: str) -> tuple[str, tuple[ReasoningStep, ...], int]:
         text: The answer, or its thinking part.
 
     Returns:
-        The text without the well-formed steps, the steps in their order, and the number of malformed ones (left in the text).
+        The text without the well-formed steps, the steps in their order, and the number of malformed ones (left in the text). What
+        follows the first `MAX_STEPS` steps or `MAX_STEP_NUMBERS` numbers is not read, and counts as one malformed step.
     """
     kept: list[str] = []
     steps: list[ReasoningStep] = []
     malformed = 0
     end = 0
+    numbers = 0
     for head in _STEP.finditer(text):
-        parsed = _read_value(head.group(1), text, head.end()) if len(steps) < MAX_STEPS else None
-        if parsed is None:
+        value = _VALUE.match(text, head.end())
+        numbers += value.group().count(",") + 1 if value else 0
+        if len(steps) + malformed == MAX_STEPS or numbers > MAX_STEP_NUMBERS:
+            malformed += 1
+            break
+        values = _read_value(head.group(1), value.group()) if value else None
+        if value is None or values is None:
             malformed += 1
             continue
-        values, value_end = parsed
         steps.append(ReasoningStep(head.group(1), head.group(2).strip(), values))
         kept.append(text[end : head.start()])
-        end = value_end
+        unit = _UNIT.match(text, value.end()) if head.group(1) == "Size" else None
+        end = unit.end() if unit else value.end()
     kept.append(text[end:])
     return "\n".join(kept), tuple(steps), malformed
 
 
-def _read_value(kind: str, text: str, start: int) -> tuple[tuple[tuple[float, ...], ...], int] | None:
-    """Values and end of the value at `start`; None when it is not one of this kind."""
-    value = _VALUE.match(text, start)
-    if value is None:
-        return None
-    body = value.group()
+def _read_value(kind: str, body: str) -> tuple[tuple[float, ...], ...] | None:
+    """The numbers of a step's value; None when it is not one of this kind."""
     tuples = [inner.group(1) for inner in _TUPLE.finditer(body)] or [body.strip("()[]")]
     try:
         rows = tuple(tuple(read_number(number) for number in row.split(",")) for row in tuples)
@@ -57,8 +63,7 @@ def _read_value(kind: str, text: str, start: int) -> tuple[tuple[tuple[float, ..
         return None
     if not all(len(row) == _LENGTH[kind] and _is_valid(kind, row) for row in rows):
         return None
-    unit = _UNIT.match(text, value.end()) if kind == "Size" else None
-    return rows, unit.end() if unit else value.end()
+    return rows
 
 
 def _is_valid(kind: str, row: tuple[float, ...]) -> bool:

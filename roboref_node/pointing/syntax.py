@@ -18,16 +18,20 @@ Row = tuple[float, ...]
 
 MAX_POINTS = 64
 """More points than this in one answer is a model in a loop, not an answer."""
+MAX_MARKS = 8 * MAX_POINTS
+"""Brackets, or equals signs of attributes, that are looked at: several times what the most points in the wordiest dialect need."""
 MAX_NESTING = 8
 _BLANK = " \t\r\n"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,9}(?:\.[0-9]{0,24})?|\.[0-9]{1,24})")
 _GROUP = re.compile(r"([(\[])([^()\[\]]*)(?=([()\[\]]|\Z))")
 _CLOSING = {"(": ")", "[": "]"}
+_OPENING = re.compile(r"[(\[]")
+_SEPARATORS = re.compile(r"[ \t\r\n,]*")
 _NUMBER_LIKE = re.compile(r"[+-]?\.?\d|[+-]?(?:nan|inf)", re.IGNORECASE)
 _FENCE = re.compile(r"```[A-Za-z0-9]{0,16}")
 _TRAILING_COMMA = re.compile(r",(?=[ \t\r\n]{0,64}[\]}])")
 _TAG = re.compile(r"<points?(?=[\s/>])([^<>]{0,8192})>")
-_ATTRIBUTE = re.compile(r"""([A-Za-z_][A-Za-z0-9_]{0,15})[ \t]{0,4}=[ \t]{0,4}(?:"([^"]*)"|'([^']*)')""")
+_ATTRIBUTE = re.compile(r"""(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]{0,15})[ \t]{0,4}=[ \t]{0,4}(?:"([^"]*)"|'([^']*)')""")
 _COORDINATE_NAME = re.compile(r"([xy])([0-9]{0,3})")
 _NONE_THERE = re.compile(r"there (?:are|is) (?:none|no )", re.IGNORECASE)
 
@@ -76,6 +80,7 @@ def read_tuples(text: str) -> list[Row]:
     """
     if "{" in text:  # pairs inside JSON belong to a dialect with keys, and perhaps with the row first
         raise AnswerSyntaxError("a list of tuples is expected, and the answer looks like JSON")
+    _check_marks(text, "([")
     rows: list[Row] = []
     empty_lists = 0
     first = last = 0
@@ -111,18 +116,14 @@ def read_tuples(text: str) -> list[Row]:
 
 def _check_list_is_closed(text: str, first: int, last: int) -> None:
     """The brackets that open right before the first pair must close right after the last: a truncated list is no answer."""
-    position = first - 1
-    expected: list[str] = []
-    while position >= 0 and text[position] in "([" + _BLANK:
-        if text[position] in _CLOSING:
-            expected.append(_CLOSING[text[position]])
-            if len(expected) > MAX_NESTING:
-                raise AnswerSyntaxError(f"brackets are nested deeper than {MAX_NESTING}")
-        position -= 1
+    before = text[:first]
+    expected = [_CLOSING[opening] for opening in reversed(_OPENING.findall(before, len(before.rstrip("([" + _BLANK))))]
+    if len(expected) > MAX_NESTING:
+        raise AnswerSyntaxError(f"brackets are nested deeper than {MAX_NESTING}")
     for closing in expected:
-        while last < len(text) and text[last] in _BLANK + ",":
-            last += 1
-        if last >= len(text) or text[last] != closing:
+        separators = _SEPARATORS.match(text, last)
+        last = separators.end() if separators else last
+        if not text.startswith(closing, last):
             raise AnswerSyntaxError(f"the list of points is not closed by {closing!r}")
         last += 1
 
@@ -160,6 +161,7 @@ def _json_region(text: str) -> str:
     region = text[min(starts) : end + 1]
     if region.count(",") > 8 * MAX_POINTS:
         raise AnswerSyntaxError(f"the JSON has more entries than {MAX_POINTS} points need")
+    _check_marks(region, "[]{}")
     depth = 0
     for bracket in re.finditer(r"[\[\]{}]", region):  # counts brackets in strings too, which only makes the limit stricter
         depth += 1 if bracket.group() in "[{" else -1
@@ -242,6 +244,7 @@ def read_molmo2_xml(text: str) -> list[Row]:
 
 def _tags(text: str) -> list[dict[str, str]]:
     """Attributes of every ``<point>`` and ``<points>`` tag; none when the model says that there is nothing."""
+    _check_marks(text, "=")
     found = list(_TAG.finditer(text))
     if len(found) != text.count("<point"):
         raise AnswerSyntaxError("a <point> tag is cut off or malformed")
@@ -270,3 +273,9 @@ def _attributes(text: str) -> dict[str, str]:
 def _check_count(count: int) -> None:
     if count > MAX_POINTS:
         raise AnswerSyntaxError(f"the answer holds more than {MAX_POINTS} points")
+
+
+def _check_marks(text: str, marks: str) -> None:
+    """What is walked mark by mark must not have thousands of them, or a hostile answer costs milliseconds."""
+    if sum(map(text.count, marks)) > MAX_MARKS:
+        raise AnswerSyntaxError(f"it has more than {MAX_MARKS} of {' '.join(marks)}, which {MAX_POINTS} points do not need")

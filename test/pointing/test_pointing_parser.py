@@ -251,3 +251,20 @@ def test_malformed_steps_in_the_thinking_are_counted_and_do_not_hide_the_answer(
     answer = parse_points(f"<think>{step}</think><answer>[(0.5, 0.25)]</answer>", Dialect.ROBOREFER, SIZE)
     assert (answer.steps, answer.malformed_steps) == ((), 1)
     assert pixels(answer) == [(319.5, 119.5)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "read", "malformed"),
+    [
+        ("[Position] [a]: (0.1, 0.2)\n" * 64, 64, 0),
+        ("[Orientation] [a]: (0, 0.6, 0.8)\n" * 64, 64, 0),
+        ("[Position] [a]: (0.1, 0.2)\n" * 300, 64, 1),
+        ("[Size] [a]: big\n" * 300, 0, 65),
+        ("[Position] [a]: [" + "(0.1, 0.2), " * 60 + "(0.1, 0.2)]\n" + "[Position] [b]: (0.1, 0.2)\n" * 10, 11, 0),
+        (("[Position] [a]: [" + "(0.1, 0.2), " * 60 + "(0.1, 0.2)]\n") * 4, 2, 1),
+    ],
+)
+def test_only_so_many_steps_and_numbers_are_read(steps: str, read: int, malformed: int) -> None:
+    answer = parse_points(f"<think>{steps}</think>[(0.5, 0.25)]", Dialect.ROBOREFER, SIZE)
+    assert (len(answer.steps), answer.malformed_steps) == (read, malformed)
+    assert pixels(answer) == [(319.5, 119.5)]

@@ -113,6 +113,7 @@ def test_hundred_thousand_fuzzed_answers_are_parsed_or_refused_within_a_millisec
         assert seconds(text, dialect, tries=5) < LIMIT_S, (dialect, text[:200])
 
 
+MALFORMED_STEPS = ("[Size][a]:", "[Size][a]:.....", "[Position][a]:(.)", "[Position][a]:[(1,1,)]", "[Orientation][a]:(1,1,1)")
 HOSTILE = {
     "open parentheses": "(" * MAX_ANSWER_CHARS,
     "empty lists": "[]" * (MAX_ANSWER_CHARS // 2),
@@ -136,6 +137,21 @@ HOSTILE = {
     "digits": "[(" + "1" * 8000 + ", 1)]",
     "blanks": "[(" + " " * 8000 + "1, 1)]",
     "newlines": "\n" * 8000,
+    **{f"malformed {step}": "<think>" + step * (24_000 // len(step)) + "</think>[(0.5, 0.5)]" for step in MALFORMED_STEPS},
+    "tuples in steps": "<think>" + ("[Position][a]:[" + "(0,0)" * 199 + "]") * 24 + "</think>[(0.5, 0.5)]",
+    "numbers in steps": "<think>" + ("[Orientation][a]:(" + "0," * 499 + ")") * 24 + "</think>[(0.5, 0.5)]",
+    "open brackets": "[" * 8100,
+    "empty pairs": "(,)" * 2700,
+    "remarks": "(a,b)" * 1600,
+    "long remarks": "(x,y,z,w,q)" * 740,
+    "blanks in the list": "[" + " " * 4000 + "(0.5, 0.5)" + " " * 4000 + "]",
+    "commas after the point": "[(0.5, 0.5)" + "," * 8000 + "]",
+    "empty JSON lists": "[" + "[]" * 4000 + "]",
+    "empty JSON objects": "[" + "{}" * 4000 + "]",
+    "closing brackets": "[" + "]" * 8000,
+    "attribute name": "<point " + "a" * 8000 + ">",
+    "attribute names": "<point " + "a " * 4000 + ">",
+    "numbered attributes": "<points " + " ".join(f'x{i}="1" y{i}="1"' for i in range(390)) + ">",
     "too long": "a" * 10_000_000,
 }
 
