@@ -19,16 +19,23 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchDescription
 
 TOPICS = {
-    "color_topic": ("camera/color/image_raw", "Colour image (base name, also with a compressed transport)."),
+    "color_topic": ("camera/color/image_raw", "Colour image (base name, also with color_transport:=compressed)."),
     "color_info_topic": ("camera/color/camera_info", "CameraInfo of the colour image."),
     "depth_topic": ("camera/aligned_depth_to_color/image_raw", "Depth image: 16UC1, mono16 or 32FC1."),
     "depth_info_topic": ("camera/aligned_depth_to_color/camera_info", "CameraInfo of the depth image."),
+}
+CAMERA = {
+    "color_transport": ("raw", "raw or compressed."),
+    "depth_transport": ("raw", "raw or compressed (compressedDepth)."),
+    "rectified": ("false", "The image topics carry rectified images."),
+    "depth_aligned": ("false", "Depth is registered to colour although its frame_id differs."),
 }
 ARGUMENTS = {
     "robot": ("ur5", "Robot profile: ur5, or the path of a ROS parameter file with a profile."),
     "model": ("nano_careful", "Pointing model: a name in config/models, or the path of a YAML file or a checkpoint."),
     "use_sim_time": ("false", "Take time from /clock: for simulations."),
     **TOPICS,
+    **CAMERA,
     "arm_action": ("arm/move", "The arm's action (roboref/action/MoveArm)."),
     "arm_stop": ("arm/stop", "The service that stops the arm (std_srvs/Trigger)."),
     "confirm": ("false", "Wait for a yes before each motion towards an object or a place."),
@@ -50,14 +57,17 @@ def generate_launch_description():
     )
     refer = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("roboref"), "launch", "refer.launch.py"])),
-        launch_arguments={name: LaunchConfiguration(name) for name in ("robot", "model", "use_sim_time", "rviz", *TOPICS)}.items(),
+        launch_arguments={name: LaunchConfiguration(name) for name in ("robot", "model", "use_sim_time", "rviz", *TOPICS, *CAMERA)}.items(),
     )
-    types = {"robot": str, "arm_action": str, "arm_stop": str, "confirm": bool, "use_sim_time": bool}
+    types = {"robot": str, "arm_action": str, "arm_stop": str, "color_transport": str, "depth_transport": str}
+    types |= {"confirm": bool, "use_sim_time": bool, "rectified": bool}
+    settings = {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in types.items()}
+    settings["depth.aligned"] = ParameterValue(LaunchConfiguration("depth_aligned"), value_type=bool)
     pick_place = Node(
         package="roboref",
         executable="pick_place",
         name="pick_place",
-        parameters=[{name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in types.items()}],
+        parameters=[settings],
         remappings=[(default, LaunchConfiguration(name)) for name, (default, _) in TOPICS.items()],
         output="screen",
     )

@@ -13,6 +13,7 @@ from roboref_node.language import (
     NEGATIONS,
     VERBS,
     Clause,
+    Dialogue,
     manner,
     parse_clause,
     read_dialogue,
@@ -89,6 +90,14 @@ def normalise_instruction(text: str) -> str:
     if not any(c.isalpha() for c in cleaned):
         raise Refused(Status.BAD_REQUEST, "the instruction is empty: say what to pick, place, go to or point at")
     return cleaned
+
+
+def find_dialogue(text: str) -> Dialogue | None:
+    """The word of dialogue that a sentence is or begins with; None for everything else, what cannot be read too."""
+    try:
+        return read_dialogue(normalise_instruction(text))
+    except Refused:
+        return None
 
 
 def parse_instruction(text: str, *, role: str = "") -> tuple[Task, ...]:

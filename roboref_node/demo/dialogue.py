@@ -106,7 +106,9 @@ class Dialogue:
             # A server that has not discovered this client's reader yet accepts into the void; the next goal reaches it.
             handle = self._result(send, timeout_s, instruction)
         if not handle.accepted:
-            raise Refused(Status.BAD_REQUEST, f"the refer node rejected {instruction!r}: its queue is full")
+            raise Refused(
+                Status.BAD_REQUEST, f"the refer node rejected {instruction!r}: it is not active, or its queue is full; its log says which"
+            )
         result = self._result(handle.get_result_async, timeout_s, instruction)
         return list(result.result.referrals), stages
 

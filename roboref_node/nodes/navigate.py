@@ -28,6 +28,7 @@ from tf2_ros import TransformListener
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import hand_to_spare_m
+from roboref_node.language import INTERRUPTS
 from roboref_node.ros import qos
 from roboref_node.ros.action_call import ActionCaller, NotServed
 from roboref_node.ros.driving import Arrival, Driver, GoalPoseDriver, Nav2Driver, NotThere, nav2_action
@@ -38,7 +39,7 @@ from roboref_node.ros.sentence_node import SentenceNode, Tell
 from roboref_node.ros.transform_buffer import TransformBuffer
 from roboref_node.ros.transforms import TransformSource, transform_from_message
 from roboref_node.status import Refused, Status
-from roboref_node.task import TaskKind, parse_instruction
+from roboref_node.task import TaskKind, find_dialogue, parse_instruction
 
 _POLL_S = 0.02
 
@@ -124,7 +125,10 @@ class NavigateNode(SentenceNode):
     # ---- requests ------------------------------------------------------------------------------------------------------------
 
     def _on_instruction(self, message: String) -> None:
-        if not self.begin(message.data):
+        said = find_dialogue(message.data)
+        if said is not None and said.act in INTERRUPTS:
+            self.interrupt(f"somebody said {said.act.value}")
+        elif not self.begin(message.data):
             self.get_logger().warning(f'"{message.data[:80]}" is not done: the robot is still on its way; call ~/stop first')
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -19,7 +19,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from roboref_node.goals.profile import RobotKind
-from roboref_node.language import Act, Dialogue, read_dialogue
+from roboref_node.language import Act
 from roboref_node.pick_place import Loop, Outcome, Step
 from roboref_node.ros import qos
 from roboref_node.ros.camera import CameraReceiver
@@ -29,7 +29,7 @@ from roboref_node.ros.pick_place_settings import LIVE, PickPlaceSettings
 from roboref_node.ros.process import run
 from roboref_node.ros.sentence_node import SentenceNode, Tell
 from roboref_node.status import Refused, Status
-from roboref_node.task import normalise_instruction
+from roboref_node.task import find_dialogue
 
 
 class PickPlaceNode(SentenceNode):
@@ -89,7 +89,7 @@ class PickPlaceNode(SentenceNode):
 
     def _on_instruction(self, message: String) -> None:
         instruction = message.data
-        said = _dialogue(instruction)
+        said = find_dialogue(instruction)
         if said is not None:
             if said.act is Act.STOP:
                 self._stop("somebody said stop")
@@ -230,14 +230,6 @@ class _Answer:
         with self._changed:
             self._changed.wait_for(lambda: self._value is not None, timeout_s)
             return self._value
-
-
-def _dialogue(text: str) -> Dialogue | None:
-    """A word of dialogue; None for everything else, what cannot be understood too, which the loop answers."""
-    try:
-        return read_dialogue(normalise_instruction(text))
-    except Refused:
-        return None
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -58,8 +58,12 @@ class SpeechSettings:
         maximum=0.0,
     )
     answer_threshold_exponent: float = setting("The same for yes and no; higher rejects more.", default=-15.0, minimum=-50.0, maximum=0.0)
-    stop_services: tuple[str, ...] = setting("std_srvs/Trigger services called at once on stop.", default=("arm/stop", "pick_place/stop"))
-    cancel_services: tuple[str, ...] = setting("std_srvs/Trigger services called at once on cancel.", default=("pick_place/cancel",))
+    stop_services: tuple[str, ...] = setting(
+        "std_srvs/Trigger services called at once on stop.", default=("arm/stop", "pick_place/stop", "navigate/stop")
+    )
+    cancel_services: tuple[str, ...] = setting(
+        "std_srvs/Trigger services called at once on cancel.", default=("pick_place/cancel", "navigate/stop")
+    )
     freeze_at_speech: bool = setting("Publish the stamp of the onset of speech with each instruction.", default=False)
     send_to: SendTo = setting(
         "topic (`instruction`), or refer: a goal for `refer/refer`, with the onset's stamp if freeze_at_speech.",

@@ -106,7 +106,7 @@ def run_sft(recipe: SftRecipe, *, weights: Path, data: Path, out: Path) -> None:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     set_seed(recipe.seed)
-    arguments = _arguments(recipe, out)
+    arguments = training_arguments(recipe, out)
     model, processor = load_model(weights, device="cpu", dtype="float32", rgb_newline=True, check_memory=False)
     if recipe.depth_from_rgb:
         copy_rgb_to_depth(model)
@@ -169,7 +169,12 @@ def freeze_all_but(model: RoboReferModel, parts: list[str]) -> None:
         module.requires_grad_(True)
 
 
-def _arguments(recipe: SftRecipe, out: Path) -> TrainingArguments:
+def training_arguments(recipe: SftRecipe, out: Path) -> TrainingArguments:
+    """What the trainer is told, from the recipe's `trainer` and our own defaults.
+
+    Raises:
+        Refused: BAD_REQUEST: a name in `trainer` that transformers does not know.
+    """
     own: dict[str, Any] = {
         "output_dir": str(out), "seed": recipe.seed, "data_seed": recipe.seed, "remove_unused_columns": False, "logging_steps": 1,
         "report_to": ["tensorboard"], "save_strategy": "steps", "lr_scheduler_type": "cosine", "weight_decay": 0.0,

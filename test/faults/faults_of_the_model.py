@@ -161,7 +161,7 @@ NANO = Path(roboref_node.__file__).parent / "model" / "weights" / "nano"
 def loaded(folder):
     """What loading the model in `folder` comes to; nothing of it is kept."""
     configuration = folder.with_suffix(".yaml")
-    configuration.write_text(f"backend: local\nfolder: {folder}\ndevice: cpu\nfetch: roboref fetch\n")
+    configuration.write_text(f"backend: local\nfolder: {folder}\ndevice: cpu\nfetch: git lfs pull\n")
     started = time.monotonic()
     try:
         load_pointer(configuration)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from roboref_node.training.rft_questions import RecordedQuestions, SceneQuestion
 from roboref_node.training.rollouts import FrameQuestions, RolloutScorer, Sampler, target_rows
 from roboref_node.training.run_folder import load_state
 from roboref_node.training.scenes import SceneStore
-from roboref_node.training.sft import SftRecipe
+from roboref_node.training.sft import SftRecipe, training_arguments
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +95,15 @@ def test_unknown_names_are_refused(scenes: Path) -> None:
         open_source(RftRecipe(), scenes, scenes / "records.json")
 
 
-def test_every_recipe_can_be_read() -> None:
+def test_every_recipe_can_be_read(tmp_path: Path) -> None:
     assert {"nano_rft", "2b_depth_align", "2b_sft", "2b_rft", "8b_depth_align", "8b_sft", "8b_rft"} <= set(available_recipes())
     for name in available_recipes():
         if name.endswith("rft"):
             assert RftRecipe.from_dict(load_recipe(name)).samples == 8
         elif name.endswith(("sft", "align")):
-            assert SftRecipe.from_dict(load_recipe(name)).trainer["num_train_epochs"] == 1
+            recipe = SftRecipe.from_dict(load_recipe(name))
+            arguments = training_arguments(replace(recipe, trainer={**recipe.trainer, "use_cpu": True, "bf16": False}), tmp_path)
+            assert arguments.num_train_epochs == 1 and arguments.get_warmup_steps(1000) == 30
 
 
 @pytest.mark.parametrize("family", ["2b", "8b", "nano"])
