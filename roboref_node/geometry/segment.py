@@ -14,6 +14,7 @@ from roboref_node.geometry.box import solid_pixels, stand_box
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.creases import CreaseSettings, regions, smooth_inverse, valleys
 from roboref_node.geometry.crop import Crop, cut, rectangle_around
+from roboref_node.geometry.cut_off import OpenEnds, open_ends
 from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.lift import SurfacePoint
 from roboref_node.geometry.parts import join_parts
@@ -74,6 +75,7 @@ class ObjectSegment:
         support: The plane it stands on, normal to the object's side; None when none was found.
         box: Box around its visible points, down to the support; None for fewer than ten points.
         height_m: Height of its top over the support, or of the cloud when there is no support.
+        ends: Where it may go on unseen; None where it is seen to end all around.
     """
 
     mask: BoolImage
@@ -81,6 +83,7 @@ class ObjectSegment:
     support: Plane | None
     box: OrientedBox | None
     height_m: float
+    ends: OpenEnds | None = None
 
 
 class MaskSource(Protocol):
@@ -140,7 +143,9 @@ def segment_object(
     if support is not None:
         support = _step_up(crop, pixels, support, settings)
     box, height = stand_box(cloud, support, up)
-    return ObjectSegment(mask=mask, cloud_m=cloud, support=support, box=box, height_m=height)
+    reach = settings.creases.reach_px(frame.camera.fx / (crop.stride * float(surface.position_m[2])))
+    ends = open_ends(pixels, crop, frame.camera, support, settings.noise, reach)
+    return ObjectSegment(mask=mask, cloud_m=cloud, support=support, box=box, height_m=height, ends=ends)
 
 
 def find_support(

@@ -11,13 +11,14 @@ from scipy.spatial import cKDTree
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.grasp_candidates import MIN_GRIP_M, Candidates, candidates
-from roboref_node.goals.hand import HandPoses, clearance, grip, hits_object, lowest_point
+from roboref_node.goals.hand import HandPoses, clearance, cut_off, grip, hits_object, lowest_point
 from roboref_node.goals.observed import Target, in_plane, observe
 from roboref_node.goals.profile import Gripper, RobotProfile
 from roboref_node.goals.reach import Reachability, ReachSphere, approach_axis
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
+    from roboref_node.geometry.cut_off import OpenEnds
     from roboref_node.geometry.lift import SurfacePoint
     from roboref_node.geometry.segment import ObjectSegment
 
@@ -84,8 +85,9 @@ def plan_grasps(
         At most ``profile.grasp.max_candidates`` grasps, best first, at least one.
 
     Raises:
-        Refused: TOO_WIDE, OCCUPIED or UNREACHABLE, whichever check the best candidates failed last; BAD_REQUEST when the robot
-            has no gripper; NO_DEPTH when the object's cloud is empty.
+        Refused: TOO_WIDE (also when the object was cut off and its rest may be where a finger goes), OCCUPIED or UNREACHABLE,
+            whichever check the best candidates failed last; BAD_REQUEST when the robot has no gripper; NO_DEPTH when the object's
+            cloud is empty.
     """
     hand = profile.gripper
     if hand is None or profile.reach is None:
@@ -115,7 +117,7 @@ def plan_grasps(
         except Refused as refused:
             refusal = refusal or refused
     assert refusal is not None
-    if refusal.status is Status.TOO_WIDE and coarse.obstructed:
+    if refusal.status is Status.TOO_WIDE and coarse.obstructed and "cut_off_by" not in refusal.details:
         raise Refused(
             Status.OCCUPIED,
             f"neighbours are in the way of {coarse.obstructed} poses, and of those they leave {refusal.sentence}",
@@ -150,9 +152,14 @@ def _evaluate(
     index = np.flatnonzero(fits & (slopes <= steepest))
     if len(index) == 0:
         raise _too_wide(widths[exists], slopes[fits], profile)
+    # On the few points of the coarse pass the ends between the fingers are no better known than the slope.
+    if target.ends is not None and np.isfinite(steepest):
+        into = cut_off(hand, found.poses[index], held[index], target.ends.points_m, target.ends.outward)
+        if np.all(into.any(axis=1)):
+            raise _cut_off(into, target.ends)
+        index = index[~into.any(axis=1)]
     # The gripper closes on the middle of what it holds.
     found = _shifted(found[index], 0.5 * (held.low_m[index] + held.high_m[index]))
-    # On the few points of the coarse pass the slope says nothing.
     width, slope, depth = widths[index], slopes[index] if np.isfinite(steepest) else np.zeros(len(index)), held.depth_m[index]
     opening = np.minimum(hand.max_opening_m, width + 2.0 * (hand.opening_margin_m + hand.clearance_m))
 
@@ -293,6 +300,18 @@ def _too_wide(widths: FloatArray, slopes: FloatArray, profile: RobotProfile) -> 
         "(profile.gripper.max_opening_m minus opening_margin_m on both sides)",
         width_m=narrowest,
         max_width_m=hand.max_object_m,
+    )
+
+
+def _cut_off(into: NDArray[np.bool_], ends: OpenEnds) -> Refused:
+    met = np.flatnonzero(into.any(axis=0))
+    causes = sorted({ends.causes[k].value for k in met})
+    return Refused(
+        Status.TOO_WIDE,
+        f"none of {len(into)} poses that fit is sure: a finger would go where the object may go on unseen, "
+        f"cut off by {' and '.join(causes)}",
+        candidates=len(into),
+        cut_off_by=causes,
     )
 
 

@@ -15,6 +15,12 @@ BoolArray = NDArray[np.bool_]
 
 THIN_WALL_M = 0.025
 """What is narrower than this between the fingers is a wall or a stem, of which both sides are known."""
+OPEN_END_M = 0.008
+"""So near to the last point between the fingers, the place where an object was cut off is what ends it there."""
+OPEN_COS = 0.5
+"""Cosine from which the way on unseen counts as one along the closing direction."""
+OPEN_POINTS = 3
+"""Fewest places where an object was cut off that count: fewer are noise."""
 PALM_LENGTH_M = 0.10
 """How far the gripper's body reaches back from the fingers; behind it the arm is the planner's business."""
 
@@ -72,6 +78,9 @@ class Grip:
         """Extent between the fingers, shape (N,); -inf where there is nothing."""
         return self.high_m - self.low_m
 
+    def __getitem__(self, index: NDArray[np.intp]) -> Grip:
+        return Grip(self.low_m[index], self.high_m[index], self.slope[index], self.depth_m[index])
+
 
 def grip(hand: Gripper, poses: HandPoses, object_m: FloatArray, window_m: FloatArray) -> Grip:
     """Extent of an object's cloud between the fingers, however far they would have to open.
@@ -107,6 +116,25 @@ def grip(hand: Gripper, poses: HandPoses, object_m: FloatArray, window_m: FloatA
     growth = np.where(leaning, np.maximum(0.5 * (each[0] + each[1]), 0.0), growth)
     slope = np.maximum(slope, growth / np.maximum(0.5 * depth, 1e-3))
     return Grip(low.astype(np.float64), high.astype(np.float64), slope.astype(np.float64), depth.astype(np.float64))
+
+
+def cut_off(hand: Gripper, poses: HandPoses, held: Grip, points_m: FloatArray, outward: FloatArray) -> BoolArray:
+    """Which places where an object may go on unseen make a finger go where its rest may be, bool (N, K).
+
+    Args:
+        hand: The gripper.
+        poses: N tool poses.
+        held: What lies between their fingers.
+        points_m: The places, shape (K, 3).
+        outward: Unit vectors along the surface to its unseen rest, shape (K, 3).
+    """
+    x, y, z = poses.local(points_m)
+    between = (np.abs(y) <= 0.5 * hand.finger_width_m) & (z <= 0.0) & (z >= -hand.finger_depth_m)
+    along = poses.axes[:, :, 0] @ outward.T
+    last = (np.abs(x - held.high_m[:, None]) <= OPEN_END_M) & (along >= OPEN_COS)
+    first = (np.abs(x - held.low_m[:, None]) <= OPEN_END_M) & (along <= -OPEN_COS)
+    sides = [between & side for side in (first, last)]
+    return np.asarray(np.any([side & (side.sum(axis=1) >= OPEN_POINTS)[:, None] for side in sides], axis=0))
 
 
 def hits_object(hand: Gripper, poses: HandPoses, opening_m: FloatArray, object_m: FloatArray, travel_m: float) -> BoolArray:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from roboref_node.geometry.cut_off import OpenEnds
 from roboref_node.geometry.transform import Transform
 from roboref_node.status import Refused, Status
 
@@ -53,6 +54,7 @@ class Target:
         peak_m: Height at which a body that tapers to a point ends: the point itself is too fine to be seen. Else `top_m`.
         view: Unit vector in the support plane from the camera to the object, shape (3,); zero when it looks straight down.
         eye_m: Where the camera is, shape (3,).
+        ends: Where it may go on unseen, down to the support; None where it is seen to end all around.
     """
 
     cloud_m: FloatArray
@@ -67,6 +69,7 @@ class Target:
     peak_m: float
     view: FloatArray
     eye_m: FloatArray
+    ends: OpenEnds | None
 
     def direction(self, angle_rad: FloatArray) -> FloatArray:
         """Unit vectors in the support plane, turned from `narrow` about `up`, shape (N, 3)."""
@@ -126,6 +129,7 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
         _peak(whole @ np.cross(up, view), heights, top),
         view,
         np.asarray(base_from_optical.translation_m, dtype=np.float64),
+        None if segment.ends is None else _down_to(support, segment.ends.moved(base_from_optical), up),
     )
 
 
@@ -217,6 +221,13 @@ def _inside(cloud: FloatArray, heights: FloatArray, up: FloatArray, first: Float
     column, layer = np.nonzero(below > 0.0)
     drop = heights[tops][column] - below[column, layer]
     return np.asarray(cloud[tops[column]] - drop[:, None] * up, dtype=np.float64)
+
+
+def _down_to(support_m: float, ends: OpenEnds, up: FloatArray) -> OpenEnds:
+    """The ends and what is straight below them: where the top was cut off, so was the hidden side under it."""
+    heights = ends.points_m @ up - support_m
+    k, layer = np.nonzero(np.arange(max(1.0, np.ceil(heights.max() / LAYER_M)))[None, :] * LAYER_M < np.maximum(heights, LAYER_M)[:, None])
+    return OpenEnds(ends.points_m[k] - (layer * LAYER_M)[:, None] * up, ends.outward[k], tuple(ends.causes[i] for i in k))
 
 
 def _calipers(cloud: FloatArray, up: FloatArray) -> tuple[FloatArray, FloatArray]:
