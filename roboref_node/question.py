@@ -15,7 +15,7 @@ from roboref_node.frame import Frame
 from roboref_node.geometry.free_air import PointKind, classify_point
 from roboref_node.geometry.lift import SurfacePoint, lift
 from roboref_node.geometry.segment import ObjectSegment, segment_object
-from roboref_node.geometry.transform import Transform
+from roboref_node.geometry.transform import Transform, surface_axes
 from roboref_node.goals.grasp import GraspCandidate, plan_grasps
 from roboref_node.goals.neighbourhood import surroundings
 from roboref_node.goals.place_search import plan_place_near
@@ -269,12 +269,8 @@ class Question:
         self.result = replace(self.result, goal=goal.pose, details={**self.result.details, **arrival})
 
     def _plan_point(self, surface: SurfacePoint, goal_from_optical: Transform) -> None:
-        """The point itself as a pose: z along the surface normal, x as level as that allows."""
-        z = goal_from_optical.rotate(surface.normal)
-        reference = np.array([1.0, 0.0, 0.0]) if abs(z[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
-        y = np.cross(z, reference)
-        y /= np.linalg.norm(y)
-        rotation = np.stack([np.cross(y, z), y, z], axis=1)
+        """The point itself as a pose: z along the surface normal, x level, see `surface_axes`."""
+        rotation = surface_axes(goal_from_optical.rotate(surface.normal))
         self.result = replace(self.result, goal=Transform.from_rotation(rotation, self.result.position_m or ()))
 
     def _check(self) -> None:

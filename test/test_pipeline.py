@@ -109,6 +109,21 @@ def test_the_goal_moves_with_the_base(cell: SimulatedCell, frame: Frame, view: S
     np.testing.assert_allclose(mine, np.reshape(there.position_covariance_m2, (3, 3)), atol=1e-12)
 
 
+def test_the_x_axis_of_a_point_is_level() -> None:
+    camera = CameraModel(600, 600, 319.5, 239.5, 640, 480)
+    pose = look_at([0.0, 0.0, 0.4], [0.5, 0.1, 0.2])
+    depth = cast_scene([Floor(), Box((0.5, 0.1, 0.0), (0.2, 0.2, 0.5), 0.7)], camera, pose).depth_m
+    frame = Frame(np.zeros((480, 640, 3), np.uint8), depth, camera)
+    lean = Transform([0.0, -np.sin(0.15), 0.0, np.cos(0.15)], [0.0, 0.0, 0.0])
+    u, v = camera.project(pose.inverse().apply([0.42, 0.09, 0.2]))
+    referral = Pipeline(None, load_profile("ur5")).refer(
+        frame, task(TaskKind.POINT), {"base_link": lean @ pose}, pixel=(float(u), float(v))
+    )
+    assert referral.goal is not None, referral.sentence
+    x, _, z = referral.goal.rotation.T
+    assert abs(z[2]) > 0.1 and x[2] == pytest.approx(0.0, abs=1e-9)
+
+
 def test_every_refusal_is_a_referral(cell: SimulatedCell, frame: Frame, view: SceneView) -> None:
     transforms = {"base_link": cell.base_from_optical}
     profile = load_profile("ur5")

@@ -11,6 +11,9 @@ from scipy.spatial.transform import Rotation
 
 FloatArray = NDArray[np.float64]
 
+LEVEL_SIN = 0.17
+"""Sine of the slope, about 10 degrees, below which noise decides to which side a surface slopes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Transform:
@@ -116,3 +119,21 @@ class Transform:
         mine = Rotation.from_quat(self.quaternion_xyzw)
         theirs = Rotation.from_quat(other.quaternion_xyzw)
         return Transform((mine * theirs).as_quat(), self.apply(other.translation_m))
+
+
+def surface_axes(normal: ArrayLike) -> FloatArray:
+    """Axes of a frame on a surface: z along its normal, x level, y up its slope.
+
+    A surface that is nearly level has no sure slope: there x is the frame's own x, laid onto it.
+
+    Args:
+        normal: Unit vector, shape (3,), in a frame whose z points upwards.
+
+    Returns:
+        Rotation with the axes as its columns, shape (3, 3).
+    """
+    z = np.asarray(normal, dtype=np.float64)
+    sloping = float(np.hypot(z[0], z[1])) > LEVEL_SIN
+    y = np.cross(z, np.cross([0.0, 0.0, 1.0], z)) if sloping else np.cross(z, [1.0, 0.0, 0.0])
+    y /= np.linalg.norm(y)
+    return np.stack([np.cross(y, z), y, z], axis=1)
