@@ -225,7 +225,7 @@ def lift_depth(
                 )
             )
         else:
-            nearest = _nearest_accepted(depth_m, camera, uv[i], _reading(z[i], settings, table), settings) if search else None
+            nearest = nearest_accepted(depth_m, camera, uv[i], _reading(z[i], settings, table), settings) if search else None
             out.append(_refusal(uv[i], z[i], win, fits, i, float(np.degrees(np.arccos(min(1.0, cosine[i])))), settings, table, nearest))
     return out
 
@@ -262,26 +262,33 @@ def _reading(window: NDArray[np.float32], settings: LiftSettings, table: surface
     here, beside = float(window[table.centre]), window[table.near]
     if not (0.0 < here < np.inf):
         return float("inf")
-    return here if np.count_nonzero(np.abs(beside - here) <= _same_depth_m(here, settings)) >= 2 else float("inf")
+    return here if np.count_nonzero(np.abs(beside - here) <= same_depth_m(here, settings)) >= 2 else float("inf")
 
 
-def _same_depth_m(depth_m: float, settings: LiftSettings) -> float:
+def same_depth_m(depth_m: float, settings: LiftSettings) -> float:
     """By how much two readings of one surface may differ at a depth, metres."""
     return max(settings.edge_step_m, settings.seed_sigmas * float(settings.noise.sigma_m(depth_m)))
 
 
-def _nearest_accepted(
+def nearest_accepted(
     depth_m: NDArray[np.float32], camera: CameraModel, pixel: FloatArray, reading_m: float, settings: LiftSettings
 ) -> list[float] | None:
     """The nearest pixel, of a star of 16 directions, that would be accepted and whose surface does not lie behind the reading.
 
     A thing too thin to be lifted has only the background around it; that is not what the pixel shows.
+
+    Args:
+        depth_m: Float32 (H, W) in metres, registered to the camera.
+        camera: Its camera.
+        pixel: Asked pixel, shape (2,).
+        reading_m: Depth that it shows, infinite when that is not known.
+        settings: What counts as one surface.
     """
     radii = np.unique(np.geomspace(2, max(settings.search_radius_px, 2), 9).round())
     angles = np.arange(16) * (np.pi / 8)
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     ray = camera.rays(pixel)
-    farthest_w = 0.0 if np.isinf(reading_m) else 1.0 / (reading_m + _same_depth_m(reading_m, settings))
+    farthest_w = 0.0 if np.isinf(reading_m) else 1.0 / (reading_m + same_depth_m(reading_m, settings))
     # Most alternatives are near: three rings at a time.
     for i in range(0, len(radii), 3):
         star = np.rint(pixel + (radii[i : i + 3, None, None] * directions).reshape(-1, 2))

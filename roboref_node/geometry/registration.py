@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roboref_node.geometry.camera import CameraModel, DistortionModel
-from roboref_node.geometry.lift import LiftSettings, SurfacePoint, lift_depth, ray_map
+from roboref_node.geometry.lift import LiftSettings, SurfacePoint, lift_depth, nearest_accepted, ray_map, same_depth_m
 from roboref_node.geometry.transform import Transform
 from roboref_node.status import Refused, Status
 
@@ -146,13 +146,14 @@ def reproject(
 def lift_unregistered(frame: Frame, uv_px: ArrayLike, settings: LiftSettings, *, search: bool = True) -> SurfacePoint | Refused:
     """`lift` for a frame whose depth is not registered; the refusal is returned, not raised.
 
-    The result's `region` is None: its pixels are those of the patch, not of the colour image.
+    The result's `region` is None: its pixels are those of the patch, not of the colour image. A reading stands for a whole pixel of
+    the patch, several of the colour image: one on the border of a gap behind which another surface shows is no more than an edge.
     """
     uv = np.asarray(uv_px, dtype=np.float64)
     try:
         patch = registered_patch(frame, uv, settings.window_radius_px + 2)
         scaled = replace(settings, pixel_sigma_px=settings.pixel_sigma_px * patch.camera.fx / frame.camera.fx)
-        result = lift_depth(patch.depth_m, patch.camera, patch.uv_px[None], scaled, search=False)[0]
+        result = _lift_patch(patch, scaled, search=False)
         if isinstance(result, SurfacePoint):
             return replace(result, pixel_uv=uv, region=None, region_origin_uv=(0, 0))
         if not search:
@@ -160,7 +161,7 @@ def lift_unregistered(frame: Frame, uv_px: ArrayLike, settings: LiftSettings, *,
         wide = registered_patch(frame, uv, settings.window_radius_px + settings.search_radius_px)
     except Refused as refused:
         return refused
-    result = lift_depth(wide.depth_m, wide.camera, wide.uv_px[None], scaled)[0]
+    result = _lift_patch(wide, scaled, search=True)
     if isinstance(result, SurfacePoint):
         return replace(result, pixel_uv=uv, region=None, region_origin_uv=(0, 0))
     details = dict(result.details)
@@ -171,6 +172,41 @@ def lift_unregistered(frame: Frame, uv_px: ArrayLike, settings: LiftSettings, *,
     reason = result.sentence.split(") ", 1)[-1].split("; (")[0]
     hint = "" if nearest is None else "; ({:.0f}, {:.0f}) would do".format(*details["nearest_px"])
     return Refused(result.status, f"pixel ({uv[0]:.1f}, {uv[1]:.1f}) {reason}{hint}", **details)
+
+
+def _lift_patch(patch: Patch, settings: LiftSettings, *, search: bool) -> SurfacePoint | Refused:
+    """The asked ray of a patch, lifted; refused beside a gap with another surface behind it too."""
+    result = lift_depth(patch.depth_m, patch.camera, patch.uv_px[None], settings, search=search)[0]
+    other_m = _across_a_gap(patch, result, settings) if isinstance(result, SurfacePoint) else None
+    if other_m is None or not isinstance(result, SurfacePoint):
+        return result
+    here_m = float(result.position_m[2])
+    nearest = nearest_accepted(patch.depth_m, patch.camera, patch.uv_px, here_m, settings) if search else None
+    return Refused(
+        Status.DEPTH_EDGE,
+        f"pixel ({patch.uv_px[0]:.1f}, {patch.uv_px[1]:.1f}) lies on a depth edge: within a pixel of the depth camera nothing is known, "
+        f"the surface at {here_m:.3f} m ends and one at {other_m:.3f} m begins (pipeline.lift.edge_step_m = {settings.edge_step_m:g})",
+        depths_m=sorted([here_m, other_m]),
+        nearest_px=nearest,
+        pixel=patch.uv_px.tolist(),
+    )
+
+
+def _across_a_gap(patch: Patch, surface: SurfacePoint, settings: LiftSettings) -> float | None:
+    """Depth in metres of a farther surface that begins behind unknown pixels next to the asked one, None when there is none."""
+    u, v = (int(c) for c in patch.uv_px)
+    steps = np.arange(1, settings.window_radius_px + 1)
+    for du, dv in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
+        along = patch.depth_m[v + dv * steps, u + du * steps]
+        known = np.flatnonzero(np.isfinite(along))
+        if not len(known) or known[0] == 0:
+            continue
+        step, depth_m = int(steps[known[0]]), float(along[known[0]])
+        ray = patch.camera.rays(patch.uv_px + [du * step, dv * step])
+        expected_w = float(surface.normal @ ray / (surface.normal @ surface.position_m))
+        if expected_w - 1.0 / depth_m > same_depth_m(depth_m, settings) / depth_m**2:
+            return depth_m
+    return None
 
 
 def segment_unregistered(

@@ -10,7 +10,7 @@ from roboref_node.evaluation.analytic_scene import Ball, Box, Cylinder, Floor, S
 from roboref_node.frame import Frame
 from roboref_node.geometry import CameraModel, DistortionModel, Transform, lift
 from roboref_node.geometry.depth import DepthNoise
-from roboref_node.geometry.lift import lift_many
+from roboref_node.geometry.lift import SurfacePoint, lift_many
 from roboref_node.geometry.segment import ObjectSegment, segment_object
 from roboref_node.status import Refused, Status
 
@@ -175,6 +175,32 @@ def test_the_nearer_surface_wins_where_both_project() -> None:
     point = lift(frame, inside(mask))
     u, v = inside(mask)
     assert point.position_m[2] == pytest.approx(float(truth.depth_m[int(v), int(u)]), abs=0.004)
+
+
+@pytest.mark.parametrize("row", [300.0, 360.0, 394.0])
+def test_beside_a_post_no_pixel_is_the_post(row: float) -> None:
+    """One pixel of this depth camera is 2.4 of colour, and on one side of the post it is blind."""
+    color, depth = CameraModel(900, 900, 639.5, 359.5, 1280, 720), CameraModel(380, 380, 319.5, 239.5, 640, 480)
+    turned = Transform(np.array([0.0088, 0.0174, 0.0045, 1.0]), np.array([0.015, 0.001, 0.0]))
+    pose = look_at([0.0, 0.0, 0.5], [1.0, 0.0, 0.5])
+    solids = [Wall(1.0), Box((0.7, 0.0, 0.2), (0.015, 0.03, 0.6))]
+    frame = Frame(
+        np.zeros((720, 1280, 3), np.uint8),
+        cast_scene(solids, depth, pose @ turned).depth_m,
+        color,
+        depth_camera=depth,
+        color_from_depth=turned,
+    )
+    column = np.arange(600.0, 680.0, 0.25)
+    uv = np.column_stack([column, np.full(len(column), row)])
+    results = lift_many(frame, uv, search=False)
+    # The post from 620.0 to 659.2: its front face is 0.6925 m away.
+    truth = np.where(np.abs(column - 639.5) <= 900 * 0.015 / 0.6925, 0.6925, 1.0)
+    errors = [abs(r.position_m[2] - z) for r, z in zip(results, truth, strict=True) if isinstance(r, SurfacePoint)]
+    assert len(errors) > 0.8 * len(column) and max(errors) < 0.02
+    refused = next(r for r, c in zip(lift_many(frame, uv), column, strict=True) if isinstance(r, Refused) and c > 610)
+    u, v = refused.details["nearest_px"]
+    assert np.hypot(u - refused.details["pixel"][0], v - row) < 8
 
 
 def test_unregistered_depth_segments_in_the_colour_image() -> None:
