@@ -1,4 +1,7 @@
-"""``roboref import-pcd``: an organised point cloud becomes image files, and a bag that the refer node or ``replay`` can run on."""
+"""``roboref import-pcd``: an organised point cloud becomes image files, and a bag that the refer node or ``replay`` can run on.
+
+The bag places the camera where a robot would have it; a cloud does not tell where that was.
+"""
 
 from __future__ import annotations
 

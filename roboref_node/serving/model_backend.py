@@ -65,7 +65,9 @@ class ModelBackend:
             return question.depth_image
         if self._estimate_depth is None:
             raise RequestError(
-                400, "enable_depth is 1 without a depth map, and this server has no depth estimator: send depth_url, or enable_depth 0"
+                400,
+                "enable_depth is 1 without a depth map, and this server has no depth estimator: send depth_url (`depth: sensor` in a model "
+                "file of roboref), or enable_depth 0 (`depth: none`)",
             )
         return self._estimate_depth(question.rgb)
 

@@ -140,12 +140,16 @@ def test_the_map_travels_unchanged(flat):
     np.testing.assert_allclose(received.origin.translation_m, flat.world.map.origin.translation_m)
 
 
-def test_stop_on_the_way(flat):
+@pytest.mark.parametrize("way", ["service", "word"])
+def test_stop_on_the_way(flat, way):
     start = flat.robot
     flat.point_from_here()
     result = flat.send("go to the red cup")
     wait_until(lambda: flat.robot[:2] != start[:2] or result.done(), lambda: flat.logs)
-    assert flat.graph.call(Trigger, "/flat/navigate/stop", Trigger.Request()).success
+    if way == "service":
+        assert flat.graph.call(Trigger, "/flat/navigate/stop", Trigger.Request()).success
+    else:
+        flat.graph.publisher(String, "/flat/navigate/instruction").publish(String(data="Stop, please!"))
     wait_until(result.done, lambda: flat.logs)
     assert result.result().result.outcome == "stopped" and not flat.hands
     wait_until(lambda: flat.walk != "walking", "the robot to stand")
