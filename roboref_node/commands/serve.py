@@ -45,11 +45,13 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     try:
         token, is_new = _token(args.no_token)
+        overrides = {key: value for key, value in (("folder", args.folder), ("device", args.device)) if value is not None}
+        name, raw = read_model_file(args.model, overrides)
         settings = ServeSettings(  # before the model is loaded: a wrong address should not cost a minute
             host=args.host,
             port=args.port,
             token=token,
-            model=args.model,
+            model=name,
             images=ImageLimits(max_pixels=args.max_pixels),
             max_body_bytes=args.max_body_bytes,
             max_connections=args.max_connections,
@@ -59,8 +61,6 @@ def run(args: argparse.Namespace) -> int:
             answer_timeout_s=args.answer_timeout,
             grace_s=args.grace,
         )
-        overrides = {key: value for key, value in (("folder", args.folder), ("device", args.device)) if value is not None}
-        name, raw = read_model_file(args.model, overrides)
         if raw.pop("backend", None) != "local":
             raise Refused(Status.BAD_REQUEST, f"model {name} is not local: only models with `backend: local` can be served.")
         model_settings = build_settings(LocalModelSettings, raw, name)

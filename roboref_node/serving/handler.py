@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from roboref_node.serving import protocols
 from roboref_node.serving.question import Answer, Question, RequestError
@@ -28,7 +28,7 @@ _NEVER = float("inf")
 
 
 class RequestHandler(http.server.BaseHTTPRequestHandler):
-    """Routes: GET ``/``, ``/health``, ``/metrics``, ``/v1/models``; POST ``/query``, ``/v1/chat/completions``."""
+    """Routes: GET ``/``, ``/health``, ``/metrics``, ``/v1/models``, ``/v1/models/NAME``; POST ``/query``, ``/v1/chat/completions``."""
 
     server: ModelServer
     protocol_version = "HTTP/1.1"
@@ -44,7 +44,8 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer GET."""
-        self._respond({"/": self._hello, "/health": self._health, "/metrics": self._metrics, "/v1/models": self._models})
+        routes = {"/": self._hello, "/health": self._health, "/metrics": self._metrics, "/v1/models": self._models}
+        self._respond({**routes, f"/v1/models/{self.server.settings.model}": self._model})
 
     def do_POST(self) -> None:
         """Answer POST."""
@@ -62,7 +63,7 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
     def _respond(self, routes: dict[str, Callable[[], Any]]) -> None:
         started = time.monotonic()
         self._unread_body = self.command == "POST"
-        route = urlsplit(self.path).path
+        route = unquote(self.path.partition("?")[0])
         known = route in routes
         try:
             if not known:
@@ -125,13 +126,16 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
     def _models(self) -> dict[str, Any]:
         return protocols.write_models(self.server.settings.model)
 
+    def _model(self) -> dict[str, Any]:
+        return protocols.write_model(self.server.settings.model)
+
     def _query(self) -> dict[str, Any]:
         question = protocols.read_query(self._body(), self.server.settings.images, self._client())
         return protocols.write_query(self._answer(question))
 
     def _chat(self) -> dict[str, Any]:
         settings = self.server.settings
-        question = protocols.read_chat(self._body(), settings.images, self._client(), settings.max_new_tokens)
+        question = protocols.read_chat(self._body(), settings.images, self._client(), settings.max_new_tokens, settings.model)
         return protocols.write_chat(self._answer(question), settings.model)
 
     def _client(self) -> str:

@@ -10,6 +10,26 @@ from typing import Any
 from roboref_node.serving.question import Answer, ImageLimits, Question, RequestError, check_text, decode_image
 
 DEFAULT_NEW_TOKENS = 256
+_ACCEPTED: Mapping[str, tuple[Any, ...]] = {
+    "stream": (False,),
+    "n": (1,),
+    "best_of": (1,),
+    "temperature": (0,),
+    "top_p": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "stop": ([], ""),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+}
+"""Parameters that would change the answer, and their values that do not; others, such as `seed` and `user`, change nothing here."""
 
 
 def read_query(body: Mapping[str, Any], limits: ImageLimits, client: str) -> Question:
@@ -44,16 +64,20 @@ def write_query(answer: Answer) -> dict[str, Any]:
     return {"result": 1, "answer": answer.text}
 
 
-def read_chat(body: Mapping[str, Any], limits: ImageLimits, client: str, max_new_tokens: int) -> Question:
+def read_chat(body: Mapping[str, Any], limits: ImageLimits, client: str, max_new_tokens: int, model: str) -> Question:
     """A chat completion request with one user message: a text and one or two pictures as data URIs, the second being the depth map.
 
     Raises:
-        RequestError: 400 or 413. What this server does not do (streaming, sampling, several choices, dialogues, pictures by address) is
-            refused rather than ignored.
+        RequestError: 400 or 413; 404 for another model than `model`. What this server does not do (streaming, sampling, several
+            choices, tools, dialogues, pictures by address) is refused rather than ignored.
     """
-    for key, accepted in (("stream", (False,)), ("n", (1,)), ("temperature", (0,)), ("logprobs", (False,)), ("tools", ([],))):
-        if body.get(key) is not None and body[key] not in accepted:
-            raise RequestError(400, f"{key} = {str(body[key])[:40]!r} is not supported; this server answers greedily, once, with text only")
+    if body.get("model") not in (None, model):
+        raise RequestError(404, f"model {str(body['model'])[:80]!r} is not served here, but {model!r}", "model_not_found")
+    for key, accepted in _ACCEPTED.items():
+        value = body.get(key)
+        # JSON's true is no number, but Python's is.
+        if value is not None and not any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in accepted):
+            raise RequestError(400, f"{key} = {str(value)[:40]!r} is not supported; this server answers greedily, once, with text only")
     given = [body[key] for key in ("max_completion_tokens", "max_tokens") if body.get(key) is not None]  # the second is the old name
     tokens = given[0] if given else min(DEFAULT_NEW_TOKENS, max_new_tokens)
     if type(tokens) is not int or not 1 <= tokens <= max_new_tokens:
@@ -99,13 +123,18 @@ def write_chat(answer: Answer, model: str) -> dict[str, Any]:
 
 def write_models(model: str) -> dict[str, Any]:
     """The list of models: the one that is served."""
-    return {"object": "list", "data": [{"id": model, "object": "model", "created": 0, "owned_by": "roboref"}]}
+    return {"object": "list", "data": [write_model(model)]}
+
+
+def write_model(model: str) -> dict[str, Any]:
+    """What there is to say about the model."""
+    return {"id": model, "object": "model", "created": 0, "owned_by": "roboref"}
 
 
 def write_error(error: RequestError) -> dict[str, Any]:
     """An error in OpenAI's form; ``result`` is for clients of the other API."""
     kind = "invalid_request_error" if error.http_status < 500 else "server_error"
-    return {"result": 0, "error": {"message": error.message, "type": kind, "code": error.http_status}}
+    return {"result": 0, "error": {"message": error.message, "type": kind, "code": error.code or error.http_status}}
 
 
 def _content(content: Any) -> tuple[list[str], list[Any]]:

@@ -54,12 +54,19 @@ class Answer:
 
 
 class RequestError(Exception):
-    """The request cannot be served: an HTTP status and a sentence for the person who sent it."""
+    """The request cannot be served.
 
-    def __init__(self, http_status: int, message: str) -> None:
+    Args:
+        http_status: Its HTTP status.
+        message: A sentence for the person who sent it.
+        code: What programs tell errors of one status apart by, where OpenAI's API has a word for it.
+    """
+
+    def __init__(self, http_status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
         self.http_status = http_status
         self.message = message
+        self.code = code
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class ServeSettings:
         host: Address to listen on.
         port: Port; 0 takes any free one.
         token: Bearer token that clients must send; empty = none, which is allowed on the loopback address only.
-        model: Name under which the model is listed.
+        model: Name under which the model is listed, and the only one that clients may ask for.
         images: Limits on pictures and texts.
         max_body_bytes: Longest request.
         max_new_tokens: Longest answer that a client may ask for.

@@ -24,7 +24,7 @@ TOKEN = "a-token-for-tests"
 
 def chat(encode, *, pictures: int = 1, text: str = "Where?", **changes) -> dict:
     parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encode(64 + i, 48)}"}} for i in range(pictures)]
-    return {"model": "any", "messages": [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}], **changes}
+    return {"messages": [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}], **changes}
 
 
 class TestQuery:
@@ -145,6 +145,43 @@ class TestChat:
         reply = client.get(f"{start(model='mini').url}/v1/models").json()
         assert [entry["id"] for entry in reply["data"]] == ["mini"]
 
+    @pytest.mark.parametrize("name", ["mini", "mini 2", "some/mini"])
+    def test_the_model_can_be_asked_for_by_its_name_and_no_other(self, start, client, encode, name: str) -> None:
+        url = start(model=name).url
+        assert client.get(f"{url}/v1/models/{name}").json() == client.get(f"{url}/v1/models").json()["data"][0]
+        assert client.get(f"{url}/v1/models/gpt-4").status_code == 404
+        for model, code in ((name, 200), (None, 200), ("gpt-4", 404), ("", 404), ([name], 404)):
+            reply = client.post(f"{url}/v1/chat/completions", json=chat(encode, model=model))
+            assert reply.status_code == code
+            if code == 404:
+                assert reply.json()["error"]["code"] == "model_not_found" and repr(name) in reply.json()["error"]["message"]
+
+    def test_values_that_change_nothing_are_taken(self, start, client, encode) -> None:
+        defaults = {
+            "n": 1,
+            "best_of": 1,
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "frequency_penalty": 0,
+            "presence_penalty": 0.0,
+            "logit_bias": {},
+            "stream": False,
+            "logprobs": False,
+            "top_logprobs": 0,
+            "stop": [],
+            "response_format": {"type": "text"},
+            "tools": [],
+            "tool_choice": "auto",
+            "functions": [],
+            "seed": 7,
+            "user": "robot",
+            "metadata": {},
+            "store": False,
+        }
+        url = f"{start().url}/v1/chat/completions"
+        assert client.post(url, json=chat(encode, **defaults)).status_code == 200
+        assert client.post(url, json=chat(encode, **dict.fromkeys(defaults))).status_code == 200
+
     @pytest.mark.parametrize(
         ("change", "word"),
         [
@@ -152,6 +189,19 @@ class TestChat:
             ({"n": 3}, "n = "),
             ({"temperature": 0.7}, "temperature"),
             ({"logprobs": True}, "logprobs"),
+            ({"n": True}, "n = "),
+            ({"stream": 0}, "stream"),
+            ({"top_p": 0.9}, "top_p"),
+            ({"stop": ["]"]}, "stop"),
+            ({"stop": ")"}, "stop"),
+            ({"response_format": {"type": "json_object"}}, "response_format"),
+            ({"top_logprobs": 5}, "top_logprobs"),
+            ({"logit_bias": {"5": 100}}, "logit_bias"),
+            ({"functions": [{"name": "f"}]}, "functions"),
+            ({"tool_choice": "required"}, "tool_choice"),
+            ({"best_of": 2}, "best_of"),
+            ({"frequency_penalty": 0.5}, "frequency_penalty"),
+            ({"presence_penalty": -1}, "presence_penalty"),
             ({"max_tokens": 100_000}, "max_tokens"),
             ({"max_tokens": "many"}, "max_tokens"),
             ({"messages": []}, "messages"),

@@ -100,7 +100,7 @@ class TestSameAnswers:
         server = start(ModelBackend(model).answer_batch)
         local = LocalPointer(settings(folder, reuse_frames=False))
         query = RoboReferServerPointer(RoboReferServerSettings(http(server.url), DepthSource.SENSOR))
-        openai = OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "any", Dialect.ROBOREFER, send_depth=True))
+        openai = OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "roboref", Dialect.ROBOREFER, send_depth=True))
         for frame, task in zip(frames, TASKS, strict=True):
             expected = said(local, frame, task)
             assert is_answer(expected)
@@ -114,8 +114,8 @@ class TestSameAnswers:
         server = start(ModelBackend(model).answer_batch)
         pointers = [
             RoboReferServerPointer(RoboReferServerSettings(http(server.url), DepthSource.SENSOR, format_suffix=suffix)),
-            OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "any", Dialect.ROBOREFER, format_suffix=suffix)),
-            OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "any", Dialect.MOLMO)),
+            OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "roboref", Dialect.ROBOREFER, format_suffix=suffix)),
+            OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "roboref", Dialect.MOLMO)),
         ]
         for kind in (TaskKind.PICK, TaskKind.PLACE):
             outcomes = [said(pointer, frames[0], Task(kind, "the red flugelhorn", "")) for pointer in pointers]
