@@ -24,7 +24,6 @@ _LOG = logging.getLogger(__name__)
 _JSON = "application/json"
 _POLL_S = 0.25
 _LINGER_S = 2.0
-_NEVER = float("inf")
 
 
 class RequestHandler(http.server.BaseHTTPRequestHandler):
@@ -157,11 +156,12 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
             raise RequestError(411, "the header content-length is needed, and transfer-encoding is not supported")
         if len(length) > 15 or int(length) > limit:
             raise RequestError(413, f"the request has {length[:20]} bytes and the limit is {limit} (`--max-body-bytes`)")
+        self.server.expect_body(self.connection)
         data = self.rfile.read(int(length))
         if len(data) < int(length):
             raise ConnectionAbortedError("the client hung up within its request")
         self._unread_body = False
-        self.server.expect_request(self.connection, _NEVER)
+        self.server.expect_answer(self.connection)
         try:
             body = json.loads(data)
         except (ValueError, RecursionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import http.server
 import ipaddress
+import json
 import logging
 import secrets
 import socket
@@ -17,12 +18,25 @@ from typing import Any
 from roboref_node.serving.batcher import AnswerBatch, Batcher
 from roboref_node.serving.handler import RequestHandler
 from roboref_node.serving.metrics import Metrics
-from roboref_node.serving.question import ImageLimits
+from roboref_node.serving.protocols import write_error
+from roboref_node.serving.question import ImageLimits, RequestError
 from roboref_node.status import Refused, Status
 
 _LOG = logging.getLogger(__name__)
+_SETTLED_S = 1.0
+"""A client sends its request well within this time after connecting."""
 _LONGEST_S = 86_400.0
 """Above it, threads of some systems refuse to wait; and nobody waits a day for an answer."""
+
+
+@dataclass
+class _Wait:
+    """What a connection is waited for."""
+
+    deadline: float
+    """When it is hung up on; infinity while an answer is computed."""
+    idle_since: float
+    """Since when nothing is known about what comes in next; infinity from the check of the token to the end of the answer."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ class ServeSettings:
         images: Limits on pictures and texts.
         max_body_bytes: Longest request.
         max_new_tokens: Longest answer that a client may ask for.
-        max_connections: Most open connections.
+        max_connections: Most open connections; the one that has been idle longest makes room for another.
         max_queue: Most questions waiting.
         max_per_client: Most questions waiting per client.
         max_batch: Most questions answered at once.
@@ -131,7 +145,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
         self.metrics = Metrics()
         self.started = time.monotonic()
         self.stopping = False
-        self._connections: dict[socket.socket, float] = {}
+        self._connections: dict[socket.socket, _Wait] = {}
         self._connections_lock = threading.Lock()
         self._serving: threading.Thread | None = None
         try:
@@ -179,28 +193,52 @@ class ModelServer(http.server.ThreadingHTTPServer):
         return hmac.compare_digest((header or "").encode(), f"Bearer {self.settings.token}".encode())
 
     def expect_request(self, connection: socket.socket, seconds: float) -> None:
-        """Hang up when no complete request came in after so many seconds; infinity while an answer is computed."""
+        """Hang up when no complete request came in after so many seconds, or earlier when the place is needed."""
+        now = time.monotonic()
+        self._wait_for(connection, _Wait(now + seconds, now))
+
+    def expect_body(self, connection: socket.socket) -> None:
+        """The request has the token: its connection keeps its place while the rest of it comes in."""
         with self._connections_lock:
             if connection in self._connections:
-                self._connections[connection] = time.monotonic() + seconds
+                self._connections[connection].idle_since = float("inf")
+
+    def expect_answer(self, connection: socket.socket) -> None:
+        """The request is complete, and what is waited for is the model."""
+        self._wait_for(connection, _Wait(float("inf"), float("inf")))
+
+    def _wait_for(self, connection: socket.socket, wait: _Wait) -> None:
+        with self._connections_lock:
+            if connection in self._connections:
+                self._connections[connection] = wait
 
     def service_actions(self) -> None:
         """Hang up on connections whose request is overdue: each byte of a drip restarts a socket's timeout, but not this one."""
         now = time.monotonic()
         with self._connections_lock:
-            for connection, deadline in self._connections.items():
-                if deadline < now:
+            for connection, wait in self._connections.items():
+                if wait.deadline < now:
                     _hang_up(connection)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Refuse connections beyond `max_connections` at once."""
+        """Beyond `max_connections` hang up on the one that has been idle longest, or refuse the new one when all are in use."""
         with self._connections_lock:
-            return len(self._connections) < self.settings.max_connections
+            if len(self._connections) < self.settings.max_connections:
+                return True
+            longest = min(self._connections, key=lambda connection: self._connections[connection].idle_since)
+            if self._connections[longest].idle_since < time.monotonic() - _SETTLED_S:
+                del self._connections[longest]
+                _hang_up(longest)
+                return True
+        self.metrics.observe_request("other", 503, 0.0)
+        _refuse(request, f"all {self.settings.max_connections} connections are in use (`--max-connections`)")
+        return False
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Register the connection and give it a thread."""
+        now = time.monotonic()
         with self._connections_lock:
-            self._connections[request] = time.monotonic() + self.settings.request_timeout_s
+            self._connections[request] = _Wait(now + self.settings.request_timeout_s, now)
             self.metrics.connections = len(self._connections)
         super().process_request(request, client_address)
 
@@ -218,12 +256,23 @@ class ModelServer(http.server.ThreadingHTTPServer):
     def _busy(self) -> bool:
         """True while some connection waits for its answer to be computed or written."""
         with self._connections_lock:
-            return any(deadline == float("inf") for deadline in self._connections.values())
+            return any(wait.deadline == float("inf") for wait in self._connections.values())
 
 
 def _hang_up(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        _LOG.debug("already closed")
+
+
+def _refuse(connection: socket.socket, message: str) -> None:
+    """Say 503 without waiting for the request: this thread accepts everybody's connections."""
+    body = json.dumps(write_error(RequestError(503, message))).encode()
+    head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    try:
+        connection.setblocking(False)
+        connection.send(f"{head}retry-after: 1\r\nconnection: close\r\n\r\n".encode() + body)
     except OSError:
         _LOG.debug("already closed")
 

@@ -324,19 +324,55 @@ class TestLimits:
                     time.sleep(0.05)
             assert time.monotonic() - started < 4
 
-    def test_connections_are_bounded(self, start, client) -> None:
-        server = start(max_connections=2)
-        idle = [socket.create_connection(server.server_address[:2]) for _ in range(2)]
+    def idle(self, server: ModelServer, count: int, sent: bytes = b"") -> list[socket.socket]:
+        """Connections that send no complete request, and are known to the server."""
+        connections = [socket.create_connection(server.server_address[:2], timeout=5) for _ in range(count)]
+        for connection in connections:
+            connection.sendall(sent)
         deadline = time.monotonic() + 5
-        while server.metrics.connections < 2 and time.monotonic() < deadline:
+        while server.metrics.connections < count and time.monotonic() < deadline:
             time.sleep(0.01)
-        with pytest.raises(httpx.HTTPError):
-            client.get(f"{server.url}/health")
+        return connections
+
+    def test_connections_beyond_the_limit_are_told_so(self, start, client) -> None:
+        server = start(max_connections=2)
+        idle = self.idle(server, 2)
+        with socket.create_connection(server.server_address[:2], timeout=5) as third:
+            reply = b"".join(iter(lambda: third.recv(4096), b""))
+        assert reply.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in reply and b"--max-connections" in reply
         for connection in idle:
             connection.close()
+        deadline = time.monotonic() + 5
         while server.metrics.connections and time.monotonic() < deadline:
             time.sleep(0.01)
         assert client.get(f"{server.url}/health").status_code == 200
+        assert 'route="other",code="503"} 1\n' in client.get(f"{server.url}/metrics").text
+
+    @pytest.mark.parametrize("sent", [b"", b"POST /query HTTP/1.1\r\ncontent-le"])
+    def test_idle_connections_make_room(self, start, client, query, sent: bytes) -> None:
+        server = start(max_connections=8)
+        idle = self.idle(server, 8, sent)
+        time.sleep(1.2)
+        assert client.post(f"{server.url}/query", json=query).status_code == 200
+        hung_up = [connection.recv(1, socket.MSG_DONTWAIT) for connection in idle[:1]]
+        assert hung_up == [b""]
+        for connection in idle:
+            connection.close()
+
+    def test_a_connection_that_waits_for_its_answer_keeps_its_place(self, start, query) -> None:
+        slow, results = Slow(2.5), {}
+        server = start(slow, max_connections=1)
+        thread = threading.Thread(target=lambda: results.update(code=self.ask(server, query)))
+        thread.start()
+        assert slow.busy.wait(5)
+        time.sleep(1.2)
+        with socket.create_connection(server.server_address[:2], timeout=5) as second:
+            assert second.recv(4096).startswith(b"HTTP/1.1 503 ")
+        thread.join()
+        assert results == {"code": 200}
+
+    def ask(self, server: ModelServer, query: dict) -> int:
+        return httpx.post(f"{server.url}/query", json=query, headers={"authorization": f"Bearer {TOKEN}"}, timeout=10).status_code
 
 
 class Slow:
