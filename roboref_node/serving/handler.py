@@ -61,7 +61,9 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
 
     def _respond(self, routes: dict[str, Callable[[], Any]]) -> None:
         started = time.monotonic()
-        self._unread_body = self.command == "POST"
+        self._unread_body = self.command == "POST" or self._has_body()
+        if self.command != "POST":  # what is left unread would be taken for the next request
+            self.close_connection = self.close_connection or self._unread_body
         route = unquote(self.path.partition("?")[0])
         known = route in routes
         try:
@@ -84,6 +86,11 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         self.server.expect_request(self.connection, self.server.settings.request_timeout_s)
         if self._unread_body:
             self._discard_body()
+
+    def _has_body(self) -> bool:
+        """True as well when the headers cannot be trusted to say so: a malformed line hides those that follow."""
+        lengths = self.headers.get_all("content-length", ["0"])
+        return any(length.strip() != "0" for length in lengths) or "transfer-encoding" in self.headers or bool(self.headers.defects)
 
     def _discard_body(self) -> None:
         """Closing with unread data resets the connection, and the client would see that instead of the refusal just sent."""
@@ -151,7 +158,10 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         # A web page may post plain text to this machine from anywhere, but JSON only after a preflight that is not answered.
         if self.headers.get_content_type() != _JSON:
             raise RequestError(415, f"the content type must be {_JSON}")
-        length = self.headers.get("content-length", "")
+        lengths = set(self.headers.get_all("content-length", [""]))
+        if len(lengths) > 1 or self.headers.defects:
+            raise RequestError(400, "the headers are malformed, or hold two different content-lengths")
+        length = lengths.pop()
         if not (length.isascii() and length.isdigit()) or "transfer-encoding" in self.headers:
             raise RequestError(411, "the header content-length is needed, and transfer-encoding is not supported")
         if len(length) > 15 or int(length) > limit:

@@ -104,7 +104,9 @@ def decode_image(data: Any, limits: ImageLimits, what: str) -> NDArray[np.uint8]
                     400, f"{what} has mode {image.mode}: 8 bit per channel are expected; convert metric depth to a relative map first"
                 )
             return np.array(image.convert("RGB"), dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which is checked first
+        raise RequestError(413, f"{what} has too many pixels (`--max-pixels`): {error}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         raise RequestError(400, f"{what} is not an intact {', '.join(IMAGE_FORMATS)} file") from None
 
 

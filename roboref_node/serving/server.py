@@ -187,10 +187,11 @@ class ModelServer(http.server.ThreadingHTTPServer):
                 _hang_up(connection)
 
     def is_authorized(self, header: str | None) -> bool:
-        """Compare the Authorization header with the token, in constant time."""
+        """Compare the token of the Authorization header in constant time; the scheme's name may be in any case (RFC 7235)."""
         if not self.settings.token:
             return True
-        return hmac.compare_digest((header or "").encode(), f"Bearer {self.settings.token}".encode())
+        scheme, _, token = (header or "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.settings.token.encode())
 
     def expect_request(self, connection: socket.socket, seconds: float) -> None:
         """Hang up when no complete request came in after so many seconds, or earlier when the place is needed."""
