@@ -174,6 +174,11 @@ def _checked(
         for name, location in locations.items():
             ours = our_name(part, name) if renames else name
             if ours in expected:
+                if not location.dtype.is_floating_point:
+                    raise Refused(
+                        Status.MODEL_UNAVAILABLE,
+                        f"{location.file}: tensor {name} holds {location.dtype}, expected floating-point numbers.",
+                    )
                 if location.shape != expected[ours]:
                     raise Refused(
                         Status.MODEL_UNAVAILABLE,

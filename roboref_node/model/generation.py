@@ -147,7 +147,7 @@ class Generator:
             prefix: What `encode_frame` computed for the pictures of all these questions.
 
         Raises:
-            Refused: CANCELED.
+            Refused: CANCELED; MODEL_UNAVAILABLE when the model computes NaN or infinity.
             ValueError: The prefix belongs to other pictures, or there is no stop token.
         """
         stops = set(self.model.config.stop_token_ids or () if stop_ids is None else stop_ids)
@@ -240,6 +240,12 @@ class Generator:
             row.pending = []
             if row.finished:
                 continue
+            if not math.isfinite(normaliser[index]):
+                raise Refused(
+                    Status.MODEL_UNAVAILABLE,
+                    f"The model computes no finite numbers: its weights hold NaN or infinity, or overflow {self.model.dtype} "
+                    f"(`dtype` float32 or bfloat16 reaches further than float16).",
+                )
             if len(row.tokens) >= max_new_tokens:
                 continue
             forced = grammar.forced(row.state) if grammar and row.state is not None else None

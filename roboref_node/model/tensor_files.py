@@ -80,7 +80,7 @@ def count_elements(locations: Mapping[str, Location]) -> int:
 
 
 def load(locations: Mapping[str, Location], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Read tensors, floating ones in the given precision.
+    """Read tensors in the given precision.
 
     Raises:
         Refused: MODEL_UNAVAILABLE when a file cannot be read.
@@ -93,8 +93,7 @@ def load(locations: Mapping[str, Location], dtype: torch.dtype) -> dict[str, Ten
         try:
             with safe_open(file, framework="pt") as shard:
                 for ours in names:
-                    tensor = shard.get_tensor(locations[ours].name)
-                    tensors[ours] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+                    tensors[ours] = shard.get_tensor(locations[ours].name).to(dtype)
         except (SafetensorError, OSError, RuntimeError) as error:
             raise Refused(Status.MODEL_UNAVAILABLE, f"{file} cannot be read as safetensors: {error}.") from error
     return tensors

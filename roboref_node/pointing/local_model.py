@@ -79,7 +79,7 @@ class LocalModel:
         """Answer prepared questions together.
 
         Raises:
-            Refused: CANCELED; MODEL_UNAVAILABLE when memory runs out.
+            Refused: CANCELED; MODEL_UNAVAILABLE when memory runs out or the model computes NaN or infinity.
         """
         try:
             return self._generator.generate_batch(

@@ -185,8 +185,8 @@ def drop(file, name):
     save_file(tensors, file)
 
 
-def add(file, name, shape=(2,)):
-    save_file(load_file(file) | {name: torch.zeros(shape)}, file)
+def add(file, name, shape=(2,), dtype=torch.float32):
+    save_file(load_file(file) | {name: torch.zeros(shape, dtype=dtype)}, file)
 
 
 BREAKAGES = {
@@ -231,6 +231,13 @@ BREAKAGES = {
             add(f / "llm" / "model.safetensors", "model.norm.weight", (7,)),
         ),
         r"model.norm.weight has shape \[7\], expected \[32\]",
+    ),
+    "whole numbers": (
+        lambda f: (
+            drop(f / "llm" / "model.safetensors", "model.norm.weight"),
+            add(f / "llm" / "model.safetensors", "model.norm.weight", (32,), torch.int64),
+        ),
+        "llm/model.safetensors: tensor model.norm.weight holds torch.int64, expected floating-point numbers",
     ),
 }
 

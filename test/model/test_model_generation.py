@@ -132,6 +132,18 @@ def test_canceling_ends_the_answer(loaded):
     assert caught.value.status is Status.CANCELED
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("constrained", [False, True])
+@pytest.mark.parametrize("part", ["model.norm", "model.layers.0.input_layernorm"])
+def test_numbers_that_are_not_finite_are_no_answer(loaded, fixed, constrained, part, monkeypatch):
+    model, processor, same_frame, _ = loaded
+    monkeypatch.setitem(model.llm.get_submodule(part)._parameters, "weight", torch.nn.Parameter(torch.full((32,), torch.nan)))
+    grammar = TokenGrammar(point_answer(1), processor.tokenizer, model.config.stop_token_ids) if constrained else None
+    with pytest.raises(Refused, match="weights hold NaN or infinity, or overflow torch.float32") as caught:
+        Generator(model, processor, fixed_cache=fixed).generate_batch(same_frame, grammar=grammar)
+    assert caught.value.status is Status.MODEL_UNAVAILABLE
+
+
 def test_an_answer_that_is_cut_off_says_so(loaded):
     model, processor, same_frame, _ = loaded
     answer = Generator(model, processor).generate(same_frame[0], max_new_tokens=2)
