@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from transformers.utils import logging
 
 from roboref_node.model import tensor_files
 from roboref_node.model.config import RoboReferConfig
-from roboref_node.model.conversation import attach_tokenizer
+from roboref_node.model.config_checks import refusing
+from roboref_node.model.conversation import attach_tokenizer, check_tokenizer
 from roboref_node.model.memory import MemoryEstimate, available_memory, check_fits, estimate_memory
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import RoboReferProcessor, load_tokenizer
@@ -132,17 +132,19 @@ def _open(folder: Path) -> tuple[RoboReferConfig, Any, dict[str, tensor_files.Lo
     root = root_of(folder)
     raw = tensor_files.read_json(root / "config.json", "a RoboRefer checkpoint or a folder written by `roboref convert`")
     if raw.get("model_type") == RoboReferConfig.model_type:
-        config = RoboReferConfig.from_pretrained(root)
+        with refusing(f"{root / 'config.json'} is no usable configuration"):
+            config = RoboReferConfig.from_pretrained(root)
         tokenizer = _tokenizer(root)
-        return config, tokenizer, _checked(config, {root.name: tensor_files.locate(root)}, renames=False)
+        with refusing(f"{root}: tokenizer, chat template and configuration do not fit together"):
+            check_tokenizer(config, tokenizer)
+        return config, tokenizer, _checked(config, root, {root.name: tensor_files.locate(root)}, renames=False)
     config = read_config(root, raw)
     tokenizer = _tokenizer(root / "llm")
-    try:
+    with refusing(f"{root / 'llm'} holds no usable tokenizer"):
         attach_tokenizer(config, tokenizer)
-    except ValueError as error:
-        raise Refused(Status.MODEL_UNAVAILABLE, f"{root / 'llm'}: {error}.") from error
+        check_tokenizer(config, tokenizer)
     parts = {part: tensor_files.locate(root / part) for part in PARTS if part in config_parts(config)}
-    return config, tokenizer, _checked(config, parts, renames=True)
+    return config, tokenizer, _checked(config, root, parts, renames=True)
 
 
 def config_parts(config: RoboReferConfig) -> tuple[str, ...]:
@@ -154,19 +156,16 @@ def config_parts(config: RoboReferConfig) -> tuple[str, ...]:
 def _tokenizer(folder: Path) -> Any:
     old_files = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
     for name in ("tokenizer_config.json",) if old_files else ("tokenizer.json", "tokenizer_config.json"):
-        if not (folder / name).is_file():
-            raise Refused(Status.MODEL_UNAVAILABLE, f"{folder / name} is missing; expected the model's tokenizer there.")
-    try:
+        tensor_files.read_json(folder / name, "the model's tokenizer")
+    with refusing(f"{folder} holds no readable tokenizer (tokenizer.json, tokenizer_config.json)"):
         return load_tokenizer(folder)
-    except (ValueError, KeyError, OSError, json.JSONDecodeError) as error:
-        raise Refused(Status.MODEL_UNAVAILABLE, f"{folder} holds no readable tokenizer: {error}.") from error
 
 
 def _checked(
-    config: RoboReferConfig, parts: dict[str, dict[str, tensor_files.Location]], *, renames: bool
+    config: RoboReferConfig, root: Path, parts: dict[str, dict[str, tensor_files.Location]], *, renames: bool
 ) -> dict[str, tensor_files.Location]:
     """Match the tensors on disk with those of the model, name by name and shape by shape."""
-    with torch.device("meta"):
+    with refusing(f"{root}: no model has this configuration"), torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in RoboReferModel(config).state_dict().items()}
     tied = "llm.lm_head.weight" if config.text.tie_word_embeddings else None
     found: dict[str, tensor_files.Location] = {}
@@ -191,7 +190,7 @@ def _checked(
     missing = sorted(expected.keys() - found.keys() - {tied})
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise Refused(Status.MODEL_UNAVAILABLE, f"{', '.join(parts)}: tensor {missing[0]}{more} is missing; the configuration expects it.")
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{root}: tensor {missing[0]}{more} is missing; the configuration expects it.")
     found.pop(tied or "", None)
     return found
 

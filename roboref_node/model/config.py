@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, Qwen2Config, SiglipVisionConfig
+
+from roboref_node.model.config_checks import check_fields, check_language_model, check_tower
 
 PROJECTOR_STRIDES: dict[str, int] = {"mlp_downsample": 2, "mlp_downsample_2x2_fix": 2, "mlp_downsample_3x3_fix": 3}
 TILINGS = ("resize", "dynamic", "dynamic_s2")
@@ -54,7 +57,7 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
         max_sequence: Longest sequence, media tokens included, that the model may see.
 
     Raises:
-        ValueError: A field has a value outside its list.
+        ValueError: A field has a value that no model works with.
     """
 
     model_type = "roborefer"
@@ -101,7 +104,7 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
     def __post_init__(self, **kwargs: Any) -> None:
         if self.depth_config is None and self.vision_config is not None:
             vision = self.vision_config
-            self.depth_config = dict(vision) if isinstance(vision, dict) else vision.to_dict()
+            self.depth_config = vision.to_dict() if isinstance(vision, PreTrainedConfig) else copy.copy(vision)
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self.tie_word_embeddings = bool(self.text.tie_word_embeddings)
         for name, value, allowed in (
@@ -112,12 +115,10 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
-        if self.tiling == "dynamic_s2" and not self.s2_scales:
-            raise ValueError("tiling dynamic_s2 needs s2_scales, e.g. [448, 896, 1344]")
-        if not 1 <= self.min_tiles <= self.max_tiles:
-            raise ValueError(f"min_tiles {self.min_tiles} and max_tiles {self.max_tiles} must satisfy 1 <= min_tiles <= max_tiles")
-        if not -self.vision.num_hidden_layers - 1 <= self.select_layer <= -1:
-            raise ValueError(f"select_layer {self.select_layer} does not exist in a tower of {self.vision.num_hidden_layers} layers")
+        check_tower(self.vision, "vision_config.")
+        check_tower(self.depth, "depth_config.")
+        check_language_model(self.text, "text_config.")
+        check_fields(self)
 
     @property
     def vision(self) -> SiglipVisionConfig:

@@ -83,10 +83,18 @@ def tokenize(tokenizer: Any, text: str) -> list[int]:
 
 
 def stop_token_ids(tokenizer: Any) -> list[int]:
-    """What ends an answer: the end-of-sequence token and the token that the chat template puts behind an assistant's turn."""
+    """What ends an answer: the end-of-sequence token and the token that the chat template puts behind an assistant's turn.
+
+    Raises:
+        ValueError: The tokenizer has no end-of-sequence token, or its chat template leaves the assistant's turn out.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no end-of-sequence token (tokenizer_config.json: eos_token)")
     stops = {int(tokenizer.eos_token_id)}
     probe = tokenizer.eos_token  # special, so it is one token wherever it stands
     ids = tokenize(tokenizer, render(tokenizer, [("user", "question"), ("assistant", probe)], answer_follows=False))
+    if tokenizer.eos_token_id not in ids:
+        raise ValueError("the chat template does not write what the assistant said")
     where = ids.index(int(tokenizer.eos_token_id))
     if where + 1 < len(ids):
         follower = ids[where + 1]
@@ -105,18 +113,46 @@ def attach_tokenizer(config: RoboReferConfig, tokenizer: Any) -> None:
     """Write the ids that depend on the tokenizer into the configuration.
 
     Raises:
-        ValueError: A marker is not one token of the vocabulary, or lies outside the embedding table.
+        ValueError: A marker is not one token of the vocabulary or lies outside the embedding table, or `stop_token_ids` finds no end.
     """
+    for name, number in _marker_ids(config, tokenizer).items():
+        setattr(config, name, number)
+    if config.media_newline:
+        config.newline_token_ids = tokenize(tokenizer, "\n")
+    config.stop_token_ids = stop_token_ids(tokenizer)
+
+
+def check_tokenizer(config: RoboReferConfig, tokenizer: Any) -> None:
+    """Refuse a configuration with the ids of another tokenizer, and a chat template that loses what it is given.
+
+    Raises:
+        ValueError: The text is a part of a sentence.
+    """
+    wanted = _marker_ids(config, tokenizer)
+    for name, number in wanted.items():
+        if getattr(config, name) != number:
+            raise ValueError(f"{name} is {getattr(config, name)!r}, but the tokenizer has {number}")
+    rows = config.text.vocab_size
+    for name in ("stop_token_ids", *(("newline_token_ids",) if config.media_newline else ())):
+        ids = getattr(config, name)
+        if not isinstance(ids, list | tuple) or not ids or not all(isinstance(token, int) and 0 <= token < rows for token in ids):
+            raise ValueError(f"{name} is {ids!r}, expected ids of the {rows} tokens")
+    markers = [config.image_token, config.depth_token][: len(wanted)]
+    rendered = tokenize(tokenizer, render(tokenizer, [("user", "".join(markers))]))
+    for marker, number in zip(markers, wanted.values(), strict=True):
+        if rendered.count(number) != 1:
+            raise ValueError(f"the chat template writes one {marker!r} {rendered.count(number)} times")
+
+
+def _marker_ids(config: RoboReferConfig, tokenizer: Any) -> dict[str, int]:
+    """Ids of the media markers by the names of their fields."""
     wanted = {"image_token_id": config.image_token}
     if config.use_depth:
         wanted["depth_token_id"] = config.depth_token
     vocabulary = tokenizer.get_vocab()
-    for name, marker in wanted.items():
+    for marker in wanted.values():
         if marker not in vocabulary:
             raise ValueError(f"the tokenizer has no token {marker!r}")
         if vocabulary[marker] >= config.text.vocab_size:
             raise ValueError(f"token {marker!r} has id {vocabulary[marker]}, but the embedding table has {config.text.vocab_size} rows")
-        setattr(config, name, int(vocabulary[marker]))
-    if config.media_newline:
-        config.newline_token_ids = tokenize(tokenizer, "\n")
-    config.stop_token_ids = stop_token_ids(tokenizer)
+    return {name: int(vocabulary[marker]) for name, marker in wanted.items()}

@@ -173,12 +173,14 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     From its tokenizer.json as it stands; from vocab.json and merges.txt, as older Qwen2 tokenizers were saved, where that is missing.
 
     Raises:
-        ValueError: A special token has not the id that the folder records for it.
+        ValueError: A special token has not the id that the folder records for it, or the record is no mapping of ids to tokens.
     """
     path = Path(folder)
+    recorded = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8")).get("added_tokens_decoder", {})
+    if not isinstance(recorded, dict) or not all(number.isdecimal() and isinstance(token, dict) for number, token in recorded.items()):
+        raise ValueError("added_tokens_decoder of tokenizer_config.json is no mapping of ids to tokens")
     kind: Any = PreTrainedTokenizerFast if (path / "tokenizer.json").is_file() else Qwen2Tokenizer
     tokenizer: PreTrainedTokenizerFast = kind.from_pretrained(str(path), padding_side="right")
-    recorded = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8")).get("added_tokens_decoder", {})
     for number, token in recorded.items():
         if tokenizer.convert_tokens_to_ids(token["content"]) != int(number):
             raise ValueError(f"token {token['content']!r} has id {tokenizer.convert_tokens_to_ids(token['content'])}, recorded is {number}")

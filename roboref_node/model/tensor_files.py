@@ -42,7 +42,7 @@ def read_json(file: Path, expected: str) -> dict[str, Any]:
         raise Refused(Status.MODEL_UNAVAILABLE, f"{file} is missing; expected {expected}.")
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # the first: also numbers of thousands of digits
         raise Refused(Status.MODEL_UNAVAILABLE, f"{file} is not valid JSON ({error}); expected {expected}.") from error
     if not isinstance(value, dict):
         raise Refused(Status.MODEL_UNAVAILABLE, f"{file} holds a {type(value).__name__}, expected a JSON object.")
@@ -100,9 +100,9 @@ def load(locations: Mapping[str, Location], dtype: torch.dtype) -> dict[str, Ten
 
 
 def _read_header(file: Path) -> dict[str, Location]:
-    if not file.is_file():
-        raise Refused(Status.MODEL_UNAVAILABLE, f"{file} is missing; the index of its folder lists it.")
     try:
+        if not file.is_file():
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{file} is missing; the index of its folder lists it.")
         with safe_open(file, framework="pt") as shard:
             found = {}
             for name in shard.keys():  # noqa: SIM118  # not a dict

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import Qwen2Config, SiglipVisionConfig
 
 from roboref_node.model.config import PROJECTOR_STRIDES, RoboReferConfig
+from roboref_node.model.config_checks import check_constants, check_language_model, check_tower, refusing
 from roboref_node.model.tensor_files import read_json
 from roboref_node.status import Refused, Status
 
@@ -70,51 +71,55 @@ def read_config(root: Path, raw: dict[str, Any]) -> RoboReferConfig:
             raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: {key} is {value!r}, expected one of {', '.join(map(repr, allowed))}.")
         return value
 
+    def flag(key: str) -> bool:
+        return bool(expect(key, raw.get(key), (True, False, None)))
+
+    def whole(key: str, default: int) -> int:
+        value = raw.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | None):
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: {key} is {value!r}, expected a whole number.")
+        return default if value is None else value
+
     expect("model_type", raw.get("model_type"), ("llava_llama", RoboReferConfig.model_type))
     tiling = expect("image_aspect_ratio", raw.get("image_aspect_ratio"), ("dynamic", "dynamic_s2"))
-    merged = bool(raw.get("dynamic_s2", False))
+    merged = flag("dynamic_s2")
     if merged != (tiling == "dynamic_s2"):
         raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: dynamic_s2 is {merged}, which contradicts image_aspect_ratio {tiling!r}.")
-    expect("s2", bool(raw.get("s2")), (False,))
+    expect("s2", raw.get("s2"), (False, None))
     expect("mm_vision_select_feature", raw.get("mm_vision_select_feature", "cls_patch"), ("cls_patch",))
     for name in ("image_encoder", "depth_encoder"):
         _expect_plain_encoder(file, name, raw.get(name))
-    use_depth, own_tower = bool(raw.get("enable_depth")), bool(raw.get("use_depth_tower"))
+    use_depth, own_tower = flag("enable_depth"), flag("use_depth_tower")
     vision, preprocess = _read_tower(root / "vision_tower", resized=merged)
     depth, depth_preprocess = _read_tower(root / "depth_tower", resized=merged) if use_depth and own_tower else (vision, preprocess)
     projectors = ("mm_projector", "depth_projector") if use_depth else ("mm_projector",)
-    kinds = {read_json(root / p / "config.json", f"the configuration of {p}").get("mm_projector_type") for p in projectors}
-    if len(kinds) > 1:
+    kinds = [read_json(root / p / "config.json", f"the configuration of {p}").get("mm_projector_type") for p in projectors]
+    kind = kinds[0]
+    if kinds[-1] != kind:
         raise Refused(Status.MODEL_UNAVAILABLE, f"{root}: the projectors are of different types, {sorted(map(str, kinds))}; expected one.")
-    kind = kinds.pop()
-    if kind not in PROJECTOR_STRIDES:
+    if kind not in tuple(PROJECTOR_STRIDES):
         raise Refused(
             Status.MODEL_UNAVAILABLE,
             f"{root / 'mm_projector' / 'config.json'}: mm_projector_type is {kind!r}, expected one of {', '.join(PROJECTOR_STRIDES)}.",
         )
-    llm = read_json(root / "llm" / "config.json", "the configuration of the language model")
-    if llm.get("model_type") != "qwen2":
-        raise Refused(
-            Status.MODEL_UNAVAILABLE, f"{root / 'llm' / 'config.json'}: model_type is {llm.get('model_type')!r}, expected 'qwen2'."
-        )
+    text = _read_language_model(root / "llm" / "config.json")
     scales = sorted(_scales(file, raw.get("s2_scales"))) if merged else None
     if scales and scales[0] != vision.image_size:
         raise Refused(
             Status.MODEL_UNAVAILABLE, f"{file}: the first of s2_scales is {scales[0]}, expected the tower's {vision.image_size} px."
         )
-    layer = raw.get("mm_vision_select_layer")
-    layer = -2 if layer is None else int(layer)
-    try:
+    layer = whole("mm_vision_select_layer", -2)
+    with refusing(f"{file} is no usable configuration"):
         return RoboReferConfig(
             vision_config=vision.to_dict(),
             depth_config=depth.to_dict(),
-            text_config=Qwen2Config.from_dict(llm).to_dict(),
+            text_config=text.to_dict(),
             projector_type=kind,
             tiling=tiling,
-            min_tiles=int(raw.get("min_tiles") or 1),
-            max_tiles=int(raw.get("max_tiles") or 12),
+            min_tiles=whole("min_tiles", 1),
+            max_tiles=whole("max_tiles", 12),
             s2_scales=scales,
-            s2_output_scale=int(raw.get("s2_resize_output_to_scale_idx") or 0),
+            s2_output_scale=whole("s2_resize_output_to_scale_idx", 0),
             select_layer=layer if layer < 0 else layer - vision.num_hidden_layers - 1,
             use_depth=use_depth,
             shared_depth_tower=use_depth and not own_tower,
@@ -122,19 +127,28 @@ def read_config(root: Path, raw: dict[str, Any]) -> RoboReferConfig:
             **{f"image_{key}": value for key, value in preprocess.items()},
             **{f"depth_{key}": value for key, value in depth_preprocess.items()},
         )
-    except ValueError as error:
-        raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: {error}.") from error
+
+
+def _read_language_model(file: Path) -> Qwen2Config:
+    raw = read_json(file, "the configuration of the language model")
+    if raw.get("model_type") != "qwen2":
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: model_type is {raw.get('model_type')!r}, expected 'qwen2'.")
+    with refusing(f"{file} is no usable configuration"):
+        config = Qwen2Config.from_dict(raw)
+        check_language_model(config)
+    return config
 
 
 def _read_tower(folder: Path, *, resized: bool) -> tuple[SiglipVisionConfig, dict[str, Any]]:
     """Tower settings and the constants of its image processor (rescale, mean, std); `resized`: the size in its file is overridden."""
-    raw = read_json(folder / "config.json", "the configuration of a SigLIP tower")
-    raw = raw.get("vision_config", raw) if raw.get("model_type") == "siglip" else raw
-    if raw.get("model_type") != "siglip_vision_model":
-        raise Refused(
-            Status.MODEL_UNAVAILABLE, f"{folder / 'config.json'}: model_type is {raw.get('model_type')!r}, expected 'siglip_vision_model'."
-        )
-    config = SiglipVisionConfig.from_dict(raw)
+    file = folder / "config.json"
+    raw = read_json(file, "the configuration of a SigLIP tower")
+    with refusing(f"{file} is no usable configuration"):
+        raw = raw.get("vision_config", raw) if raw.get("model_type") == "siglip" else raw
+        if raw.get("model_type") != "siglip_vision_model":
+            raise ValueError(f"model_type is {raw.get('model_type')!r}, expected 'siglip_vision_model'")
+        config = SiglipVisionConfig.from_dict(raw)
+        check_tower(config)
     file = folder / "preprocessor_config.json"
     processor = read_json(file, "the constants of the image processor")
     size = processor.get("size", {})
@@ -144,10 +158,12 @@ def _read_tower(folder: Path, *, resized: bool) -> tuple[SiglipVisionConfig, dic
         if processor.get(key, True) is not True:
             raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: {key} is {processor[key]!r}, expected true.")
     constants = {
-        "rescale": float(processor.get("rescale_factor", 1 / 255)),
-        "mean": [float(v) for v in processor.get("image_mean") or (0.5, 0.5, 0.5)],
-        "std": [float(v) for v in processor.get("image_std") or (0.5, 0.5, 0.5)],
+        "rescale": processor.get("rescale_factor", 1 / 255),
+        "mean": processor.get("image_mean") or [0.5, 0.5, 0.5],
+        "std": processor.get("image_std") or [0.5, 0.5, 0.5],
     }
+    with refusing(f"{file} is no usable configuration"):
+        check_constants(("rescale_factor", "image_mean", "image_std"), **constants)
     return config, constants
 
 
@@ -157,7 +173,9 @@ def _expect_plain_encoder(file: Path, key: str, value: Any) -> None:
         return
     try:
         settings = json.loads(value) if isinstance(value, str) else dict(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
         settings = {}
     target = str(settings.pop("_target_", ""))
     plain = settings.pop("start_tokens", None) is None and settings.pop("end_tokens", "\n") == "\n" and not settings
@@ -169,14 +187,17 @@ def _scales(file: Path, value: Any) -> list[int]:
     """S2 scales from "448,896,1344" or a list."""
     try:
         scales = [int(v) for v in (value.split(",") if isinstance(value, str) else value)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         scales = []
-    if not scales or any(s <= 0 or s % min(scales) for s in scales):
+    if not scales or min(scales) <= 0 or any(s % min(scales) for s in scales):
         raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: s2_scales is {value!r}, expected multiples of the first such as '448,896,1344'.")
     return scales
 
 
 def _max_sequence(llm: Path) -> int:
     """model_max_length of the tokenizer; transformers writes 1e30 where there is none."""
-    length = read_json(llm / "tokenizer_config.json", "the tokenizer of the language model").get("model_max_length")
-    return int(length) if isinstance(length, int | float) and 0 < length < 1e9 else 16384
+    file = llm / "tokenizer_config.json"
+    length = read_json(file, "the tokenizer of the language model").get("model_max_length")
+    if isinstance(length, bool) or not isinstance(length, int | float | None):
+        raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: model_max_length is {length!r}, expected a number.")
+    return int(length) if length is not None and 0 < length < 1e9 else 16384

@@ -14,7 +14,14 @@ def configuration(tiling: str, **changes) -> RoboReferConfig:
         "image_size": 28,
         "patch_size": 14,
     }
-    text = {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {
+        "vocab_size": 300,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
     scales = [28, 56, 84] if tiling == "dynamic_s2" else None
     return RoboReferConfig(vision_config=tower, text_config=text, tiling=tiling, s2_scales=scales, **changes)
 

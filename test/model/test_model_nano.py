@@ -145,8 +145,8 @@ def test_saved_folder_is_self_contained(tmp_path):
         ({"projector_type": "linear"}, "projector_type is 'linear'"),
         ({"tiling": "pad"}, "tiling is 'pad'"),
         ({"tiling": "dynamic_s2"}, "needs s2_scales"),
-        ({"min_tiles": 5, "max_tiles": 4}, "min_tiles 5 and max_tiles 4"),
-        ({"select_layer": -9}, "select_layer -9"),
+        ({"min_tiles": 5, "max_tiles": 4}, "min_tiles is 5, expected a whole number from 1 to 4"),
+        ({"select_layer": -9}, "select_layer is -9, expected a whole number from -3 to -1"),
     ],
 )
 def test_wrong_settings_are_refused(changes, sentence):
