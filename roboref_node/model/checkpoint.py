@@ -165,6 +165,13 @@ def _checked(
     config: RoboReferConfig, root: Path, parts: dict[str, dict[str, tensor_files.Location]], *, renames: bool
 ) -> dict[str, tensor_files.Location]:
     """Match the tensors on disk with those of the model, name by name and shape by shape."""
+    names = [our_name(part, name) if renames else name for part, locations in parts.items() for name in locations]
+    for stack, wanted in _layer_counts(config).items():
+        stored = {name.removeprefix(stack).split(".")[0] for name in names if name.startswith(stack)}
+        if wanted > len(stored):  # compared first, because a model of many layers takes long to lay out
+            raise Refused(
+                Status.MODEL_UNAVAILABLE, f"{root}: the configuration has {wanted} layers {stack}*, the files hold {len(stored)}."
+            )
     with refusing(f"{root}: no model has this configuration"), torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in RoboReferModel(config).state_dict().items()}
     tied = "llm.lm_head.weight" if config.text.tie_word_embeddings else None
@@ -193,6 +200,13 @@ def _checked(
         raise Refused(Status.MODEL_UNAVAILABLE, f"{root}: tensor {missing[0]}{more} is missing; the configuration expects it.")
     found.pop(tied or "", None)
     return found
+
+
+def _layer_counts(config: RoboReferConfig) -> dict[str, int]:
+    """How many layers a model with this configuration has, by the beginning of their tensors' names."""
+    towers = {"vision_tower": config.vision} | ({"depth_tower": config.depth} if config.has_depth_tower else {})
+    counts = {f"{name}.layers.": tower.num_hidden_layers + 1 + config.select_layer for name, tower in towers.items()}
+    return {LAYERS: config.text.num_hidden_layers, **counts}
 
 
 def _fill(config: RoboReferConfig, weights: dict[str, tensor_files.Location], dtype: torch.dtype) -> RoboReferModel:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, Qwen2Config, SiglipVisionConfig
 
-from roboref_node.model.config_checks import check_fields, check_language_model, check_tower
+from roboref_node.model.config_checks import check_fields, check_language_model, check_layer_count, check_tower
 
 PROJECTOR_STRIDES: dict[str, int] = {"mlp_downsample": 2, "mlp_downsample_2x2_fix": 2, "mlp_downsample_3x3_fix": 3}
 TILINGS = ("resize", "dynamic", "dynamic_s2")
@@ -102,6 +102,7 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
+        check_layer_count(self.text_config, "text_config.")
         if self.depth_config is None and self.vision_config is not None:
             vision = self.vision_config
             self.depth_config = vision.to_dict() if isinstance(vision, PreTrainedConfig) else copy.copy(vision)

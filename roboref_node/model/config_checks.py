@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MOST_TILES = 128
 """Largest grid; the published models use 12, and choosing a grid takes the cube of this."""
 
+MOST_LAYERS = 1000
+"""Deepest network; the published models have 28 layers."""
+
 
 @contextmanager
 def refusing(problem: str) -> Iterator[None]:
@@ -84,6 +87,20 @@ def check_constants(names: Sequence[str], rescale: Any, mean: Any, std: Any) -> 
         check_positive(names[2], value)
 
 
+def check_layer_count(settings: Any, prefix: str = "") -> None:
+    """Refuse absurd depths in what was read from a file, before transformers lists the layers one by one.
+
+    Args:
+        settings: Of a tower or language model; anything but a dictionary is left to transformers.
+        prefix: In front of the name of the field.
+
+    Raises:
+        ValueError: See `check_whole`.
+    """
+    if isinstance(settings, dict) and "num_hidden_layers" in settings:
+        check_whole(f"{prefix}num_hidden_layers", settings["num_hidden_layers"], 1, MOST_LAYERS)
+
+
 def check_tower(config: SiglipVisionConfig, prefix: str = "") -> None:
     """Refuse sizes that make no SigLIP tower.
 
@@ -94,7 +111,8 @@ def check_tower(config: SiglipVisionConfig, prefix: str = "") -> None:
     Raises:
         ValueError: See `check_whole`.
     """
-    for name in ("intermediate_size", "num_hidden_layers", "image_size"):
+    check_whole(f"{prefix}num_hidden_layers", config.num_hidden_layers, 1, MOST_LAYERS)
+    for name in ("intermediate_size", "image_size"):
         check_whole(prefix + name, getattr(config, name), 1)
     check_whole(f"{prefix}patch_size", config.patch_size, 1, config.image_size)  # type: ignore[arg-type]  # checked just before
     check_whole(f"{prefix}num_channels", config.num_channels, 3, 3)
@@ -112,7 +130,8 @@ def check_language_model(config: Qwen2Config, prefix: str = "") -> None:
     Raises:
         ValueError: See `check_whole`.
     """
-    for name in ("vocab_size", "intermediate_size", "num_hidden_layers"):
+    check_whole(f"{prefix}num_hidden_layers", config.num_hidden_layers, 1, MOST_LAYERS)
+    for name in ("vocab_size", "intermediate_size"):
         check_whole(prefix + name, getattr(config, name), 1)
     _check_layer(config, prefix)
     width = config.hidden_size // config.num_attention_heads
@@ -163,7 +182,7 @@ def check_fields(config: RoboReferConfig) -> None:
         _check_scales(config)
     if config.stem == "conv":
         check_whole("stem_fold", config.stem_fold, 1)
-        check_whole("stem_blocks", config.stem_blocks, 0)
+        check_whole("stem_blocks", config.stem_blocks, 0, MOST_LAYERS)
         for channels in config.stem_channels:
             check_whole("stem_channels", channels, 1)
 

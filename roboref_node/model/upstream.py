@@ -10,7 +10,7 @@ from typing import Any
 from transformers import Qwen2Config, SiglipVisionConfig
 
 from roboref_node.model.config import PROJECTOR_STRIDES, RoboReferConfig
-from roboref_node.model.config_checks import check_constants, check_language_model, check_tower, refusing
+from roboref_node.model.config_checks import check_constants, check_language_model, check_layer_count, check_tower, refusing
 from roboref_node.model.tensor_files import read_json
 from roboref_node.status import Refused, Status
 
@@ -134,6 +134,7 @@ def _read_language_model(file: Path) -> Qwen2Config:
     if raw.get("model_type") != "qwen2":
         raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: model_type is {raw.get('model_type')!r}, expected 'qwen2'.")
     with refusing(f"{file} is no usable configuration"):
+        check_layer_count(raw)
         config = Qwen2Config.from_dict(raw)
         check_language_model(config)
     return config

@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tiny_checkpoint import write_tiny_checkpoint
 
+from roboref_node.model import checkpoint
 from roboref_node.model.checkpoint import convert, load_model
 from roboref_node.status import Refused, Status
 
@@ -175,6 +176,21 @@ NO_JSON = {"deep": "[" * 100_000, "a long number": '{"model_type": ' + "1" * 500
 @pytest.mark.parametrize("text", NO_JSON.values(), ids=NO_JSON)
 def test_what_is_no_json_object(sources, tmp_path, file, text):
     check(sources / "published", tmp_path, lambda folder: (folder / file).write_text(text), f"{file} ")
+
+
+DEPTHS = [
+    ("published", "llm/config.json", "num_hidden_layers", 900, "the configuration has 900 layers llm.model.layers.*, the files hold 2"),
+    ("published", "llm/config.json", "num_hidden_layers", 10**9, "num_hidden_layers is 1000000000, expected a whole number from 1 to 1000"),
+    ("published", "depth_tower/config.json", "num_hidden_layers", 900, "has 899 layers depth_tower.layers.*, the files hold 3"),
+    ("converted", "config.json", "vision_config.num_hidden_layers", 900, "has 899 layers vision_tower.layers.*, the files hold 2"),
+    ("converted", "config.json", "text_config.num_hidden_layers", 10**9, "text_config.num_hidden_layers is 1000000000"),
+]
+
+
+@pytest.mark.parametrize(("layout", "file", "path", "layers", "expected"), DEPTHS)
+def test_layers_are_counted_before_a_model_is_laid_out(sources, tmp_path, layout, file, path, layers, expected, monkeypatch):
+    monkeypatch.setattr(checkpoint, "RoboReferModel", lambda config: pytest.fail("laid out all the same"))
+    check(sources / layout, tmp_path, lambda folder: change(folder / file, path, layers), expected)
 
 
 def test_a_missing_tensor_names_the_folder(sources, tmp_path):
