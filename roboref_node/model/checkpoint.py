@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,26 +92,52 @@ def convert(source: str | Path, destination: str | Path) -> RoboReferConfig:
 
     Args:
         source: Any folder that `load_model` takes.
-        destination: New or empty folder.
+        destination: New or empty folder; what is written appears there when it is complete.
 
     Returns:
         The configuration written.
 
     Raises:
-        Refused: BAD_REQUEST when the destination holds files; MODEL_UNAVAILABLE as `load_model`.
+        Refused: BAD_REQUEST when the destination holds files or cannot be written; MODEL_UNAVAILABLE as `load_model`.
     """
     target = Path(destination)
-    if target.exists() and any(target.iterdir()):
-        raise Refused(Status.BAD_REQUEST, f"{target} is not empty; convert writes a new folder.")
     config, tokenizer, weights = _open(Path(source))
     precisions = {location.dtype for location in weights.values()}
     if len(precisions) > 1:
         raise Refused(Status.MODEL_UNAVAILABLE, f"{source} mixes the precisions {', '.join(map(str, precisions))}; expected one.")
-    precision = next(iter(precisions))
-    model = _fill(config, weights, precision)
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    with _new_folder(target) as folder:
+        model = _fill(config, weights, next(iter(precisions)))
+        with refusing(f"{target} cannot be written", Status.BAD_REQUEST):
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
     return config
+
+
+@contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    """A folder to write into, whose content becomes that of `target` at the end; after an error nothing of it stays.
+
+    Raises:
+        Refused: BAD_REQUEST when `target` holds files or cannot be written.
+    """
+    problem = f"{target} cannot be written"
+    with refusing(problem, Status.BAD_REQUEST):
+        exists = target.is_dir()
+        if target.exists() and (not exists or any(target.iterdir())):
+            raise Refused(Status.BAD_REQUEST, f"{target} is not {'empty' if exists else 'a folder'}; convert writes a new folder.")
+        # Inside a folder that is there already: it may be a mounted volume, which nothing can be renamed onto.
+        partial = (target if exists else target.parent) / f".{target.name}.{os.getpid()}.partial"
+        partial.mkdir(parents=True)
+    try:
+        yield partial
+        with refusing(problem, Status.BAD_REQUEST):
+            if exists:
+                for file in list(partial.iterdir()):
+                    file.rename(target / file.name)
+            else:
+                partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _weight_bytes(weights: dict[str, tensor_files.Location], dtype: torch.dtype, quantize: str | None) -> int:

@@ -25,13 +25,13 @@ MOST_LAYERS = 1000
 
 
 @contextmanager
-def refusing(problem: str) -> Iterator[None]:
+def refusing(problem: str, status: Status = Status.MODEL_UNAVAILABLE) -> Iterator[None]:
     """Whatever goes wrong inside becomes one sentence that begins with `problem`.
 
-    For code of libraries that is fed with files: what it raises for a wrong value is of every type and not documented.
+    For code of libraries that reads or writes files: what it raises is of every type and not documented.
 
     Raises:
-        Refused: MODEL_UNAVAILABLE.
+        Refused: With `status`.
     """
     try:
         yield
@@ -42,7 +42,7 @@ def refusing(problem: str) -> Iterator[None]:
         while cause.__cause__ is not None:
             cause = cause.__cause__
         kind = "" if isinstance(cause, ValueError | TypeError) else f"{type(cause).__name__}: "
-        raise Refused(Status.MODEL_UNAVAILABLE, f"{problem}: {kind}{shorten(str(cause), 400).rstrip('.')}.") from error
+        raise Refused(status, f"{problem}: {kind}{shorten(str(cause), 400).rstrip('.')}.") from error
 
 
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int:
