@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS
+from roboref_node.pointing.weights_hash import weight_files
 from roboref_node.status import Refused, Status
 
 _MODEL_PACKAGE = Path(__file__).resolve().parents[1] / "model"
@@ -68,6 +69,6 @@ def check_weights(folder: Path, fetch: str) -> None:
     Raises:
         Refused: MODEL_UNAVAILABLE with the folder and the command that fills it.
     """
-    if not any(folder.rglob("*.safetensors")):
+    if not any(weight_files(folder)):
         advice = f"get them with: {fetch}" if fetch else "set `folder` to a model folder"
         raise Refused(Status.MODEL_UNAVAILABLE, f"There are no weights (*.safetensors) in {folder}: {advice}.", folder=str(folder))

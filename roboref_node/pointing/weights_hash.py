@@ -7,16 +7,28 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
+def weight_files(folder: Path) -> Iterator[Path]:
+    """The ``*.safetensors`` of a model folder: in it, in its parts, or in the parts below its ``model/``.
+
+    Folders that are links are looked into, as the loader does; a fixed depth, so that links in a circle end.
+    """
+    for pattern in ("*.safetensors", "*/*.safetensors", "*/*/*.safetensors"):
+        yield from (file for file in folder.glob(pattern) if file.is_file())
+
+
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the names and contents of all ``*.safetensors`` below `folder`, in the order of their names.
+    """SHA-256 over the names and contents of all `weight_files`, in the order of their names.
 
     Hashing 17 GB takes a minute, so the result is remembered in the user's cache directory under the files' sizes and times.
     """
-    files = sorted(folder.rglob("*.safetensors"))
-    key = json.dumps([[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+    files = sorted(weight_files(folder))
+    # The name too: one file may be linked from several folders, under several names.
+    versions = [(str(file.relative_to(folder)), str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = json.dumps(versions)
     known = _read_cache()
     if key not in known:
         known[key] = _digest(folder, files)

@@ -12,7 +12,7 @@ import torch
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.pointing.local import LocalPointer
-from roboref_node.pointing.local_settings import LocalModelSettings
+from roboref_node.pointing.local_settings import LocalModelSettings, check_weights
 from roboref_node.pointing.registry import load_pointer
 from roboref_node.pointing.weights_hash import weights_sha256
 from roboref_node.status import Refused, Status
@@ -143,6 +143,32 @@ class TestWeightsHash:
         assert (tmp_path / "roboref" / "weights_sha256.json").read_text().count(first) == 1
         file.write_bytes(b"1" * 999 + b"2")
         assert weights_sha256(file.parent) != first
+
+    def test_folders_that_are_links_count(self, tmp_path) -> None:
+        hashes = []
+        for content in (b"1", b"2"):
+            root = tmp_path / content.decode()
+            (root / "elsewhere").mkdir(parents=True)
+            (root / "elsewhere" / "model.safetensors").write_bytes(content)
+            for name in ("plain", "linked"):
+                (root / name).mkdir()
+            (root / "plain" / "llm").mkdir()
+            (root / "plain" / "llm" / "model.safetensors").write_bytes(content)
+            (root / "linked" / "llm").symlink_to(root / "elsewhere")
+            check_weights(root / "linked", "")
+            hashes.append(weights_sha256(root / "linked"))
+            assert weights_sha256(root / "plain") == hashes[-1] != weights_sha256(root / "elsewhere")
+        assert hashes[0] != hashes[1]
+
+    def test_links_in_a_circle_end(self, tmp_path) -> None:
+        folder = tmp_path / "model"
+        folder.mkdir()
+        (folder / "self").symlink_to(folder)
+        (folder / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+        with pytest.raises(Refused, match="There are no weights"):
+            check_weights(folder, "")
+        (folder / "a.safetensors").write_bytes(b"1")
+        assert len(weights_sha256(folder)) == 64
 
     def test_a_damaged_cache_is_ignored(self, tmp_path) -> None:
         (tmp_path / "a.safetensors").write_bytes(b"1")
