@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForDepthEstimation
 
+from roboref_node.model.tiling import as_rgb
 from roboref_node.status import Refused, Status
 
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
@@ -57,7 +58,14 @@ class MonocularDepth:
 
         Returns:
             float32 (H, W).
+
+        Raises:
+            Refused: BAD_REQUEST for what is no picture.
         """
+        try:
+            rgb = as_rgb(rgb)
+        except ValueError as error:
+            raise Refused(Status.BAD_REQUEST, f"No depth can be estimated: {error}.") from error
         height, width = rgb.shape[:2]
         scale = self._input_size / min(height, width)
         size = [max(self._input_size, round(side * scale / self._multiple) * self._multiple) for side in (width, height)]

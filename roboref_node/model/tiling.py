@@ -22,8 +22,16 @@ def as_rgb(image: Any) -> NDArray[np.uint8]:
         image: PIL image of any 8-bit mode, or uint8 array (H, W), (H, W, 1) or (H, W, 3) in RGB order.
 
     Raises:
-        ValueError: More than 8 bits per channel (a metric depth image goes through `relative_depth_image` first), or another shape.
+        ValueError: More than 8 bits per channel (a metric depth image goes through `relative_depth_image` first), or another shape,
+            or no pixels.
     """
+    array = _pixels(image)
+    if array.size == 0:
+        raise ValueError(f"image has shape {array.shape}, expected at least one pixel")
+    return array
+
+
+def _pixels(image: Any) -> NDArray[np.uint8]:
     if isinstance(image, Image.Image):
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             raise ValueError(f"image mode {image.mode} has more than 8 bits; turn metric depth into a relative depth image first")

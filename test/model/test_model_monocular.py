@@ -4,7 +4,7 @@ import torch
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
 from roboref_node.model.monocular import MonocularDepth
-from roboref_node.status import Refused
+from roboref_node.status import Refused, Status
 
 
 def tiny(tmp_path, **changes):
@@ -33,6 +33,13 @@ def test_the_map_is_the_models_output_stretched_to_eight_bits(tmp_path):
     assert image.min() == 0 and image.max() == 255
     assert np.array_equal(image[..., 0], image[..., 2])
     assert image[np.unravel_index(inverse.argmax(), inverse.shape)][0] == 255  # larger = nearer = brighter
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3)])
+def test_a_picture_without_pixels_is_refused(tmp_path, shape):
+    with pytest.raises(Refused, match="No depth can be estimated: image has shape .*, expected at least one pixel") as caught:
+        MonocularDepth(tiny(tmp_path), device="cpu", input_size=56).relative_depth_image(np.zeros(shape, np.uint8))
+    assert caught.value.status is Status.BAD_REQUEST
 
 
 def test_metric_models_are_refused(tmp_path):

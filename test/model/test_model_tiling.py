@@ -80,6 +80,15 @@ def test_a_picture_of_the_wrong_shape_is_refused():
         as_rgb(np.zeros((4, 4, 4), np.uint8))
 
 
+@pytest.mark.parametrize(
+    "image", [Image.new("RGB", (0, 5)), Image.new("L", (5, 0)), np.zeros((0, 5, 3), np.uint8), np.zeros((5, 0), np.uint8)]
+)
+def test_a_picture_without_pixels_is_refused(image):
+    for tiles in (lambda: stretched_tile(image, 28), lambda: dynamic_tiles(image, 28, 1, 6), lambda: dynamic_s2_tiles(image, [28, 56], 6)):
+        with pytest.raises(ValueError, match="expected at least one pixel"):
+            tiles()
+
+
 def test_a_grey_picture_makes_the_tiles_of_its_three_equal_channels():
     """Depth images take a shortcut through one channel."""
     grey = np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8)

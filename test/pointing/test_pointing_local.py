@@ -121,6 +121,11 @@ class TestRefusals:
         assert refusal.value.status is Status.MODEL_UNAVAILABLE
         assert str(tmp_path) in refusal.value.sentence and "hf download Zhoues/RoboRefer-2B-SFT" in refusal.value.sentence
 
+    def test_a_picture_without_pixels(self, folder, frame) -> None:
+        with pytest.raises(Refused, match="expected at least one pixel") as refusal:
+            pointer(folder).point(Frame(np.zeros((0, 64, 3), np.uint8), np.zeros((0, 64), np.float32), frame.camera), CUP)
+        assert refusal.value.status is Status.BAD_REQUEST
+
     def test_a_device_that_is_not_there(self, folder) -> None:
         with pytest.raises(Refused) as refusal:
             pointer(folder, device="cuda:7" if not torch.cuda.is_available() else "xpu:7")
