@@ -11,6 +11,7 @@ from roboref_node.doctor.findings import Finding, Level
 from roboref_node.doctor.host import Host
 from roboref_node.doctor.server import check_server
 from roboref_node.pointing.registry import build_settings, load_pointer, read_model_file
+from roboref_node.pointing.weights_hash import weight_files
 from roboref_node.status import Refused
 
 SUMS = "SHA256SUMS"
@@ -58,7 +59,7 @@ def _local(host: Host, raw: dict[str, Any], label: str) -> list[Finding]:
     try:
         settings = build_settings(LocalModelSettings, raw, label)
         folder = settings.path
-        pointers = [file for file in _weight_files(folder) if _is_pointer(file)]
+        pointers = [file for file in sorted(weight_files(folder)) if _is_pointer(file)]
         if pointers:
             what = f"{pointers[0]} is a Git LFS pointer of {pointers[0].stat().st_size} bytes, not the weights"
             return [Finding("model_files", Level.ERROR, what, _NO_ANSWER, settings.fetch or f"git -C {folder} lfs pull")]
@@ -71,10 +72,6 @@ def _local(host: Host, raw: dict[str, Any], label: str) -> list[Finding]:
     if any(finding.level is Level.ERROR for finding in findings):
         return findings  # a file that is cut off has another hash too
     return [*findings, *_hashes(folder, settings.fetch)]
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
 
 
 def _is_pointer(file: Path) -> bool:
@@ -158,7 +155,7 @@ def _fits(settings: Any) -> list[Finding]:
         )
     except Refused as refusal:
         if "Cannot allocate memory" in refusal.sentence:
-            return [_too_large(sum(file.stat().st_size for file in _weight_files(settings.path)), refusal.sentence)]
+            return [_too_large(sum(file.stat().st_size for file in weight_files(settings.path)), refusal.sentence)]
         fix = settings.fetch or "copy the model folder again"
         return [Finding("model_files", Level.ERROR, refusal.sentence, _NO_ANSWER, fix)]
     what = f"the model needs {estimate} on {place}, and {free_bytes / 1e9:.2f} GB are free"

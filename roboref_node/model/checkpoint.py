@@ -186,7 +186,7 @@ def config_parts(config: RoboReferConfig) -> tuple[str, ...]:
 def _tokenizer(folder: Path) -> Any:
     old_files = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
     for name in ("tokenizer_config.json",) if old_files else ("tokenizer.json", "tokenizer_config.json"):
-        tensor_files.read_json(folder / name, "the model's tokenizer")
+        tensor_files.read_json(folder / name, "the model's tokenizer there")
     with refusing(f"{folder} holds no readable tokenizer (tokenizer.json, tokenizer_config.json)"):
         return load_tokenizer(folder)
 
