@@ -208,8 +208,8 @@ def fisheye_distortion(coefficients: tuple[float, ...]) -> FisheyeDistortion:
 
 
 def _first_positive_root(polynomial: Polynomial) -> float:
-    # A leading coefficient that is nothing beside the others has its root beyond every image, and overflows on the way.
-    roots = polynomial.trim(1e-200 * float(np.max(np.abs(polynomial.coef), initial=1e-100))).roots()
+    # A leading coefficient that is nothing beside the others has its root beyond every image, and spoils the other roots on the way.
+    roots = polynomial.trim(1e-24 * float(np.max(np.abs(polynomial.coef), initial=1e-100))).roots()
     real = roots.real[np.abs(roots.imag) < 1e-9 * np.maximum(1.0, np.abs(roots.real))]
     return float(np.min(real[real > 0], initial=np.inf))
 

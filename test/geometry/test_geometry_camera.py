@@ -55,6 +55,15 @@ def test_project_undoes_unproject_over_the_whole_valid_domain(camera: CameraMode
     assert np.allclose(xyz[valid][:, 2], depth)
 
 
+@pytest.mark.parametrize("exponent", [-6, -24, -48, -79, -90, -200, -300])
+@pytest.mark.parametrize("place", [1, 4, 5, 6, 7])
+def test_a_coefficient_that_is_nothing_changes_nothing(place: int, exponent: int) -> None:
+    coefficients = [0.25, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    coefficients[place] += 10.0**exponent
+    camera = CameraModel(600, 600, 320, 240, 640, 480, M.RATIONAL_POLYNOMIAL, tuple(coefficients))
+    assert camera.contains(grid()).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(cameras())
 def test_projection_agrees_with_opencv(camera: CameraModel) -> None:
