@@ -9,6 +9,8 @@ import sys
 from typing import NamedTuple
 
 from roboref_node import __version__
+from roboref_node.commands.refusals import tell
+from roboref_node.status import Refused
 
 
 class Command(NamedTuple):
@@ -73,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except (Refused, OSError) as error:
+        return tell(error, as_json="--json" in top.arguments)
 
 
 if __name__ == "__main__":

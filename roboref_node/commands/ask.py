@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
+from roboref_node.commands.arguments import above_zero
+from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
 
 
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--role", default="", help="point, pick, place or navigate; default: from the instruction")
     parser.add_argument("--frame", default="", help="frame of the answer; default: the robot's goal frame")
     parser.add_argument("--node", default="/refer", help="name of the refer node (default /refer)")
-    parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for the node and for the answer")
+    parser.add_argument("--timeout", type=above_zero, default=30.0, help="seconds to wait for the node and for the answer")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
@@ -30,11 +31,8 @@ def run(args: argparse.Namespace) -> int:
         with Dialogue(args.node) as dialogue:
             dialogue.wait_for_node(args.timeout, lambda: True)
             answers, _ = dialogue.ask(args.instruction, args.timeout, role=args.role, target_frame=args.frame, pixel=pixel)
-    except Refused as refusal:
-        print(refusal.sentence, file=sys.stderr)
-        if args.json:
-            print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence, "referrals": []}))
-        return 2
+    except (Refused, OSError) as error:
+        return tell(error, as_json=args.json, referrals=[])
     found = [answer_to_dict(answer) for answer in answers]
     for entry in found:
         print(f"{entry['status']}: {entry['sentence']}")

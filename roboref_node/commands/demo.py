@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roboref_node.commands.arguments import above_zero, natural, picture
+from roboref_node.picturefiles import write_picture
 from roboref_node.status import Refused
 
 if TYPE_CHECKING:
@@ -23,20 +25,20 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--instruction", help="what to say on the topic and ask through the action; default: drawn from the scene")
-    parser.add_argument("--seed", type=int, help="scene (default 3; with --say 1075, which has a red cup and a blue box)")
+    parser.add_argument("--seed", type=natural, help="scene (default 3; with --say 1075, which has a red cup and a blue box)")
     parser.add_argument("--model", help="pointing model (default nano; nano_careful where the arm moves)")
     parser.add_argument("--headless", action="store_true", help="do not open the picture, even where there is a display")
-    parser.add_argument("--out", type=Path, default=Path("out/demo.png"), help="where the overlay goes (default out/demo.png)")
-    parser.add_argument("--timeout", type=float, default=90.0, help="seconds to wait for the nodes and for each answer")
+    parser.add_argument("--out", type=picture, default=Path("out/demo.png"), help="where the overlay goes (default out/demo.png)")
+    parser.add_argument("--timeout", type=above_zero, default=90.0, help="seconds to wait for the nodes and for each answer")
     more = parser.add_mutually_exclusive_group()
     more.add_argument(
         "--pick-place", action="store_true", help="the closed loop: the arm does what the sentence asks; pictures beside --out"
     )
     more.add_argument("--say", metavar="SENTENCE", help="from sound to a moved object: a synthetic voice says it, the arm does it")
     more.add_argument("--console", action="store_true", help="the closed loop with a page in the browser, until Ctrl-C")
-    parser.add_argument("--port", type=int, default=8080, help="--console: port of the page (default 8080, or the next free one)")
+    parser.add_argument("--port", type=natural, default=8080, help="--console: port of the page (default 8080, or the next free one)")
     parser.add_argument("--confirm", action="store_true", help="--console: the arm moves only after a yes on the page")
-    parser.add_argument("--seconds", type=float, help="--console: end after so many seconds")
+    parser.add_argument("--seconds", type=above_zero, help="--console: end after so many seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
@@ -52,13 +54,7 @@ def run(args: argparse.Namespace) -> int:
     # A domain of its own, so that a robot on the network neither hears nor disturbs the demonstration.
     os.environ["ROS_DOMAIN_ID"] = os.environ.get("ROBOREF_DEMO_DOMAIN_ID", str(random.SystemRandom().randint(101, 200)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    try:
-        result = _closed_loop(args) or _demonstrate(args)
-    except Refused as refusal:
-        print(refusal.sentence, file=sys.stderr)
-        if args.json:
-            print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence}))
-        return 2
+    result = _closed_loop(args) or _demonstrate(args)
     if not args.headless and os.environ.get("DISPLAY") and result.get("overlay"):
         from PIL import Image
 
@@ -123,10 +119,7 @@ def _demonstrate(args: argparse.Namespace) -> dict[str, Any]:
                 raise refusal
             picture = None
             if overlay is not None:
-                import cv2
-
-                args.out.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(args.out), dialogue.picture(overlay)[..., ::-1])
+                write_picture(args.out, dialogue.picture(overlay))
                 picture = str(args.out)
                 print(f"picture: {picture}")
     return {**first, "ready_s": round(ready_s, 1), "overlay": picture, "action": second}

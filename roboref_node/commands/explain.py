@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
+from roboref_node.commands.arguments import picture
+from roboref_node.commands.refusals import tell
+from roboref_node.picturefiles import write_picture
 from roboref_node.status import Refused
 
 
@@ -15,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path", type=Path, metavar="REFERRAL.json|BAG", help="JSON of refer, ask or replay; a recorded question; a folder of them"
     )
-    parser.add_argument("--out", type=Path, metavar="PNG", help="picture; of several questions: name-1.png, name-2.png, ...")
+    parser.add_argument("--out", type=picture, metavar="PNG", help="picture; of several questions: name-1.png, name-2.png, ...")
     parser.add_argument("--rgb", type=Path, help="colour picture of a JSON file that does not know its images")
     parser.add_argument("--depth", type=Path, help="its depth image")
     parser.add_argument("--camera", type=Path, help="its camera file")
@@ -35,13 +37,10 @@ def run(args: argparse.Namespace) -> int:
             print(*title, *words(explanation), sep="\n")
             if args.out is not None:
                 out = args.out if len(explanations) == 1 else args.out.with_stem(f"{args.out.stem}-{number}")
-                _write(out, draw(explanation))
+                write_picture(out, draw(explanation))
                 pictures.append(str(out))
-    except Refused as refusal:
-        print(refusal.sentence, file=sys.stderr)
-        if args.json:
-            print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence, "questions": []}))
-        return 2
+    except (Refused, OSError) as error:
+        return tell(error, as_json=args.json, questions=[])
     differences = [text for explanation in explanations for text in explanation.differences]
     if args.json:
         questions = [
@@ -56,13 +55,3 @@ def run(args: argparse.Namespace) -> int:
         ]
         print(json.dumps({"status": "DIFFERENT" if differences else "OK", "questions": questions, "pictures": pictures}))
     return 1 if differences else 0
-
-
-def _write(path: Path, picture) -> None:  # type: ignore[no-untyped-def]
-    import cv2
-
-    from roboref_node.status import Status
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise Refused(Status.BAD_REQUEST, f"the picture {path} cannot be written")

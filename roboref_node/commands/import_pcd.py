@@ -6,13 +6,13 @@ The bag places the camera where a robot would have it; a cloud does not tell whe
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roboref_node.commands.arguments import above_zero, positive
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.rgbd.encoding import in_millimetres
@@ -45,27 +45,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("pcd", type=Path, help="organised PCD file with colour")
     parser.add_argument("out", type=Path, help="folder for rgb.png, depth.png (16-bit, millimetres), camera.yaml and labels.png")
-    parser.add_argument("--width", type=int, default=640, help="columns, when the file says it has one row (default 640)")
-    parser.add_argument("--focal", type=float, default=525.0, help="focal length in pixels (default 525, a Kinect)")
+    parser.add_argument("--width", type=positive, default=640, help="columns, when the file says it has one row (default 640)")
+    parser.add_argument("--focal", type=above_zero, default=525.0, help="focal length in pixels (default 525, a Kinect)")
     parser.add_argument("--center", default="", metavar="CX,CY", help="principal point (default: the middle of the image)")
     parser.add_argument("--npy", action="store_true", help="write depth.npy in metres instead of depth.png")
     parser.add_argument("--bag", action="store_true", help="also write out/bag: images, camera infos and /tf_static, mcap")
-    parser.add_argument("--frames", type=int, default=30, help="frames in the bag (default 30)")
-    parser.add_argument("--rate", type=float, default=15.0, help="frames per second in the bag (default 15)")
+    parser.add_argument("--frames", type=positive, default=30, help="frames in the bag (default 30)")
+    parser.add_argument("--rate", type=above_zero, default=15.0, help="frames per second in the bag (default 15)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert; 0 = written, 2 = the file or an argument is wrong."""
-    try:
-        if args.frames < 1 or not args.rate > 0:
-            raise Refused(Status.BAD_REQUEST, f"--frames {args.frames} and --rate {args.rate} must be positive")
-        cloud = read_cloud(args.pcd, width=args.width, focal=args.focal, center=args.center)
-        write_images(cloud, args.out, npy=args.npy)
-        if args.bag:
-            write_bag(cloud, args.out / "bag", frames=args.frames, rate_hz=args.rate)
-    except Refused as refused:
-        print(refused.sentence, file=sys.stderr)
-        return 2
+    cloud = read_cloud(args.pcd, width=args.width, focal=args.focal, center=args.center)
+    write_images(cloud, args.out, npy=args.npy)
+    if args.bag:
+        write_bag(cloud, args.out / "bag", frames=args.frames, rate_hz=args.rate)
     print(f"{args.out}: {cloud.camera.width}x{cloud.camera.height}, {np.isfinite(cloud.depth_m).mean():.0%} of the pixels have depth")
     return 0
 

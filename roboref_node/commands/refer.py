@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roboref_node.commands.arguments import picture
 from roboref_node.commands.overrides import add_set_argument, settings_from
+from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "given in the optical frame, level with the largest plane in view, and neither reach nor workspace is checked",
     )
     add_set_argument(parser)
-    parser.add_argument("--explain", type=Path, metavar="PNG", help="draw what was seen and decided")
+    parser.add_argument("--explain", type=picture, metavar="PNG", help="draw what was seen and decided")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
@@ -51,11 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Answer; 0 = every task has a goal, 1 = refused, 2 = the request itself is wrong."""
     try:
         referrals, code = _refer(args)
-    except Refused as refusal:
-        print(refusal.sentence, file=sys.stderr)
-        if args.json:
-            print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence, "referrals": []}))
-        return 2
+    except (Refused, OSError) as error:
+        return tell(error, as_json=args.json, referrals=[])
     for referral in referrals:
         print(f"{referral.status.value}: {referral.sentence}")
     if args.json:
@@ -90,13 +88,10 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     context = Context(goal_from_base=Transform.identity())
     referrals = pipeline.refer_all(frame, tasks, transforms, pixel=pixel, context=context)
     if args.explain is not None:
-        import cv2
-
         from roboref_node.drawing import draw_explanation
+        from roboref_node.picturefiles import write_picture
 
-        picture = draw_explanation(frame, referrals, goal_from_optical=goal_from_optical)
-        if not cv2.imwrite(str(args.explain), picture[..., ::-1]):
-            raise Refused(Status.BAD_REQUEST, f"the picture {args.explain} cannot be written")
+        write_picture(args.explain, draw_explanation(frame, referrals, goal_from_optical=goal_from_optical))
     files = ("rgb", "depth", "camera", "depth_camera", "color_from_depth")
     source = {name: str(getattr(args, name).resolve()) for name in files if getattr(args, name) is not None}
     referrals = tuple(replace(r, provenance={**r.provenance, "source": source}) for r in referrals)

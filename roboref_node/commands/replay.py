@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roboref_node.commands.overrides import add_set_argument, settings_from
+from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind, parse_instruction
 
@@ -47,11 +47,8 @@ def run(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     try:
         result = _replay(args, started)
-    except Refused as refusal:
-        print(refusal.sentence, file=sys.stderr)
-        if args.json:
-            print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence, "answers": []}))
-        return 2
+    except (Refused, OSError) as error:
+        return tell(error, as_json=args.json, answers=[])
     _print(result)
     if args.json:
         print(json.dumps(result))
@@ -64,6 +61,9 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
     from roboref_node.rgbd import DepthTrust
 
+    for folder in (args.overlays, args.golden.parent if args.golden and args.write_golden else None):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
     questions = load_questions(args.questions) if args.questions is not None else _recorded(args.bag)
     named = {"color": args.color_topic, "depth": args.depth_topic, "color_info": args.color_info_topic, "depth_info": args.depth_info_topic}
     profile, settings = settings_from(args.robot, args.overrides)
@@ -105,10 +105,12 @@ def _recorded(bag: Path) -> list[BagQuestion]:
 
 def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, overlays: Path | None) -> list[dict[str, Any]]:
     from roboref_node.drawing import draw_overlay
+    from roboref_node.picturefiles import write_picture
     from roboref_node.pipeline import Context
     from roboref_node.referral import Referral
 
     tasks = (Task(TaskKind.POINT, question.instruction, question.instruction),)
+    picture = None
     try:
         tasks = parse_instruction(question.instruction, role=question.role)
         stamp_ns = question.stamp_ns if question.stamp_ns is not None else bag.stamps_ns[0] + round(question.at_s * 1e9)
@@ -122,13 +124,11 @@ def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, overlays: P
             frame, tasks, transforms, pixel=question.pixel, context=Context(goal_from_base=base)
         )
         if overlays is not None:
-            import cv2
-
-            overlays.mkdir(parents=True, exist_ok=True)
             picture = draw_overlay(frame, referrals, goal_from_optical=transforms[profile.goal_frame])
-            cv2.imwrite(str(overlays / f"{frame.stamp_ns}_{len(list(overlays.iterdir())):03d}.png"), picture[..., ::-1])
     except Refused as refusal:
         referrals = tuple(Referral(task=t, status=refusal.status, sentence=refusal.sentence, details=refusal.details) for t in tasks)
+    if overlays is not None and picture is not None:
+        write_picture(overlays / f"{frame.stamp_ns}_{len(list(overlays.iterdir())):03d}.png", picture)
     source = {"bag": str(bag.path.resolve())}
     return [replace(r, provenance={**r.provenance, "source": source}).to_dict() for r in referrals]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
+from roboref_node.commands.arguments import natural, positive
 from roboref_node.status import Refused
 
 
@@ -15,20 +15,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     render = stages.add_parser("render", help="render training scenes into a folder; a killed run goes on")
     render.add_argument("--out", type=Path, default=Path("runs/scenes"))
-    render.add_argument("--count", type=int, default=20_000, help="number of scenes")
-    render.add_argument("--start", type=int, default=0, help="first seed to look at")
-    render.add_argument("--size", type=int, default=160, help="side of the pictures in pixels: `image_size` of the recipe (default 160)")
+    render.add_argument("--count", type=positive, default=20_000, help="number of scenes")
+    render.add_argument("--start", type=natural, default=0, help="first seed to look at")
+    render.add_argument(
+        "--size", type=positive, default=160, help="side of the pictures in pixels, the recipe's `image_size` (default 160)"
+    )
     nano = stages.add_parser("nano", help="train the nano; a killed run goes on from its last checkpoint")
     nano.add_argument("--recipe", type=Path, default=None, help="YAML recipe; default: config/train_nano.yaml")
     nano.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
     nano.add_argument("--out", type=Path, default=Path("runs/nano"))
     export = stages.add_parser("export", help="write scenes and questions as tar shards (WebDataset layout); a killed run goes on")
     export.add_argument("--out", type=Path, required=True)
-    export.add_argument("--count", type=int, default=10_000, help="number of scenes")
-    export.add_argument("--start", type=int, default=0, help="first seed to look at")
+    export.add_argument("--count", type=positive, default=10_000, help="number of scenes")
+    export.add_argument("--start", type=natural, default=0, help="first seed to look at")
     export.add_argument("--width", type=int, default=320)
     export.add_argument("--height", type=int, default=240)
-    export.add_argument("--questions", type=int, default=12, help="questions per scene")
+    export.add_argument("--questions", type=positive, default=12, help="questions per scene")
     export.add_argument("--shard-scenes", type=int, default=500, help="scenes per tar file")
     export.add_argument("--part", default="0/1", metavar="I/N", help="write part I of N, to divide the work among processes")
     export.add_argument("--fast", action="store_true", help="no shadows and no multisampling")
@@ -45,22 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rft.add_argument("--out", type=Path, default=Path("runs/rft"))
     ablation = stages.add_parser("ablation", help="one table: arms with several seeds, compared with confidence intervals")
     ablation.add_argument("--table", required=True, help="a table of the recipe: rft, process, depth, towers")
-    ablation.add_argument("--seeds", type=int, default=3)
+    ablation.add_argument("--seeds", type=positive, default=3)
     ablation.add_argument("--recipe", default="ablations", help="YAML file, or the name of one in config/train; default: ablations")
     ablation.add_argument("--init", type=Path, default=None, help="weights that every arm begins with; default: the nano that ships")
     ablation.add_argument("--scenes", type=Path, default=Path("runs/scenes"))
-    ablation.add_argument("--questions", type=int, default=400, help="questions asked of each run, on reserved scenes")
+    ablation.add_argument("--questions", type=positive, default=400, help="questions asked of each run, on reserved scenes")
     ablation.add_argument("--out", type=Path, default=Path("runs/ablations"))
     ablation.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one stage; 2 = the request is wrong."""
-    try:
-        return _STAGES[args.stage](args)
-    except Refused as refusal:
-        print(refusal.sentence, file=sys.stderr)
-        return 2
+    return _STAGES[args.stage](args)
 
 
 def _render(args: argparse.Namespace) -> int:

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from roboref_node.commands.arguments import above_zero, natural, positive
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the benchmark's arguments."""
-    parser.add_argument("--n", type=int, default=50, help="number of scenes (default 50)")
-    parser.add_argument("--start", type=int, default=1000, help="first seed (default 1000)")
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for the nodes to start and for each answer")
+    parser.add_argument("--n", type=positive, default=50, help="number of scenes (default 50)")
+    parser.add_argument("--start", type=natural, default=1000, help="first seed (default 1000)")
+    parser.add_argument("--timeout", type=above_zero, default=120.0, help="seconds for the nodes to start and for each answer")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roboref_node.commands.arguments import natural, positive
 from roboref_node.demo.processes import NodeProcess
 from roboref_node.status import Refused, Status
 
@@ -27,10 +28,10 @@ _VERBS = ("point at", "pick up")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``roboref bench e2e``."""
-    parser.add_argument("--n", type=int, default=60, help="instructions that must lead to a goal (default 60)")
-    parser.add_argument("--seed", type=int, default=3, help="simulated scene (default 3)")
+    parser.add_argument("--n", type=positive, default=60, help="instructions that must lead to a goal (default 60)")
+    parser.add_argument("--seed", type=natural, default=3, help="simulated scene (default 3)")
     parser.add_argument("--model", default="nano", help="pointing model (default nano)")
-    parser.add_argument("--domain", type=int, default=88, help="ROS_DOMAIN_ID (default 88)")
+    parser.add_argument("--domain", type=natural, default=88, help="ROS_DOMAIN_ID (default 88)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from roboref_node.commands.arguments import above_zero, natural, positive
 from roboref_node.demo.processes import NodeProcess
 from roboref_node.status import Refused, Status
 
@@ -20,10 +21,10 @@ _WARM_UP_S, _START_S = 3.0, 90.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``roboref bench ingest``."""
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of one measurement (default 10)")
-    parser.add_argument("--repeats", type=int, default=3, help="measurements; the one with the median ratio counts (default 3)")
+    parser.add_argument("--seconds", type=above_zero, default=10.0, help="length of one measurement (default 10)")
+    parser.add_argument("--repeats", type=positive, default=3, help="measurements; the one with the median ratio counts (default 3)")
     parser.add_argument("--model", default="none", help="model that the refer node loads (default none)")
-    parser.add_argument("--domain", type=int, default=87, help="ROS_DOMAIN_ID (default 87)")
+    parser.add_argument("--domain", type=natural, default=87, help="ROS_DOMAIN_ID (default 87)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roboref_node.commands.arguments import positive
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.lift import SurfacePoint, lift, lift_many
 from roboref_node.geometry.registration import reproject
 from roboref_node.geometry.segment import segment_object
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.profile import load_profile
 from roboref_node.status import Refused, Status
 
 FloatArray = NDArray[np.float64]
@@ -39,10 +41,10 @@ DEPTH_FROM_COLOR = Transform(np.array([0.002, -0.004, 0.001, 1.0]), np.array([-0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the benchmark's arguments."""
-    parser.add_argument("--scenes", type=int, default=20, help="simulated scenes (default 20)")
-    parser.add_argument("--points", type=int, default=40, help="points per scene (default 40)")
+    parser.add_argument("--scenes", type=positive, default=20, help="simulated scenes (default 20)")
+    parser.add_argument("--points", type=positive, default=40, help="points per scene (default 40)")
     parser.add_argument("--robot", default="ur5", help="robot profile of the grasp (default ur5)")
-    parser.add_argument("--compare", type=int, default=12, help="points that the slow comparators get in all (default 12)")
+    parser.add_argument("--compare", type=positive, default=12, help="points that the slow comparators get in all (default 12)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure; times in milliseconds, errors in millimetres."""
     import cv2
 
+    load_profile(args.robot)  # refused before the scenes are rendered
     cases = make_cases(args.scenes, args.points)
     if not cases:
         raise Refused(Status.BAD_REQUEST, f"none of {args.scenes} scenes has {args.points} points between 0.5 and 1.2 m")
@@ -210,7 +213,6 @@ def _grasps(cases: list[Case], robot: str) -> tuple[list[float], dict[str, int],
 
     from roboref_node.goals.grasp import plan_grasps
     from roboref_node.goals.neighbourhood import surroundings
-    from roboref_node.goals.profile import load_profile
 
     profile = load_profile(robot)
     times, segments = [], []

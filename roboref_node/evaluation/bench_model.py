@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from roboref_node.commands.arguments import image_size, positive
+from roboref_node.status import Refused, Status
+
 SHAPES = ("nano", "2b", "8b")
 QUESTION = "Please point to the red cup left of the blue box. Answer as a list of tuples [(x1, y1)], coordinates between 0 and 1."
 
@@ -17,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shape", choices=SHAPES, action="append", help="default: nano, and 2b with random weights when there is an NVIDIA GPU"
     )
-    parser.add_argument("--image", action="append", metavar="WxH", help="default: 640x480 and 848x480")
+    parser.add_argument("--image", type=image_size, action="append", metavar="WxH", help="default: 640x480 and 848x480")
     parser.add_argument("--device", help="cpu, cuda, cuda:1; default: cpu for nano, cuda for the others")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: float32 on a CPU, bfloat16 on a GPU")
-    parser.add_argument("--tokens", type=int, default=16, help="length of the answer (default 16)")
-    parser.add_argument("--repeats", type=int, default=20, help="timed answers per row (default 20)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU (default 1)")
+    parser.add_argument("--tokens", type=positive, default=16, help="length of the answer (default 16)")
+    parser.add_argument("--repeats", type=positive, default=20, help="timed answers per row (default 20)")
+    parser.add_argument("--threads", type=positive, default=1, help="threads of torch on the CPU (default 1)")
     parser.add_argument("--estimate", action="store_true", help="memory that each shape needs in each precision; loads and times nothing")
 
 
@@ -41,15 +44,32 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     shapes = args.shape or (["nano", "2b"] if cuda else ["nano"])
     rows = []
     for shape in shapes:
-        device = torch.device(args.device or ("cpu" if shape == "nano" or not cuda else "cuda"))
+        device = _device(args.device or ("cpu" if shape == "nano" or not cuda else "cuda"))
         bench = ModelBench(shape, device, args.dtype)
-        for image in args.image or ["640x480", "848x480"]:
-            width, height = (int(side) for side in image.split("x"))
+        for width, height in args.image or [(640, 480), (848, 480)]:
             rows.append(bench.row(width, height, args.tokens, args.repeats))
             _print(rows[-1])
         del bench
     first = next(row for row in rows if row["shape"] == max(shapes, key=SHAPES.index))
     return {**first, "rows": rows}
+
+
+def _device(name: str) -> Any:
+    """The device of that name.
+
+    Raises:
+        Refused: BAD_REQUEST when this machine does not have it.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise Refused(Status.BAD_REQUEST, f"--device {name} is no device; use cpu, cuda or cuda:1") from None
+    count = torch.cuda.device_count()
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= count):
+        raise Refused(Status.BAD_REQUEST, f"--device {name} cannot be used: torch sees {count or 'no'} NVIDIA GPU{'s' * (count > 1)} here")
+    return device
 
 
 def memory_rows(shapes: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from roboref_node.commands.arguments import natural, picture, positive
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import load_profile
 from roboref_node.pipeline import Context, Pipeline
@@ -69,11 +69,11 @@ class Episode:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the benchmark's arguments."""
     parser.add_argument(
-        "--episodes", type=int, default=50, help="walks to objects that can be seen and reached from somewhere (default 50)"
+        "--episodes", type=positive, default=50, help="walks to objects that can be seen and reached from somewhere (default 50)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="first flat (default 0)")
+    parser.add_argument("--seed", type=natural, default=0, help="first flat (default 0)")
     parser.add_argument("--model", default="", help="walk once more by the pixel of this model (e.g. nano); printed, not part of the JSON")
-    parser.add_argument("--picture", type=Path, help="write floor plan, goal ring, route and the views of the first episode to this PNG")
+    parser.add_argument("--picture", type=picture, help="write floor plan, goal ring, route and the views of the first episode to this PNG")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 walks.append(walk(pipeline, world, int(target)))
                 _tell(walks[-1])
                 if args.picture and len(walks) == 1:
-                    from roboref_node.evaluation.floor_plan_picture import write_picture
+                    from roboref_node.evaluation.floor_plan_picture import write_floor_plan
 
-                    write_picture(args.picture, world, walks[0], pipeline.profile)
+                    write_floor_plan(args.picture, world, walks[0], pipeline.profile)
                 if args.model:
                     world.place_robot(*start)
                     by_model.append(walk(pipeline, world, int(target), by_model=True))

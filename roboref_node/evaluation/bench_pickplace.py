@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roboref_node.commands.arguments import natural, positive
+
 if TYPE_CHECKING:
     from roboref_node.evaluation.pickplace_episodes import Episode
     from roboref_node.evaluation.simulated_loop import Pixel, SimulatedLoop
@@ -41,10 +43,10 @@ _EXECUTION = frozenset({"unreachable", "collision", "arm_fault", "lost", "mispla
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the benchmark's arguments."""
-    parser.add_argument("--episodes", type=int, default=100, help="number of scenes (default 100)")
+    parser.add_argument("--episodes", type=positive, default=100, help="number of scenes (default 100)")
     parser.add_argument("--true-pixel", action="store_true", help="only the episodes with the true pixel; no model")
     parser.add_argument("--model", default="nano_careful", help="name or YAML file of the model (default nano_careful)")
-    parser.add_argument("--start", type=int, default=None, help="first reserved seed to look at")
+    parser.add_argument("--start", type=natural, default=None, help="first reserved seed to look at")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roboref_node.commands.arguments import natural, positive
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the benchmark's arguments."""
-    parser.add_argument("--questions", type=int, default=1200, help="number of questions (default 1200)")
-    parser.add_argument("--per-scene", type=int, default=8, help="questions per scene (default 8)")
+    parser.add_argument("--questions", type=positive, default=1200, help="number of questions (default 1200)")
+    parser.add_argument("--per-scene", type=positive, default=8, help="questions per scene (default 8)")
     parser.add_argument("--model", default="nano", help="name or YAML file of the model (default nano)")
     parser.add_argument("--weights", type=Path, default=None, help="folder of weights instead of the model's own")
     parser.add_argument("--appearance", choices=("train", "heldout", "any"), default="train", help="family of textures and lights")
     parser.add_argument("--no-rgb-only", action="store_true", help="skip the second pass without depth")
-    parser.add_argument("--start", type=int, default=0, help="first reserved seed to look at")
+    parser.add_argument("--start", type=natural, default=0, help="first reserved seed to look at")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Ask all questions with depth, and again without; print a table; return the JSON."""
     from roboref_node.pointing.registry import load_pointer
 
-    asked = draw(args.questions, args.per_scene, args.appearance, args.start)
     overrides: dict[str, Any] = {} if args.weights is None else {"folder": str(args.weights)}
     pointer = load_pointer(args.model, **overrides)
+    asked = draw(args.questions, args.per_scene, args.appearance, args.start)
     hits, times, direct = measure(pointer, asked)
     result = summarise(asked, hits) | {"p50_ms": _percentile(times, 50), "p95_ms": _percentile(times, 95)}
     result |= {

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from roboref_node.commands.arguments import above_zero, positive
 from roboref_node.frame import Frame
 from roboref_node.pointing.http import HttpSettings
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer, RoboReferServerSettings
@@ -34,9 +35,9 @@ _ANSWERED = frozenset({Status.OK, Status.NOT_FOUND, Status.UNPARSEABLE, Status.O
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``roboref bench serve``."""
-    parser.add_argument("--clients", type=int, default=16, help="clients at once (default 16)")
-    parser.add_argument("--seconds", type=float, default=120.0, help="duration of the load (default 120)")
-    parser.add_argument("--outage", type=float, default=3.0, help="seconds between the kill and the restart (default 3)")
+    parser.add_argument("--clients", type=positive, default=16, help="clients at once (default 16)")
+    parser.add_argument("--seconds", type=above_zero, default=120.0, help="duration of the load (default 120)")
+    parser.add_argument("--outage", type=above_zero, default=3.0, help="seconds between the kill and the restart (default 3)")
     parser.add_argument("--model", default="nano", help="model to serve (default nano)")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from roboref_node.commands.arguments import above_zero, natural, positive
 from roboref_node.evaluation.speech_sentences import COMMANDS, NON_COMMANDS
 from roboref_node.speech.audio import RATE_HZ, Audio
 from roboref_node.speech.conversation import Conversation, Deed
@@ -101,9 +102,9 @@ class Speaker:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the benchmark's arguments."""
     parser.add_argument("--voices", nargs="+", default=list(VOICES), help=f"voices (default {' '.join(VOICES)})")
-    parser.add_argument("--commands", type=int, default=len(COMMANDS), help="only the first N commands")
-    parser.add_argument("--trials", type=int, default=20, help='times that "stop" is said to the moving arm; 0 leaves ROS out (default 20)')
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for the nodes to start and for a motion to begin")
+    parser.add_argument("--commands", type=positive, default=len(COMMANDS), help="only the first N commands")
+    parser.add_argument("--trials", type=natural, default=20, help='times that "stop" is said to the moving arm; 0 leaves ROS out')
+    parser.add_argument("--timeout", type=above_zero, default=120.0, help="seconds for the nodes to start and for a motion to begin")
     parser.add_argument("--verbose", action="store_true", help="print every sentence that was understood differently")
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from roboref_node.goals.profile import RobotProfile
 from roboref_node.goals.standoff import standoff_places
+from roboref_node.picturefiles import write_picture
 
 if TYPE_CHECKING:
     from roboref_node.evaluation.bench_navigate import Episode
@@ -25,7 +26,7 @@ _INK = {
 }  # fmt: skip
 
 
-def write_picture(path: Path, world: SimulatedG1, episode: Episode, profile: RobotProfile) -> None:
+def write_floor_plan(path: Path, world: SimulatedG1, episode: Episode, profile: RobotProfile) -> None:
     """Draw an episode to a PNG: the plan on the left, the first and the second look on the right.
 
     Args:
@@ -48,7 +49,7 @@ def write_picture(path: Path, world: SimulatedG1, episode: Episode, profile: Rob
     column = np.concatenate(views)
     scale = plan.shape[0] / column.shape[0]
     column = cv2.resize(column, (round(column.shape[1] * scale), plan.shape[0]), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    cv2.imwrite(str(path), cv2.cvtColor(np.concatenate([plan, column], axis=1), cv2.COLOR_RGB2BGR))
+    write_picture(path, np.concatenate([plan, column], axis=1))
 
 
 def draw_plan(world: SimulatedG1, episode: Episode, profile: RobotProfile) -> Image:

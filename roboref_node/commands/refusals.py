@@ -1,0 +1,30 @@
+"""What a command that could not do its work tells: one sentence, the JSON it was asked for, and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from roboref_node.status import Refused, Status
+
+
+def tell(error: Refused | OSError, *, as_json: bool, **rest: Any) -> int:
+    """Print why; returns the exit status.
+
+    Args:
+        error: A refusal, or what the operating system says of a path that was given.
+        as_json: Print a JSON object as the last line too.
+        **rest: Further keys of that object, those that the command's JSON always has.
+    """
+    refusal = error if isinstance(error, Refused) else Refused(Status.BAD_REQUEST, _sentence(error))
+    print(refusal.sentence, file=sys.stderr)
+    if as_json:
+        print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence, **rest}))
+    return 2
+
+
+def _sentence(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"

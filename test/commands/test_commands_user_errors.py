@@ -1,0 +1,90 @@
+"""What a user can get wrong on the command line ends in one sentence and status 2, never in a traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roboref_node.cli import main
+from roboref_node.picturefiles import check_picture, write_picture
+from roboref_node.status import Refused
+
+
+def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit status, output and what was said on stderr; argparse ends with `SystemExit`."""
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = int(str(end.code))
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("bench pointing --model foo --questions 1", "foo"),
+        ("bench pointing --weights nope --questions 1", "nope"),
+        ("bench lift --robot g2 --scenes 1 --points 1 --compare 1", "g2"),
+        ("bench speech --voices foo --trials 0", "foo"),
+        ("bench pointing --questions 0", "'0' is no whole number of at least 1"),
+        ("bench model --image 640", "'640' is not of the form WxH"),
+        ("bench model --device cuda:99", "--device cuda:99 cannot be used"),
+        ("bench model --device gpu", "--device gpu is no device"),
+        ("bench navigate --seed -1", "'-1' is no whole number of at least 0"),
+        ("bench navigate --picture flat", "must end in .png"),
+        ("demo --seed -1", "'-1' is no whole number of at least 0"),
+        ("demo --out x/noext", "must end in .png"),
+        ("train render --size 0", "'0' is no whole number of at least 1"),
+        ("train nano --scenes nope --out nope", "nope holds no finished shard"),
+        ("train ablation --scenes nope --table depth --out nope", "nope holds no finished shard"),
+        ("explain nothing.json --out why", "must end in .png"),
+        ("refer --rgb a --depth b --camera c --explain why.xyz", "must end in .png"),
+        ("refer --rgb a --depth b --camera c --explain /dev/null/why.png", "/dev/null is in the way"),
+        ("replay nothing --overlays /dev/null/x", "/dev/null/x: not a directory"),
+        ("replay nothing --golden /dev/null/x/g.json --write-golden", "not a directory"),
+    ],
+)  # fmt: skip
+def test_one_sentence(
+    arguments: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, told = ended(arguments.split(), capsys)
+    assert code == 2 and words in told
+
+
+def test_a_benchmark_tells_a_refusal_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, told = ended(["bench", "pointing", "--questions", "1", "--model", "foo", "--json"], capsys)
+    assert code == 2
+    answer = json.loads(out.splitlines()[-1])
+    assert answer["status"] == "BAD_REQUEST" and answer["sentence"] in told
+
+
+def test_a_model_that_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roboref_node.model.memory.available_memory", lambda device: 1, raising=True)
+    code, _, told = ended(["bench", "model", "--shape", "2b", "--device", "cpu"], capsys)
+    assert code == 2 and "GB are free" in told
+
+
+def test_a_cloud_cannot_go_into_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from roboref_node.commands import import_pcd
+    from roboref_node.geometry.camera import CameraModel
+
+    cloud = import_pcd.Cloud(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), None, CameraModel(4.0, 4.0, 1.5, 1.5, 4, 4))
+    monkeypatch.setattr(import_pcd, "read_cloud", lambda *_, **__: cloud)
+    (tmp_path / "taken").write_text("")
+    code, _, told = ended(["import-pcd", "scene.pcd", str(tmp_path / "taken")], capsys)
+    assert code == 2 and f"{tmp_path / 'taken'}: file exists" in told
+
+
+def test_a_picture_is_written_into_a_new_folder(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "why.png"
+    check_picture(path)
+    write_picture(path, np.zeros((3, 4, 3), np.uint8))
+    assert path.stat().st_size > 0
+    for name in ("why", "why.xyz", "why.exr", ""):
+        with pytest.raises(Refused):
+            check_picture(tmp_path / name)
