@@ -73,7 +73,7 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     trust = DepthTrust(0.1, 10.0, aligned=False, rectified=args.rectified)
     pipeline = Pipeline(pointer, profile, settings)
     with RgbdBag(args.bag, topics, trust) as bag:
-        answers = [answer for question in questions for answer in _answer(pipeline, bag, question, args.overlays)]
+        answers = [a for number, question in enumerate(questions, 1) for a in _answer(pipeline, bag, question, number, args.overlays)]
         duration_s = bag.duration_s
     elapsed_s = time.perf_counter() - loaded
     model_s = sum(a["timings_ms"].get("model", 0.0) for a in answers) / 1e3
@@ -103,7 +103,7 @@ def _recorded(bag: Path) -> list[BagQuestion]:
     return questions
 
 
-def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, overlays: Path | None) -> list[dict[str, Any]]:
+def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, number: int, overlays: Path | None) -> list[dict[str, Any]]:
     from roboref_node.drawing import draw_overlay
     from roboref_node.picturefiles import write_picture
     from roboref_node.pipeline import Context
@@ -129,7 +129,7 @@ def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, overlays: P
         referrals = tuple(Referral(task=t, status=refusal.status, sentence=refusal.sentence, details=refusal.details) for t in tasks)
     if overlays is not None and picture is not None:
         write_picture(overlays / f"{frame.stamp_ns}_{len(list(overlays.iterdir())):03d}.png", picture)
-    source = {"bag": str(bag.path.resolve())}
+    source = {"bag": str(bag.path.resolve()), "question": number}
     return [replace(r, provenance={**r.provenance, "source": source}).to_dict() for r in referrals]
 
 

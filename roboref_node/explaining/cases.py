@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def cases_of(path: Path, *, rgb: Path | None = None, depth: Path | None = None, 
     if not path.exists():
         raise Refused(Status.BAD_REQUEST, f"{path} does not exist; give the JSON of an answer, or a bag of recorded questions")
     if path.is_file() and path.suffix in (".json", ".txt", ".log"):
-        return [_from_json(path, rgb, depth, camera)]
+        questions = _questions(path)
+        names = [path.stem] if len(questions) == 1 else [f"{path.stem}, question {number}" for number in range(1, len(questions) + 1)]
+        return [_from_answers(path, name, answers, rgb, depth, camera) for name, answers in zip(names, questions, strict=True)]
     bags = recorded_bags(path)
     cases = [case for bag in bags for case in _from_bag(bag)]
     if not cases:
@@ -119,27 +122,26 @@ def _decode(frame: Frame, part: str) -> None:
         return  # the answer itself says so
 
 
-def _from_json(path: Path, rgb: Path | None, depth: Path | None, camera: Path | None) -> Case:
-    answers = _answers(path)
+def _from_answers(path: Path, name: str, answers: tuple[Answer, ...], rgb: Path | None, depth: Path | None, camera: Path | None) -> Case:
     first = answers[0]
     provenance = first.get("provenance") or {}
     frame, note = _frame(provenance.get("source") or {}, first, rgb, depth, camera)
     pose = provenance.get("goal_from_optical")
     if pose is None:
-        return Case(path.stem, answers, frame, note=note or "the answer holds no transform: it was refused before there was one")
+        return Case(name, answers, frame, note=note or "the answer holds no transform: it was refused before there was one")
     goal_from_optical = pose_from_mapping(pose, f"{path}: provenance.goal_from_optical")
     pipeline = _pipeline(provenance, frame)
     if pipeline is None:
         note = note or "the robot's settings of that answer are not those of today: it is drawn from its numbers and not repeated"
-        return Case(path.stem, answers, frame, None, {str(first.get("position_frame") or ""): goal_from_optical}, note)
+        return Case(name, answers, frame, None, {str(first.get("position_frame") or ""): goal_from_optical}, note)
     names = (*pipeline.frames_needed(), pipeline.profile.base_frame)
     if set(names) != {pipeline.profile.goal_frame}:
         note = note or "only one transform is known: zones and bases in other frames are not drawn"
-    return Case(path.stem, answers, frame, pipeline, dict.fromkeys(names, goal_from_optical), note)
+    return Case(name, answers, frame, pipeline, dict.fromkeys(names, goal_from_optical), note)
 
 
-def _answers(path: Path) -> tuple[Answer, ...]:
-    """The last line that is JSON, as the commands print it; or the whole file."""
+def _questions(path: Path) -> list[tuple[Answer, ...]]:
+    """The answers by question, from the last line that is JSON, as the commands print it; or from the whole file."""
     text = path.read_text(encoding="utf-8", errors="replace").strip()
     for candidate in (text, text.splitlines()[-1] if text else ""):
         try:
@@ -149,16 +151,24 @@ def _answers(path: Path) -> tuple[Answer, ...]:
         if isinstance(data, dict):
             found = data.get("referrals") or data.get("answers") or [data]
             if isinstance(found, list) and found and all(isinstance(a, dict) and {"status", "task", "sentence"} <= set(a) for a in found):
-                return tuple(found)
+                return [tuple(found)] if "answers" not in data else [tuple(group) for _, group in groupby(found, _question)]
     raise Refused(
         Status.BAD_REQUEST, f"{path} is no answer of roboref: it needs the JSON that refer --json, ask --json or replay --json print"
     )
+
+
+def _question(answer: Answer) -> tuple[Any, ...]:
+    """What the tasks of one instruction have in common."""
+    source = (answer.get("provenance") or {}).get("source") or {}
+    return source.get("question"), answer["task"].get("instruction"), answer.get("stamp_ns")
 
 
 def _frame(
     source: Mapping[str, Any], answer: Answer, rgb: Path | None, depth: Path | None, camera: Path | None
 ) -> tuple[Frame | None, str]:
     if "bag" in source and rgb is None:
+        if not answer.get("stamp_ns"):
+            return None, "the answer holds no frame: it was refused before there was one"
         with RgbdBag(Path(source["bag"])) as bag:
             frame = bag.frame_at(int(answer["stamp_ns"]))
             for part in ("rgb", "depth_m"):
@@ -188,7 +198,7 @@ def explain(case: Case) -> Explanation:
     differences: list[str] = []
     repeated = False
     context = Context()
-    for answer in case.answers:
+    for number, answer in enumerate(case.answers, 1):
         recorded = _as_referral(answer)
         if case.frame is None or case.pipeline is None or not case.transforms or recorded.pixel is None:
             referrals.append(recorded)
@@ -202,7 +212,7 @@ def explain(case: Case) -> Explanation:
         context = replace(context, held=held_object(again, case.transforms) or context.held)
         repeated = True
         posed = {} if answer.get("position_frame") == profile.goal_frame else {"goal": None, "approach": None}  # given in another frame
-        differences += compare([{**again.to_dict(), **posed}], [{**answer, **posed}])
+        differences += compare([{**again.to_dict(), **posed}], [{**answer, **posed}], first=number)
         kept = {**again.provenance, **recorded.provenance}
         referrals.append(replace(again, answer_text=recorded.answer_text, provenance=kept, timings_ms=recorded.timings_ms))
     return Explanation(case, tuple(referrals), tuple(differences), repeated)

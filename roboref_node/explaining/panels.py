@@ -185,6 +185,12 @@ def words(explanation: Explanation) -> list[str]:
     if explanation.repeated:
         agree = "answered again from its pixel on: " + ("the same" if not explanation.differences else "DIFFERENT")
         lines += [agree, *explanation.differences]
+    if explanation.differences:
+        lines += [
+            f"recorded answer {number}: {answer['status']}: {answer['sentence']}"
+            for number, (answer, again) in enumerate(zip(explanation.case.answers, explanation.referrals, strict=True), 1)
+            if (answer["status"], answer["sentence"]) != (again.status.value, again.sentence)
+        ]
     return lines
 
 

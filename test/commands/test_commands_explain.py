@@ -1,0 +1,75 @@
+"""``roboref explain`` answers again what ``replay --json`` and ``refer --json`` have stored, each question by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roboref_node.cli import main
+from roboref_node.frame import Frame
+from roboref_node.geometry.transform import Transform
+from roboref_node.replay.writing import RgbdBagWriter
+from roboref_node.sim.cell import SimulatedCell
+
+OPTICAL = "camera_color_optical_frame"
+START_NS = 1_700_000_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    """One second of a camera that was moved by 5 cm in its middle, and a pixel of an object."""
+    folder = tmp_path_factory.mktemp("moved") / "bag"
+    with SimulatedCell(3) as cell:
+        rendered = cell.render()
+        rows, columns = np.nonzero(cell.truth().instance == 0)
+        middle = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
+        with RgbdBagWriter(folder) as writer:
+            for index in range(6):
+                stamp_ns = START_NS + index * 200_000_000
+                shift = Transform(np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.05 * (index > 2), 0.0, 0.0]))
+                writer.add_transform("base_link", OPTICAL, stamp_ns, shift @ cell.base_from_optical, static=False)
+                writer.add_frame(Frame(rendered.rgb, rendered.depth_m, cell.camera, stamp_ns=stamp_ns, frame_id=OPTICAL))
+    return folder, [int(columns[middle]), int(rows[middle])]
+
+
+@pytest.fixture
+def stored(bag: tuple[Path, list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    questions, path = tmp_path / "q.yaml", tmp_path / "answers.json"
+    asked = [(0.2, "pick up the bottle"), (0.8, "point at the bottle"), (0.8, "point at the bottle"), (90.0, "point at the bottle")]
+    lines = [f"  - {{at: {at}, instruction: '{text}', pixel: {bag[1]}}}" for at, text in asked]
+    questions.write_text("\n".join(["questions:", *lines]))
+    assert main(["replay", str(bag[0]), "--questions", str(questions), "--json"]) == 0
+    path.write_text(capsys.readouterr().out.splitlines()[-1])
+    return path
+
+
+def explained(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, dict[str, Any]]:
+    code = main(["explain", str(path), "--json"])
+    out = capsys.readouterr().out
+    return code, out, json.loads(out.splitlines()[-1])
+
+
+def test_each_question_of_a_replay_is_answered_again_by_itself(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = json.loads(stored.read_text())["answers"]
+    assert [a["status"] for a in answers] == ["OK", "OK", "OK", "FRAME_STALE"]
+    code, _, told = explained(stored, capsys)
+    assert code == 0, told
+    assert [q["name"] for q in told["questions"]] == [f"answers, question {n}" for n in (1, 2, 3, 4)]
+    assert [q["repeated"] for q in told["questions"]] == [True, True, True, False]
+    assert "no frame" in told["questions"][3]["note"]
+
+
+def test_a_goal_that_comes_out_differently_is_told_beside_the_stored_one(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(stored.read_text())
+    x, y, z = data["answers"][0]["goal"]["position_m"]
+    second = {**data["answers"][0], "sentence": "the goal of then", "goal": {**data["answers"][0]["goal"], "position_m": [x + 0.1, y, z]}}
+    stored.write_text(json.dumps({"answers": [data["answers"][0], second]}))
+    code, out, told = explained(stored, capsys)
+    (difference,) = told["questions"][0]["differences"]
+    assert code == 1 and difference.startswith("answer 2") and "100.0 mm off" in difference
+    assert f"({x:.3f}, {y:.3f}, {z:.3f}) m in base_link, expected ({x + 0.1:.3f}, {y:.3f}, {z:.3f})" in out
+    assert "recorded answer 2: OK: the goal of then" in out
