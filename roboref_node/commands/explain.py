@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
                 "answers": [{"status": a["status"], "sentence": a["sentence"]} for a in e.case.answers],
                 "repeated": e.repeated,
                 "differences": list(e.differences),
+                "uncompared": list(e.uncompared),
                 "note": e.case.note,
             }
             for e in explanations

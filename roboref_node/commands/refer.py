@@ -6,9 +6,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from roboref_node.commands.arguments import picture
 from roboref_node.commands.overrides import add_set_argument, settings_from
@@ -16,13 +14,8 @@ from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
-    from roboref_node.frame import Frame
-    from roboref_node.geometry.transform import Transform
-    from roboref_node.goals.profile import RobotProfile
     from roboref_node.referral import Referral
     from roboref_node.task import Task
-
-_LEVEL = "level"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     from roboref_node.geometry.transform import Transform
     from roboref_node.imagefiles import load_frame, load_pose
+    from roboref_node.level import LEVEL, in_optical, level_from_optical, unlimited
     from roboref_node.pipeline import Context, Pipeline
 
     pixel = parse_pixel(args.pixel)
@@ -82,21 +76,23 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     else:
         goal_from_optical = level_from_optical(frame)
         profile = unlimited(profile, frame.camera.width)
-        transforms = {_LEVEL: goal_from_optical}
+        transforms = {LEVEL: goal_from_optical}
     pipeline = Pipeline(pointer, profile, settings)
     # One frame says nothing of where a mobile robot stands; its base is taken to be the goal frame's origin.
     context = Context(goal_from_base=Transform.identity())
     referrals = pipeline.refer_all(frame, tasks, transforms, pixel=pixel, context=context)
+    files = ("rgb", "depth", "camera", "depth_camera", "color_from_depth")
+    source = {name: str(getattr(args, name).resolve()) for name in files if getattr(args, name) is not None}
+    referrals = tuple(replace(r, provenance={**r.provenance, "source": source}) for r in referrals)
+    shown_from_optical = goal_from_optical
+    if args.camera_pose is None:
+        shown_from_optical = Transform.identity()
+        referrals = tuple(in_optical(r, goal_from_optical, frame.frame_id) for r in referrals)
     if args.explain is not None:
         from roboref_node.drawing import draw_explanation
         from roboref_node.picturefiles import write_picture
 
-        write_picture(args.explain, draw_explanation(frame, referrals, goal_from_optical=goal_from_optical))
-    files = ("rgb", "depth", "camera", "depth_camera", "color_from_depth")
-    source = {name: str(getattr(args, name).resolve()) for name in files if getattr(args, name) is not None}
-    referrals = tuple(replace(r, provenance={**r.provenance, "source": source}) for r in referrals)
-    if args.camera_pose is None:
-        referrals = tuple(_in_optical(r, goal_from_optical.inverse(), frame.frame_id) for r in referrals)
+        write_picture(args.explain, draw_explanation(frame, referrals, goal_from_optical=shown_from_optical))
     return referrals, 0 if all(r.ok for r in referrals) else 1
 
 
@@ -127,68 +123,3 @@ def _tasks(args: argparse.Namespace, pixel: tuple[float, float] | None) -> tuple
             Status.BAD_REQUEST, f"the role {args.role!r} is unknown; use one of: {', '.join(k.value for k in TaskKind)}"
         ) from None
     return (Task(kind, "the given pixel", ""),)
-
-
-def level_from_optical(frame: Frame) -> Transform:
-    """A frame whose z axis is the normal of the largest plane in view that is not a wall, with its origin under the camera.
-
-    Raises:
-        Refused: NO_DEPTH when the frame has no such plane.
-    """
-    from roboref_node.geometry.planes import fit_plane_ransac
-    from roboref_node.geometry.transform import Transform
-
-    camera = frame.camera if frame.depth_camera is None else frame.depth_camera
-    rows, columns = np.nonzero(np.isfinite(frame.depth_m[::4, ::4]))
-    uv = np.stack([4.0 * columns, 4.0 * rows], axis=-1)
-    points = camera.unproject(uv, frame.depth_m[::4, ::4][rows, columns].astype(np.float64))
-    points = points[np.isfinite(points).all(axis=-1)]
-    if frame.color_from_depth is not None:
-        points = frame.color_from_depth.apply(points)
-    up = np.array([0.0, -0.77, -0.64])  # a camera that looks 40 degrees down, give or take 50
-    plane, _ = fit_plane_ransac(points, 0.01, np.random.default_rng(0), iterations=256, up=up, max_tilt_rad=0.87)
-    z = plane.normal
-    x = np.cross([0.0, 0.0, 1.0], z)
-    x = np.array([1.0, 0.0, 0.0]) if np.linalg.norm(x) < 1e-6 else -x / np.linalg.norm(x)
-    rotation = np.stack([x, np.cross(z, x), z])
-    foot = -plane.offset_m * z
-    return Transform.from_rotation(rotation, -rotation @ foot)
-
-
-def unlimited(profile: RobotProfile, width_px: int) -> RobotProfile:
-    """The robot without reach limits and zones, its goals in the frame ``level``."""
-    from roboref_node.goals.profile import Reach
-    from roboref_node.goals.zones import Zone, ZoneType
-
-    everywhere = Zone(type=ZoneType.KEEP_IN_BOX, frame=_LEVEL, min_m=(-20.0, -20.0, -20.0), max_m=(20.0, 20.0, 20.0))
-    reach = None if profile.reach is None else Reach(min_m=0.0, max_m=10.0)
-    return replace(profile, base_frame=_LEVEL, goal_frame=_LEVEL, zones={"everywhere": everywhere}, reach=reach)
-
-
-def _in_optical(referral: Referral, optical_from_level: Transform, frame_id: str) -> Referral:
-    def moved(pose: Transform | None) -> Transform | None:
-        return None if pose is None else optical_from_level @ pose
-
-    position: Any = referral.position_m
-    covariance: Any = referral.position_covariance_m2
-    if position is not None:
-        position = tuple(float(x) for x in optical_from_level.apply(np.asarray(position)))
-    if covariance is not None:
-        covariance = tuple(float(x) for x in optical_from_level.rotate_covariance(np.reshape(covariance, (3, 3))).ravel())
-    grasps = tuple(replace(g, pose=optical_from_level @ g.pose, pregrasp=optical_from_level @ g.pregrasp) for g in referral.grasps)
-    sentence = referral.sentence
-    if referral.goal is not None:
-        x, y, z = optical_from_level.apply(referral.goal.translation_m)
-        where = f" at ({x:.3f}, {y:.3f}, {z:.3f}) m in {frame_id}; no --camera-pose, so reach and workspace are unchecked"
-        sentence = sentence.split(" at (")[0] + where
-    return replace(
-        referral,
-        goal=moved(referral.goal),
-        approach=moved(referral.approach),
-        position_m=position,
-        position_covariance_m2=covariance,
-        grasps=grasps,
-        goal_frame=frame_id,
-        sentence=sentence,
-        details={**referral.details, "workspace_checked": False},
-    )

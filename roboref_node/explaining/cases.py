@@ -9,11 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from roboref_node.commands.refer import unlimited
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import load_profile
 from roboref_node.imagefiles import load_frame, pose_from_mapping
+from roboref_node.level import LEVEL, in_optical, unlimited
 from roboref_node.pipeline import Context, Pipeline, held_object
 from roboref_node.referral import Referral
 from roboref_node.replay import RgbdBag
@@ -23,9 +23,6 @@ from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 
 Answer = Mapping[str, Any]
-
-_LEVEL = "level"
-"""Goal frame of ``roboref refer`` without a camera pose."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,14 @@ class Explanation:
         referrals: The answers made anew, with surface, segment and grasps; those that could not be are left as recorded.
         differences: Where the new answers differ from the recorded ones; empty when they agree or were not made.
         repeated: True when at least one answer was made anew.
+        uncompared: Goals that could not be held against each other, one sentence each.
     """
 
     case: Case
     referrals: tuple[Referral, ...]
     differences: tuple[str, ...]
     repeated: bool
+    uncompared: tuple[str, ...] = ()
 
 
 def cases_of(path: Path, *, rgb: Path | None = None, depth: Path | None = None, camera: Path | None = None) -> list[Case]:
@@ -133,7 +132,7 @@ def _from_answers(path: Path, name: str, answers: tuple[Answer, ...], rgb: Path 
     pipeline = _pipeline(provenance, frame)
     if pipeline is None:
         note = note or "the robot's settings of that answer are not those of today: it is drawn from its numbers and not repeated"
-        return Case(name, answers, frame, None, {str(first.get("position_frame") or ""): goal_from_optical}, note)
+        return Case(name, answers, frame, None, {_frame_of(first): goal_from_optical}, note)
     names = (*pipeline.frames_needed(), pipeline.profile.base_frame)
     if set(names) != {pipeline.profile.goal_frame}:
         note = note or "only one transform is known: zones and bases in other frames are not drawn"
@@ -161,6 +160,11 @@ def _question(answer: Answer) -> tuple[Any, ...]:
     """What the tasks of one instruction have in common."""
     source = (answer.get("provenance") or {}).get("source") or {}
     return source.get("question"), answer["task"].get("instruction"), answer.get("stamp_ns")
+
+
+def _frame_of(answer: Answer) -> str:
+    """Where ``provenance.goal_from_optical`` leads to; without a camera pose the answer itself is in another frame."""
+    return LEVEL if (answer.get("details") or {}).get("workspace_checked") is False else str(answer.get("position_frame") or "")
 
 
 def _frame(
@@ -196,6 +200,7 @@ def explain(case: Case) -> Explanation:
     """Answer again: the same pixel, frame, transforms and settings; the model is not asked."""
     referrals: list[Referral] = []
     differences: list[str] = []
+    uncompared: list[str] = []
     repeated = False
     context = Context()
     for number, answer in enumerate(case.answers, 1):
@@ -210,12 +215,17 @@ def explain(case: Case) -> Explanation:
         pixel = (recorded.pixel.u_px, recorded.pixel.v_px)
         again = case.pipeline.refer(case.frame, recorded.task, case.transforms, pixel=pixel, context=context)
         context = replace(context, held=held_object(again, case.transforms) or context.held)
+        if profile.goal_frame == LEVEL:
+            again = in_optical(again, case.transforms[LEVEL], case.frame.frame_id)
         repeated = True
-        posed = {} if answer.get("position_frame") == profile.goal_frame else {"goal": None, "approach": None}  # given in another frame
+        elsewhere = None not in (recorded.goal, again.goal) and answer.get("position_frame") != again.goal_frame
+        if elsewhere:
+            uncompared.append(f"the goal of answer {number} is in {answer.get('position_frame')}, the new one in {again.goal_frame}")
+        posed = {"goal": None, "approach": None} if elsewhere else {}
         differences += compare([{**again.to_dict(), **posed}], [{**answer, **posed}], first=number)
         kept = {**again.provenance, **recorded.provenance}
         referrals.append(replace(again, answer_text=recorded.answer_text, provenance=kept, timings_ms=recorded.timings_ms))
-    return Explanation(case, tuple(referrals), tuple(differences), repeated)
+    return Explanation(case, tuple(referrals), tuple(differences), repeated, tuple(uncompared))
 
 
 def _as_referral(answer: Answer) -> Referral:

@@ -13,6 +13,7 @@ from roboref_node.explaining.cases import Explanation
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import RobotProfile
+from roboref_node.level import LEVEL, in_frame
 from roboref_node.referral import Referral
 from roboref_node.status import Refused
 
@@ -81,12 +82,17 @@ class View:
 def draw_workspace(explanation: Explanation) -> Picture | None:
     """Top and side view of the goal frame, one above the other; None when nothing of it is known."""
     case = explanation.case
-    frame_name = explanation.referrals[0].goal_frame
     transforms = case.transforms or {}
-    goal_from_optical = transforms.get(frame_name)
     profile = None if case.pipeline is None else case.pipeline.profile
-    points = [np.asarray(r.position_m) for r in explanation.referrals if r.position_m is not None]
-    points += [pose.translation_m for r in explanation.referrals for pose in (r.goal, r.approach) if pose is not None]
+    referrals, where = explanation.referrals, f"in {explanation.referrals[0].goal_frame}"
+    frame_name, goal_from_optical = referrals[0].goal_frame, _shown_from_optical(explanation)
+    if LEVEL in transforms:
+        # What is above the table and what beside it cannot be seen along the axes of a camera that looks down at it.
+        frame_name, goal_from_optical = LEVEL, transforms[LEVEL]
+        where = "levelled"
+        referrals = tuple(r if r.goal_frame == LEVEL else in_frame(r, goal_from_optical, LEVEL) for r in referrals)
+    points = [np.asarray(r.position_m) for r in referrals if r.position_m is not None]
+    points += [pose.translation_m for r in referrals for pose in (r.goal, r.approach) if pose is not None]
     cloud, colors = _scene(case.frame, goal_from_optical)
     if len(cloud):
         points += [np.quantile(cloud, 0.02, axis=0), np.quantile(cloud, 0.98, axis=0)]
@@ -96,7 +102,7 @@ def draw_workspace(explanation: Explanation) -> Picture | None:
         return None
     low, high = np.min(points, axis=0) - 0.08, np.max(points, axis=0) + 0.08
     views = [
-        View((0, 1), low, high, f"from above, x right, y up, in {frame_name}"),
+        View((0, 1), low, high, f"from above, x right, y up, {where}"),
         View((0, 2), low, high, "from the side, x right, z up"),
     ]
     for view in views:
@@ -109,7 +115,7 @@ def draw_workspace(explanation: Explanation) -> Picture | None:
             _draw_reach(view, profile)
         if goal_from_optical is not None:
             view.mark(goal_from_optical.translation_m, _CAMERA, cv2.MARKER_SQUARE)
-        for referral in explanation.referrals:
+        for referral in referrals:
             _draw_referral(view, referral, goal_from_optical)
     return np.concatenate([view.picture for view in views])
 
@@ -183,8 +189,9 @@ def words(explanation: Explanation) -> list[str]:
     if explanation.case.note:
         lines.append(f"note: {explanation.case.note}")
     if explanation.repeated:
-        agree = "answered again from its pixel on: " + ("the same" if not explanation.differences else "DIFFERENT")
-        lines += [agree, *explanation.differences]
+        same = "the same, but for goals in different frames" if explanation.uncompared else "the same"
+        agree = "answered again from its pixel on: " + ("DIFFERENT" if explanation.differences else same)
+        lines += [agree, *explanation.differences, *explanation.uncompared]
     if explanation.differences:
         lines += [
             f"recorded answer {number}: {answer['status']}: {answer['sentence']}"
@@ -233,7 +240,7 @@ def draw(explanation: Explanation) -> Picture:
     parts = []
     if case.frame is not None:
         try:
-            goal_from_optical = (case.transforms or {}).get(explanation.referrals[0].goal_frame)
+            goal_from_optical = _shown_from_optical(explanation)
             parts.append(draw_image(case.frame, explanation.referrals, goal_from_optical=goal_from_optical))
         except Refused:
             pass  # the colour image cannot be decoded; the words say so
@@ -242,6 +249,15 @@ def draw(explanation: Explanation) -> Picture:
         parts.append(workspace)
     top = _side_by_side(parts) if parts else np.full((8, 960, 3), _PAPER, dtype=np.uint8)
     return np.concatenate([top, _text(words(explanation), top.shape[1])])
+
+
+def _shown_from_optical(explanation: Explanation) -> Transform | None:
+    """The camera in the frame that the answers are given in; None when it is not known."""
+    case = explanation.case
+    name = explanation.referrals[0].goal_frame
+    if case.frame is not None and name == case.frame.frame_id:
+        return Transform.identity()
+    return (case.transforms or {}).get(name)
 
 
 def _side_by_side(parts: Sequence[Picture]) -> Picture:

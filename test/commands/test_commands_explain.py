@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from roboref_node.cli import main
 from roboref_node.frame import Frame
+from roboref_node.geometry.camera_file import save_camera
 from roboref_node.geometry.transform import Transform
 from roboref_node.replay.writing import RgbdBagWriter
 from roboref_node.sim.cell import SimulatedCell
@@ -73,3 +75,34 @@ def test_a_goal_that_comes_out_differently_is_told_beside_the_stored_one(stored:
     assert code == 1 and difference.startswith("answer 2") and "100.0 mm off" in difference
     assert f"({x:.3f}, {y:.3f}, {z:.3f}) m in base_link, expected ({x + 0.1:.3f}, {y:.3f}, {z:.3f})" in out
     assert "recorded answer 2: OK: the goal of then" in out
+
+
+def test_without_a_camera_pose_everything_is_in_the_optical_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("roboref_node.drawing.draw_explanation", lambda *a, **k: drawn.append((a, k)) or np.zeros((4, 4, 3), np.uint8))
+    with SimulatedCell(3) as cell:
+        rendered = cell.render()
+        rows, columns = np.nonzero(cell.truth().instance == 0)
+        middle = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
+        cv2.imwrite(str(tmp_path / "rgb.png"), rendered.rgb[..., ::-1])
+        np.save(tmp_path / "depth.npy", rendered.depth_m)
+        save_camera(cell.camera, tmp_path / "camera.yaml")
+    files = [f"--{name}={tmp_path / file}" for name, file in (("rgb", "rgb.png"), ("depth", "depth.npy"), ("camera", "camera.yaml"))]
+    pixel, why = f"--pixel={columns[middle]},{rows[middle]}", f"--explain={tmp_path / 'why.png'}"
+    assert main(["refer", *files, pixel, why, "--role", "pick", "--json"]) == 0
+    stored = tmp_path / "answer.json"
+    stored.write_text(capsys.readouterr().out.splitlines()[-1])
+    answer = json.loads(stored.read_text())
+    (_, (shown,)), how = drawn[0]
+    assert shown.sentence == answer["sentence"] and OPTICAL in shown.sentence
+    np.testing.assert_allclose(how["goal_from_optical"].matrix, np.eye(4))
+    code, out, told = explained(stored, capsys)
+    assert code == 0 and answer["sentence"] in out and "in level" not in out and "on: the same\n" in out
+    assert told["questions"][0]["uncompared"] == []
+    answer["referrals"][0]["goal"]["position_m"][0] += 0.1
+    stored.write_text(json.dumps(answer))
+    code, _, told = explained(stored, capsys)
+    assert code == 1 and "100.0 mm off" in told["questions"][0]["differences"][0]
+    assert main(["explain", str(stored), "--out", str(tmp_path / "again.png")]) == 1 and cv2.imread(str(tmp_path / "again.png")) is not None
