@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from roboref_node.commands.arguments import above_zero, natural
@@ -39,6 +42,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _remove_failed(bag: Path, complete: Callable[[], bool], kind: type[BaseException] | None, *_: object) -> None:
+    """Remove a bag that was begun in vain, which would stand in the way of the next attempt; an interrupted recording is kept."""
+    if kind is not None and (issubclass(kind, Refused) or not complete()):
+        shutil.rmtree(bag, ignore_errors=True)
+
+
 def _record(args: argparse.Namespace) -> dict[str, int]:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -61,6 +70,7 @@ def _record(args: argparse.Namespace) -> dict[str, int]:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         recorder = Recorder(node, args.bag, [*needed, *optional])
+        stack.push(partial(_remove_failed, args.bag, lambda: all(recorder.counts.get(topic) for topic in needed)))
         stack.callback(recorder.close)
         deadline = time.monotonic() + args.timeout
         while missing := [t for t in needed if recorder.counts.get(t, 0) == 0]:
