@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import sys
 from typing import NamedTuple
 
 from roboref_node import __version__
+from roboref_node.commands.installed import ROS_IS_MISSING, tells_that_ros_is_missing
 from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused
 
@@ -58,14 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     top = build_parser().parse_args(argv)
     command = COMMANDS[top.command]
-    if command.needs_ros and importlib.util.find_spec("rclpy") is None:
-        print(
-            f"roboref {top.command} needs ROS 2 (rclpy is not importable): source your distribution's setup.bash, "
-            "or `make setup` and `. ./env.sh`.\n"
-            f"Without ROS these work: {', '.join(n for n, c in COMMANDS.items() if not c.needs_ros)}.",
-            file=sys.stderr,
-        )
-        return 3
+    others = [name for name, other in COMMANDS.items() if not other.needs_ros]
+    if command.needs_ros and tells_that_ros_is_missing(f"roboref {top.command}", others):
+        return ROS_IS_MISSING
     module = importlib.import_module(f"roboref_node.commands.{command.module}")
     parser = argparse.ArgumentParser(prog=f"roboref {top.command}", description=command.summary[0].upper() + command.summary[1:] + ".")
     module.add_arguments(parser)

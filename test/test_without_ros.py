@@ -40,6 +40,20 @@ def test_commands_that_need_ros_say_so() -> None:
     assert "needs ROS 2" in done.stderr and "replay" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["ingest", "e2e", "demo"])
+def test_benchmarks_that_need_ros_say_so(name: str) -> None:
+    done = run(f"from roboref_node.cli import main; sys.exit(main(['bench', '{name}']))")
+    assert done.returncode == 3
+    assert f"roboref bench {name} needs ROS 2" in done.stderr and "pointing" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("stage", ["nano", "sft --recipe 2b_sft --init x --data x --out x", "rft", "ablation --table depth"])
+def test_training_without_its_packages_names_the_extra(stage: str) -> None:
+    absent = "sys.modules.update(dict.fromkeys(('accelerate', 'tensorboard', 'tqdm')))"
+    done = run(f"{absent}; from roboref_node.cli import main; sys.exit(main('train {stage}'.split()))")
+    assert done.returncode == 2 and "pip install 'roboref[train]'" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_doctor_reports_the_absence_as_a_warning() -> None:
     # The interpreter below the virtual environment has no rclpy.
     host = "Host(environ={}, python=Path(sys._base_executable))"

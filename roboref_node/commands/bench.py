@@ -7,6 +7,8 @@ import importlib
 import json
 import sys
 
+from roboref_node.commands.installed import ROS_IS_MISSING, tells_that_ros_is_missing
+
 BENCHMARKS = {
     "pointing": "success of the pointing model on simulated scenes it has never seen, by kind of question",
     "lift": "pixel to 3D: time and error, against three other ways to do it",
@@ -19,6 +21,8 @@ BENCHMARKS = {
     "speech": 'spoken commands understood, other sentences not obeyed, "stop" to the moving arm (needs ROS 2)',
     "model": "time and memory of the model, by stage",
 }
+
+_NEED_ROS = ("ingest", "e2e", "demo")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one benchmark and print what it returns."""
+    others = [name for name in BENCHMARKS if name not in _NEED_ROS]
+    if args.name in _NEED_ROS and tells_that_ros_is_missing(f"roboref bench {args.name}", others):
+        return ROS_IS_MISSING
     module = importlib.import_module(f"roboref_node.evaluation.bench_{args.name}")
     parser = argparse.ArgumentParser(prog=f"roboref bench {args.name}", description=BENCHMARKS[args.name])
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from roboref_node.commands.arguments import natural, positive
+from roboref_node.commands.installed import check_training_packages
 from roboref_node.status import Refused
 
 
@@ -58,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one stage; 2 = the request is wrong."""
+    if args.stage in ("nano", "sft", "rft", "ablation"):
+        check_training_packages(f"roboref train {args.stage}")
     return _STAGES[args.stage](args)
 
 

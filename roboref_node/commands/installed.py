@@ -1,0 +1,43 @@
+"""What is not installed: named with the command that installs it, before anything is imported that needs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+
+from roboref_node.status import Refused, Status
+
+ROS_IS_MISSING = 3
+"""Exit status of a command that needs ROS 2 where there is none."""
+
+_TRAINING = ("accelerate", "tensorboard", "tqdm")
+
+
+def tells_that_ros_is_missing(command: str, others: Iterable[str]) -> bool:
+    """True, and told, when ROS 2 cannot be imported.
+
+    Args:
+        command: What needs it.
+        others: What works without it.
+    """
+    if importlib.util.find_spec("rclpy") is not None:
+        return False
+    print(
+        f"{command} needs ROS 2 (rclpy is not importable): source your distribution's setup.bash, or `make setup` and `. ./env.sh`.\n"
+        f"Without ROS these work: {', '.join(others)}.",
+        file=sys.stderr,
+    )
+    return True
+
+
+def check_training_packages(command: str) -> None:
+    """Whether training can run.
+
+    Raises:
+        Refused: BAD_REQUEST naming the packages that are not installed.
+    """
+    missing = [name for name in _TRAINING if importlib.util.find_spec(name) is None]
+    if missing:
+        how = "pip install 'roboref[train]' (requirements/train.txt)"
+        raise Refused(Status.BAD_REQUEST, f"{command} needs {', '.join(missing)}, not installed here: {how}")
