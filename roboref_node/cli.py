@@ -14,11 +14,19 @@ from roboref_node.status import Refused
 
 
 class Command(NamedTuple):
-    """A subcommand: its module in `roboref_node.commands`, one line of help, and whether it needs ROS 2."""
+    """A subcommand: its module in `roboref_node.commands`, and one line of help.
+
+    Args:
+        module: Name of the module.
+        summary: The line.
+        needs_ros: It cannot run without ROS 2.
+        takes_name: Its first argument is a name that its help lists.
+    """
 
     module: str
     summary: str
     needs_ros: bool = False
+    takes_name: bool = False
 
 
 COMMANDS: dict[str, Command] = {
@@ -27,9 +35,9 @@ COMMANDS: dict[str, Command] = {
     "ask": Command("ask", "send one question to a running refer node and print the answer", True),
     "record": Command("record", "record the simulated cell, or any camera, into a rosbag2", True),
     "replay": Command("replay", "the same pipeline on a rosbag, without a ROS graph, against a golden file"),
-    "bench": Command("bench", "measure: pointing, lift, ingest, e2e, model"),
-    "eval": Command("eval", "score: refspatial (RefSpatial-Bench), refsim (the simulated bench)"),
-    "train": Command("train", "render scenes and train the nano"),
+    "bench": Command("bench", "measure: pointing, lift, ingest, e2e, model", takes_name=True),
+    "eval": Command("eval", "score: refspatial (RefSpatial-Bench), refsim (the simulated bench)", takes_name=True),
+    "train": Command("train", "render scenes and train the nano", takes_name=True),
     "convert": Command("convert", "turn a published RoboRefer checkpoint into one self-contained folder"),
     "serve": Command("serve", "the model over HTTP: RoboRefer's API and an OpenAI-compatible one"),
     "import-pcd": Command("import_pcd", "turn an organised point cloud into image files or a bag"),
@@ -56,6 +64,10 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Arguments without the program name; None takes those of the process.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        build_parser().print_help(sys.stderr)
+        return 2
     top = build_parser().parse_args(argv)
     command = COMMANDS[top.command]
     others = [name for name, other in COMMANDS.items() if not other.needs_ros]
@@ -64,6 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     module = importlib.import_module(f"roboref_node.commands.{command.module}")
     parser = argparse.ArgumentParser(prog=f"roboref {top.command}", description=command.summary[0].upper() + command.summary[1:] + ".")
     module.add_arguments(parser)
+    if command.takes_name and not top.arguments:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         return int(module.run(parser.parse_args(top.arguments)) or 0)
     except KeyboardInterrupt:

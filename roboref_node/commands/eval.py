@@ -30,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "benchmarks:\n" + "\n".join(f"  {name:<11} {_summary(_module(name))}" for name in names)
     parser.add_argument("name", choices=names, metavar="NAME")
-    parser.add_argument(
+    rest = parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, help="arguments of the benchmark; --json for one JSON object as the last line"
     )
+    rest.required = False  # Python 3.11 and earlier ask for it by name when the benchmark's is missing
 
 
 def run(args: argparse.Namespace) -> int:

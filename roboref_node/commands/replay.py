@@ -50,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
     except (Refused, OSError) as error:
         return tell(error, as_json=args.json, answers=[])
     _print(result)
+    if args.golden is not None and not result["differences"]:
+        count = len(result["answers"])
+        print(f"written: {args.golden}, {count} answers" if args.write_golden else f"the same {count} answers as in {args.golden}")
     if args.json:
         print(json.dumps(result))
     return 1 if result["differences"] else 0
@@ -61,6 +64,8 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
     from roboref_node.rgbd import DepthTrust
 
+    if args.write_golden and args.golden is None:
+        raise Refused(Status.BAD_REQUEST, "--write-golden needs --golden FILE, where the answers are written")
     for folder in (args.overlays, args.golden.parent if args.golden and args.write_golden else None):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

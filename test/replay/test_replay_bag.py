@@ -115,10 +115,12 @@ def test_the_command_and_its_golden_file(bag: tuple[Path, list[np.ndarray]], tmp
     arguments = ["replay", str(bag[0]), "--questions", str(questions), "--json", "--golden", str(golden), "--model", "nano"]
     # The last question has no pixel, so the model is loaded although the sentence is refused before it is asked.
     assert main([*arguments, "--write-golden"]) == 0
-    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+    told = capsys.readouterr().out
+    assert f"written: {golden}, 4 answers" in told
+    first = json.loads(told.splitlines()[-1])
     assert [a["status"] for a in first["answers"]] == ["OK", "OK", "FRAME_STALE", "BAD_REQUEST"]
     assert main(arguments) == 0
-    capsys.readouterr()
+    assert f"the same 4 answers as in {golden}" in capsys.readouterr().out
     changed = json.loads(golden.read_text())
     changed["answers"][0]["goal"]["position_m"][0] += 0.02
     golden.write_text(json.dumps(changed))
