@@ -26,6 +26,11 @@ def test_a_missing_name_is_asked_for_by_its_name(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.endswith("the following arguments are required: NAME\n")
 
 
+def test_the_summaries_name_every_benchmark_and_stage() -> None:
+    assert all(name in COMMANDS["bench"].summary for name in bench.BENCHMARKS)
+    assert all(name in COMMANDS["train"].summary for name in train._STAGES)
+
+
 def test_a_crashed_demonstration_is_told_by_the_status(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_demo, "_demonstrate", lambda *_: None)
     monkeypatch.setattr(bench, "tells_that_ros_is_missing", lambda *_: False)
