@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from roboref_node.model.modeling import STEM_GROUPS, ConvStem, ResidualBlock, RoboReferModel
+from roboref_node.model.conv_stem import STEM_GROUPS, ConvStem, ResidualBlock
+from roboref_node.model.modeling import RoboReferModel
 
 DETAIL = 0.5
 """Standard deviation of what copied channels see inside a folded square, relative to the weights that they were copied from."""
