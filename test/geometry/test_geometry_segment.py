@@ -242,6 +242,7 @@ def test_an_organised_cloud_becomes_images_and_a_bag(tmp_path: Path) -> None:
     import cv2
     from rosbags.highlevel import AnyReader
 
+    from roboref_node import cli
     from roboref_node.commands import import_pcd
     from roboref_node.geometry import load_camera
 
@@ -266,4 +267,4 @@ def test_an_organised_cloud_becomes_images_and_a_bag(tmp_path: Path) -> None:
     base_from_optical = Transform(np.array([turn.x, turn.y, turn.z, turn.w]), np.array([shift.x, shift.y, shift.z]))
     assert base_from_optical.rotate(UP) == pytest.approx([0, 0, 1], abs=0.01)
     # A wrong focal length does not pass silently.
-    assert import_pcd.run(parser.parse_args([str(tmp_path / "cloud.pcd"), str(tmp_path / "no"), "--focal", "525"])) == 2
+    assert cli.main(["import-pcd", str(tmp_path / "cloud.pcd"), str(tmp_path / "no"), "--focal", "525"]) == 2
