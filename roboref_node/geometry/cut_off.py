@@ -105,6 +105,8 @@ def open_ends(
         return None
     hidden = np.any(list(met.values()), axis=0)
     v, u = np.nonzero(mask & (_distance(hidden) <= reach) & (_distance(~mask) < 2.0))
+    if len(v) == 0:  # met across a corner only
+        return None
     v, u = (index[:: max(1, -(-len(v) // MOST_ENDS))] for index in (v, u))
     gaps = np.stack([_distance(part)[v, u] for part in met.values()])
     row, column = _nearest(hidden)

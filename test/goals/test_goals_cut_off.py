@@ -8,7 +8,8 @@ import pytest
 from roboref_node.evaluation.analytic_scene import Box, Floor, Solid, cast_scene, look_at
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
-from roboref_node.geometry.cut_off import Cause
+from roboref_node.geometry.crop import cut
+from roboref_node.geometry.cut_off import Cause, open_ends
 from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import load_profile
@@ -115,3 +116,17 @@ def test_empty_space_beyond_the_sensors_range_is_no_missing_depth() -> None:
     depth[depth > 0.8] = np.nan
     referral = pick(WIDE, depth, (0.475, 0.0, 0.1), pose)
     assert referral.segment is not None and referral.segment.ends is None
+
+
+@pytest.mark.parametrize("corner_px", range(1, 8))
+def test_something_before_the_very_corner_of_an_object_is_no_defect(corner_px: int) -> None:
+    """Nearer than the outline's reach in steps of pixels, farther than that as the crow flies."""
+    camera = CameraModel(600, 600, 79.5, 59.5, 160, 120)
+    depth = np.full((120, 160), 0.8, np.float32)
+    depth[50:70, 70:90] = 0.6
+    depth[70 : 70 + corner_px - 1, 90 : 90 + corner_px - 1] = np.nan
+    start = 69 + corner_px
+    depth[start : start + 10, start + 20 : start + 30] = 0.5
+    pixels = depth == np.float32(0.6)
+    ends = open_ends(pixels, cut(depth, camera, (0, 0, 160, 120), 1), camera, None, DepthNoise(), 2)
+    assert ends is None or len(ends.points_m) > 0
