@@ -111,9 +111,7 @@ def check_tower(config: SiglipVisionConfig, prefix: str = "") -> None:
     Raises:
         ValueError: See `check_whole`.
     """
-    check_whole(f"{prefix}num_hidden_layers", config.num_hidden_layers, 1, MOST_LAYERS)
-    for name in ("intermediate_size", "image_size"):
-        check_whole(prefix + name, getattr(config, name), 1)
+    check_whole(f"{prefix}image_size", config.image_size, 1)
     check_whole(f"{prefix}patch_size", config.patch_size, 1, config.image_size)  # type: ignore[arg-type]  # checked just before
     check_whole(f"{prefix}num_channels", config.num_channels, 3, 3)
     check_positive(f"{prefix}layer_norm_eps", config.layer_norm_eps)
@@ -130,9 +128,7 @@ def check_language_model(config: Qwen2Config, prefix: str = "") -> None:
     Raises:
         ValueError: See `check_whole`.
     """
-    check_whole(f"{prefix}num_hidden_layers", config.num_hidden_layers, 1, MOST_LAYERS)
-    for name in ("vocab_size", "intermediate_size"):
-        check_whole(prefix + name, getattr(config, name), 1)
+    check_whole(f"{prefix}vocab_size", config.vocab_size, 1)
     _check_layer(config, prefix)
     width = config.hidden_size // config.num_attention_heads
     if width % 2:
@@ -151,9 +147,10 @@ def check_language_model(config: Qwen2Config, prefix: str = "") -> None:
 
 
 def _check_layer(config: SiglipVisionConfig | Qwen2Config, prefix: str) -> None:
+    check_whole(f"{prefix}num_hidden_layers", config.num_hidden_layers, 1, MOST_LAYERS)
+    for name in ("hidden_size", "intermediate_size", "num_attention_heads"):
+        check_whole(prefix + name, getattr(config, name), 1)
     size, heads = config.hidden_size, config.num_attention_heads
-    check_whole(f"{prefix}hidden_size", size, 1)
-    check_whole(f"{prefix}num_attention_heads", heads, 1)
     if size % heads:
         raise ValueError(f"{prefix}hidden_size is {size}, expected a multiple of the {heads} attention heads")
     if config.hidden_act not in ACT2FN:

@@ -34,8 +34,6 @@ _TAG = re.compile(r"<points?(?=[\s/>])([^<>]{0,8192})>")
 _ATTRIBUTE = re.compile(r"""(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]{0,15})[ \t]{0,4}=[ \t]{0,4}(?:"([^"]*)"|'([^']*)')""")
 _COORDINATE_NAME = re.compile(r"([xy])([0-9]{0,3})")
 _NONE_THERE = re.compile(r"there (?:are|is) (?:none|no )", re.IGNORECASE)
-
-
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

@@ -1,10 +1,10 @@
 """The SROS2 policy against the graph of a real node, security that fails closed, and an enclave where sros2 exists."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from xml.etree import ElementTree
 
 import pytest
@@ -75,7 +75,7 @@ def test_a_node_that_cannot_be_protected_does_not_start(tmp_path):
     assert finding.level.value == "error" and finding.fix
 
 
-@pytest.mark.skipif(shutil.which("ros2") is None, reason="needs sros2 (ros2 security), which a distribution brings and PyPI does not")
+@pytest.mark.skipif(find_spec("sros2") is None, reason="needs sros2 (ros2 security), which a distribution brings and PyPI does not")
 def test_the_node_runs_in_its_enclave(tmp_path):
     keystore = tmp_path / "keystore"
     for command in (
