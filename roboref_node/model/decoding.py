@@ -77,7 +77,7 @@ class FixedDecoder:
 
     Args:
         llm: Language model.
-        batch: Rows.
+        batch: Most rows; with fewer, the last ones idle.
         length: Slots of the cache.
         graphs: Record CUDA graphs; without, the same computation runs eagerly (any device).
     """
@@ -115,24 +115,29 @@ class FixedDecoder:
             ValueError: The content does not fit.
         """
         count = cache.get_seq_length()
-        if count > self.length:
-            raise ValueError(f"{count} tokens do not fit a cache of {self.length}")
+        rows = _layers(cache)[0].keys.shape[0]
+        if count > self.length or rows > self.batch:
+            raise ValueError(f"{rows} x {count} tokens do not fit a cache of {self.batch} x {self.length}")
         for source, target in zip(_layers(cache), _layers(self._cache), strict=True):
-            target.keys[:, :, :count].copy_(source.keys)
-            target.values[:, :, :count].copy_(source.values)
+            target.keys[:rows, :, :count].copy_(source.keys)
+            target.values[:rows, :, :count].copy_(source.values)
             target.cumulative_length.fill_(count)
         self._valid.zero_()
-        self._valid[:, :count] = True if valid is None else valid
+        self._valid[:, 0] = True  # idle rows see something too: attention to nothing is undefined
+        self._valid[:rows, :count] = True if valid is None else valid
         self._filled = count
 
     def step(self, ids: Tensor, valid: Tensor | None) -> Tensor:
         """See `Decoder.step`."""
+        rows = ids.shape[0]
         if valid is None:
             valid = torch.ones_like(ids, dtype=torch.bool)
+        if idle := self.batch - rows:
+            ids, valid = nn.functional.pad(ids, (0, 0, 0, idle)), nn.functional.pad(valid, (0, 0, 0, idle))
         logits = torch.empty(0)
         for first in range(0, ids.shape[1], GRAPH_WIDTHS[-1]):
             logits = self._step(ids[:, first : first + GRAPH_WIDTHS[-1]], valid[:, first : first + GRAPH_WIDTHS[-1]])
-        return logits
+        return logits[:rows]
 
     def _step(self, ids: Tensor, valid: Tensor) -> Tensor:
         width = next(w for w in GRAPH_WIDTHS if w >= ids.shape[1])

@@ -75,18 +75,14 @@ class Generator:
         model: In evaluation mode, on its device.
         processor: Its processor.
         fixed_cache: Decode from a cache of fixed size, with CUDA graphs on a GPU; None = on a GPU only.
-        kept_caches: How many fixed caches (batch size and length) stay allocated.
     """
 
-    def __init__(
-        self, model: RoboReferModel, processor: RoboReferProcessor, *, fixed_cache: bool | None = None, kept_caches: int = 4
-    ) -> None:
+    def __init__(self, model: RoboReferModel, processor: RoboReferProcessor, *, fixed_cache: bool | None = None) -> None:
         self.model = model
         self.processor = processor
         self.device = model.device
         self.fixed_cache = self.device.type == "cuda" if fixed_cache is None else fixed_cache
-        self._kept_caches = kept_caches
-        self._decoders: dict[tuple[int, int], FixedDecoder] = {}
+        self._decoders: dict[int, FixedDecoder] = {}
 
     @torch.inference_mode()
     def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
@@ -222,12 +218,13 @@ class Generator:
         # A step of width w occupies up to twice w slots, because widths are rounded up.
         needed = prefilled.cache.get_seq_length() + 2 * max_new_tokens
         length = -(-needed // LENGTH_STEP) * LENGTH_STEP
-        decoder = self._decoders.pop((batch, length), None)
-        if decoder is None:
-            while len(self._decoders) >= self._kept_caches:
-                self._decoders.pop(next(iter(self._decoders)))
-            decoder = FixedDecoder(self.model.llm, batch, length, graphs=self.device.type == "cuda")
-        self._decoders[batch, length] = decoder
+        # Recording graphs takes as long as several answers, so batches of 1, 2, 4, 8 rows have one decoder each and fewer rows idle in it.
+        size = 1 << (batch - 1).bit_length()
+        decoder = self._decoders.pop(size, None)
+        if decoder is None or not length <= decoder.length <= 2 * length:
+            decoder = None  # gives its memory back before the next one takes some
+            decoder = FixedDecoder(self.model.llm, size, length, graphs=self.device.type == "cuda")
+        self._decoders[size] = decoder
         decoder.load(prefilled.cache, prefilled.valid)
         return decoder
 

@@ -7,20 +7,32 @@ from tiny_checkpoint import tiny_tokenizer, write_tiny_checkpoint
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import DynamicCache, PreTrainedTokenizerFast
 
-from roboref_node.model import Generator, RoboReferConfig, RoboReferModel, RoboReferProcessor, TokenGrammar, load_model, point_answer
+from roboref_node.model import (
+    Generator,
+    RoboReferConfig,
+    RoboReferModel,
+    RoboReferProcessor,
+    TokenGrammar,
+    generation,
+    load_model,
+    point_answer,
+)
 from roboref_node.model.conversation import attach_tokenizer
 from roboref_node.model.decoding import GRAPH_WIDTHS, FixedDecoder, GrowingDecoder
 from roboref_node.status import Refused, Status
 from roboref_node.training.vocabulary import NOTHING, X_TOKENS, build_tokenizer
 
 TEXTS = ("Point to the cup.", "x", "Where is the red box behind the bowl?")
+DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 POINTS = re.compile(r"\[\]|\[\((0\.\d{1,4}|1\.0{1,4}), (0\.\d{1,4}|1\.0{1,4})\)(, \((0\.\d{1,4}|1\.0{1,4}), (0\.\d{1,4}|1\.0{1,4})\))*\]")
 NEW = 12
 
 
-@pytest.fixture(scope="module", params=["2b", "8b"])
+@pytest.fixture(scope="module", params=[f"{family}-{device}" for device in DEVICES for family in ("2b", "8b")])
 def loaded(request, tmp_path_factory):
-    model, processor = load_model(write_tiny_checkpoint(tmp_path_factory.mktemp(request.param) / "c", request.param))
+    family, device = request.param.split("-")
+    folder = write_tiny_checkpoint(tmp_path_factory.mktemp(request.param) / "c", family)
+    model, processor = load_model(folder, device=device, dtype=torch.float32)
     rng = np.random.default_rng(0)
     rgb, depth, other = (rng.integers(0, 256, (36, 64, 3), dtype=np.uint8) for _ in range(3))
     same_frame = [processor(rgb, depth, text) for text in TEXTS]
@@ -34,7 +46,7 @@ def transformers_answer(model, inputs):
         rgb = model.encode_rgb(inputs.rgb_tiles, inputs.rgb_block_sizes)
         depth = None if inputs.depth_tiles is None else model.encode_depth(inputs.depth_tiles, inputs.depth_block_sizes)
         embeds = model.embed(inputs.input_ids, rgb, depth)
-        mask = torch.ones(embeds.shape[:2], dtype=torch.long)
+        mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=model.device)
         stops = model.config.stop_token_ids
         ids = model.llm.generate(
             inputs_embeds=embeds, attention_mask=mask, max_new_tokens=NEW, do_sample=False, eos_token_id=stops, pad_token_id=stops[0]
@@ -57,6 +69,28 @@ def test_questions_answered_together_get_the_same_answers(loaded, fixed):
     for questions in (same_frame, frames):
         expected = [transformers_answer(model, inputs) for inputs in questions]
         assert [list(a.token_ids) for a in generator.generate_batch(questions, max_new_tokens=NEW)] == expected
+
+
+def test_batches_of_any_size_share_few_fixed_caches(loaded, monkeypatch):
+    """Each costs the recording of its graphs and its memory; a server's batches have every size."""
+    made = []
+
+    class Counted(FixedDecoder):
+        def __init__(self, llm, batch, length, *, graphs):
+            made.append((batch, length))
+            super().__init__(llm, batch, length, graphs=graphs)
+
+    monkeypatch.setattr(generation, "FixedDecoder", Counted)
+    model, processor, same_frame, frames = loaded
+    questions = [*same_frame, *frames]
+    expected = [transformers_answer(model, inputs) for inputs in questions]
+    generator = Generator(model, processor, fixed_cache=True)
+    for size in (1, 3, 6, 2, 4, 5, 3, 1):
+        assert [list(a.token_ids) for a in generator.generate_batch(questions[:size], max_new_tokens=NEW)] == expected[:size]
+    assert made == [(1, 256), (4, 256), (8, 256), (2, 256)]
+    for longest, length in ((100, 512), (NEW, 512), (600, 1536), (NEW, 256)):  # one that is far too long slows every step down
+        generator.generate(questions[0], max_new_tokens=longest)
+        assert made[-1] == (1, length)
 
 
 @pytest.mark.parametrize("fixed", [False, True])
@@ -112,11 +146,12 @@ def test_the_score_is_the_probability_of_the_answer(loaded):
     model, processor, same_frame, _ = loaded
     grammar = TokenGrammar(point_answer(1, think="never", allow_empty=False), processor.tokenizer, model.config.stop_token_ids)
     answer = Generator(model, processor).generate(same_frame[0], max_new_tokens=80, grammar=grammar)
-    ids = torch.cat([same_frame[0].input_ids, torch.tensor([answer.token_ids])], dim=1)
+    said = torch.tensor(answer.token_ids, device=model.device)
+    ids = torch.cat([same_frame[0].input_ids, said[None]], dim=1)
     with torch.no_grad():
         inputs = same_frame[0]
         logits = model(ids, inputs.rgb_tiles, inputs.depth_tiles, inputs.rgb_block_sizes, inputs.depth_block_sizes).logits[0]
-    before = logits[-len(answer.token_ids) - 1 : -1].log_softmax(-1).gather(1, torch.tensor(answer.token_ids)[:, None])[:, 0].exp().tolist()
+    before = logits[-len(answer.token_ids) - 1 : -1].log_softmax(-1).gather(1, said[:, None])[:, 0].exp().tolist()
     decided = [score for score in answer.token_scores if score != 1.0]
     assert 4 <= len(decided) < len(answer.token_ids)
     for score, probability in zip(answer.token_scores, before, strict=True):
@@ -137,7 +172,9 @@ def test_canceling_ends_the_answer(loaded):
 @pytest.mark.parametrize("part", ["model.norm", "model.layers.0.input_layernorm"])
 def test_numbers_that_are_not_finite_are_no_answer(loaded, fixed, constrained, part, monkeypatch):
     model, processor, same_frame, _ = loaded
-    monkeypatch.setitem(model.llm.get_submodule(part)._parameters, "weight", torch.nn.Parameter(torch.full((32,), torch.nan)))
+    monkeypatch.setitem(
+        model.llm.get_submodule(part)._parameters, "weight", torch.nn.Parameter(torch.full((32,), torch.nan, device=model.device))
+    )
     grammar = TokenGrammar(point_answer(1), processor.tokenizer, model.config.stop_token_ids) if constrained else None
     with pytest.raises(Refused, match="weights hold NaN or infinity, or overflow torch.float32") as caught:
         Generator(model, processor, fixed_cache=fixed).generate_batch(same_frame, grammar=grammar)
