@@ -1,5 +1,6 @@
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, Sigl
 
 from roboref_node.commands import convert as convert_command
 from roboref_node.model import checkpoint
-from roboref_node.model.checkpoint import convert, load_model
+from roboref_node.model.checkpoint import convert
 from roboref_node.status import Refused, Status
 
 FAMILIES = ("2b", "8b")
+load_model = partial(checkpoint.load_model, device="cpu")  # where there is a GPU too: most results are compared with the CPU's
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -333,7 +335,7 @@ def test_quantization_that_cannot_work_is_refused(folder, quantize, status, sent
 def test_four_bits_need_a_gpu(folder, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     with pytest.raises(Refused, match="int4 needs an NVIDIA GPU and bfloat16, not cpu and torch.float32"):
-        load_model(folder, quantize="int4", device="cpu")
+        load_model(folder, quantize="int4")
 
 
 def test_eight_bit_weights_answer_nearly_alike(folder):

@@ -66,7 +66,7 @@ def test_nothing_but_the_model_is_left(source, tmp_path, exists, monkeypatch):
     convert(source, "out")
     assert os.listdir(tmp_path) == ["out"] and not [name for name in os.listdir("out") if name.startswith(".")]
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o777 & ~mask
-    load_model("out")
+    load_model("out", device="cpu")
 
 
 def test_the_command_says_it_in_one_sentence(source, tmp_path, capsys):

@@ -1,4 +1,5 @@
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,9 +7,11 @@ import torch
 from PIL import Image
 from tiny_checkpoint import tiny_tokenizer, write_tiny_checkpoint
 
-from roboref_node.model import RoboReferConfig, RoboReferModel, RoboReferProcessor, load_model, relative_depth_image
+from roboref_node.model import RoboReferConfig, RoboReferModel, RoboReferProcessor, checkpoint, relative_depth_image
 from roboref_node.model.conversation import attach_tokenizer
 from roboref_node.model.modeling import IGNORED_LABEL
+
+load_model = partial(checkpoint.load_model, device="cpu")
 
 
 def nano(**changes) -> tuple[RoboReferModel, RoboReferProcessor]:
