@@ -108,11 +108,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     Returns:
         ``clients``, ``seconds``, ``requests``, ``errors`` (anything but an answer before the kill), ``fairness`` (fewest over most answers
-        of a client), ``p50_ms``, ``p95_ms``, ``rss_start_mb`` (after a quarter of the load), ``rss_end_mb``, ``outage`` (statuses during
-        the outage), ``recovery_s`` (from the server's return until every client has an answer again, less the median answer time).
+        of a client), ``p50_ms``, ``p95_ms``, ``rss_start_mb`` and ``rss_end_mb`` (medians over the second and the last quarter of the
+        load), ``outage`` (statuses during the outage), ``recovery_s`` (from the server's return until every client has an answer again,
+        less the median answer time).
     """
-    import psutil
-
     os.environ.setdefault(_TOKEN_ENV, secrets.token_urlsafe(16))
     with SimulatedCell(3) as cell:
         image = cell.render()
@@ -130,10 +129,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         try:
             for client in clients:
                 client.start()
-            time.sleep(0.25 * args.seconds)
-            rss_start_mb = psutil.Process(server.process.pid).memory_info().rss / 1e6
-            time.sleep(0.75 * args.seconds)
-            rss_end_mb = psutil.Process(server.process.pid).memory_info().rss / 1e6
+            quarter_s = 0.25 * args.seconds
+            time.sleep(quarter_s)
+            rss_start_mb = _median_rss_mb(server.process.pid, quarter_s)
+            time.sleep(quarter_s)
+            rss_end_mb = _median_rss_mb(server.process.pid, quarter_s)
             killed_s = time.monotonic()
             server.stop(signal.SIGKILL)
             time.sleep(args.outage)
@@ -147,6 +147,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 client.join(60.0)
             server.stop(signal.SIGTERM)
     return _summary(args, clients, killed_s, returned_s, rss_start_mb, rss_end_mb)
+
+
+def _median_rss_mb(pid: int, duration_s: float) -> float:
+    """Memory of a process over a while; one look would see a batch that comes or goes."""
+    import psutil
+
+    process = psutil.Process(pid)
+    samples: list[float] = []
+    end_s = time.monotonic() + duration_s
+    while not samples or time.monotonic() < end_s:
+        samples.append(process.memory_info().rss / 1e6)
+        time.sleep(min(0.25, duration_s))
+    return float(np.median(samples))
 
 
 def _first_after(client: _Client, moment_s: float) -> float | None:
@@ -188,7 +201,7 @@ def _summary(
         f"{result['requests']} answers to {args.clients} clients in {args.seconds:g} s, {result['errors']} errors; "
         f"p50 {result['p50_ms']} ms, p95 {result['p95_ms']} ms; fewest over most answers of a client {result['fairness']}"
     )
-    print(f"memory {result['rss_start_mb']} MB after a quarter, {result['rss_end_mb']} MB at the end")
+    print(f"memory {result['rss_start_mb']} MB in the second quarter, {result['rss_end_mb']} MB in the last")
     print(
         f"killed for {returned_s - killed_s:.1f} s: {result['outage']}; {result['recovered']} of {args.clients} clients served again, "
         f"the last {result['recovery_s']} s after the return and its own answer time"
