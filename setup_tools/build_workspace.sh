@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one colcon workspace of this checkout into .cache/ros/NAME, on top of .venv.
 # Does nothing when nothing that it builds from has changed.
-# Usage: build_workspace.sh underlay|roboref
+# Usage: build_workspace.sh underlay|roboref|test_interfaces
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 shopt -s nullglob
@@ -23,8 +23,13 @@ roboref)
     contents=(msg srv action package.xml CMakeLists.txt setup.cfg)
     names=(roboref_node launch config setup_tools)
     ;;
+test_interfaces)
+    source=test/interfaces
+    contents=(test/interfaces/*/{package.xml,CMakeLists.txt,action})
+    names=(test/interfaces)
+    ;;
 *)
-    echo "usage: build_workspace.sh underlay|roboref" >&2
+    echo "usage: build_workspace.sh underlay|roboref|test_interfaces" >&2
     exit 2
     ;;
 esac

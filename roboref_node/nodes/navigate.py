@@ -193,9 +193,11 @@ class NavigateNode(SentenceNode):
             self._driver.drive(
                 first.goal, timeout_s=settings.drive_timeout_s, stopped=self._stopped.is_set, report=lambda text: report("move", text)
             )
+            self._arrival.stand(
+                first.goal, self.get_clock(), still_s=settings.settle_s, timeout_s=settings.drive_timeout_s, stopped=self._stopped.is_set
+            )
         except NotThere as problem:
             raise _Ended(Outcome.STOPPED if self._stopped.is_set() else Outcome.NOT_THERE, str(problem)) from problem
-        self._settle()
         report("verify", f"where is {expression} from here")
         second = self._refer(expression, TaskKind.POINT, Outcome.NOT_SEEN)
         self._check_reach(second, expression)
@@ -222,20 +224,28 @@ class NavigateNode(SentenceNode):
                 raise _Ended(Outcome.STOPPED, "stopped while TF was waited for")
 
     def _choose_driver(self) -> None:
-        """Nav2 when it is asked for, or there.
+        """By topic where the refer node publishes its goals on ``goal_pose``, where Nav2 listens too; otherwise Nav2's action.
 
         Raises:
-            _Ended: Both Nav2 and ``goal_pose`` would get the goal.
+            _Ended: Nav2 is asked for and would get its goals twice; or the refer node is not there.
         """
-        use_nav2 = self._nav2 is not None and (self._settings.drive is DriveBy.NAV2 or self._nav2.ready)
-        self._driver = self._nav2 if use_nav2 and self._nav2 is not None else self._by_topic
-        publishers = {publisher.node_name for publisher in self.get_publishers_info_by_topic(self.resolve_topic_name("goal_pose"))}
-        if use_nav2 and publishers - {self.get_name()}:
+        self._driver = self._by_topic
+        if self._nav2 is None:
+            return
+        settings = self._settings
+        try:
+            by_topic = self._referrer.server_publishes("goal_pose", wait_s=settings.server_timeout_s, poll=self._stopped.is_set)
+        except NotServed as problem:
+            outcome = Outcome.STOPPED if self._stopped.is_set() else Outcome.NO_ANSWER
+            raise _Ended(outcome, f"{problem} (server_timeout_s)") from problem
+        if by_topic and settings.drive is DriveBy.NAV2:
             raise _Ended(
                 Outcome.REFUSED,
-                f"{', '.join(sorted(publishers - {self.get_name()}))} publishes goal_pose, which Nav2 would drive to as well; start the "
-                "refer node with publish_goal_pose:=false",
+                "the refer node publishes goal_pose, which Nav2 drives to as well; start it with publish_goal_pose:=false, or this node "
+                "with drive:=goal_pose",
             )
+        if not by_topic:
+            self._driver = self._nav2
 
     def _refer(self, expression: str, kind: TaskKind, otherwise: Outcome) -> ReferralMessage:
         settings = self._settings
@@ -245,7 +255,8 @@ class NavigateNode(SentenceNode):
                 timeout_s=settings.refer_timeout_s, stopping_s=1.0, poll=self._stopped.is_set,
             )  # fmt: skip
         except NotServed as problem:
-            raise _Ended(Outcome.NO_ANSWER, f"{problem} (server_timeout_s, refer_timeout_s)") from problem
+            outcome = Outcome.STOPPED if self._stopped.is_set() else Outcome.NO_ANSWER
+            raise _Ended(outcome, f"{problem} (server_timeout_s, refer_timeout_s)") from problem
         if self._stopped.is_set():
             raise _Ended(Outcome.STOPPED, "stopped while the refer node was asked")
         message = result.referrals[0]
@@ -253,13 +264,6 @@ class NavigateNode(SentenceNode):
         if message.status != ReferralMessage.OK:
             raise _Ended(otherwise, f"{message.status_text}: {message.sentence}")
         return message
-
-    def _settle(self) -> None:
-        """Let every image from before the arrival grow too old to be used."""
-        until_ns = self.get_clock().now().nanoseconds + int(1e9 * self._settings.settle_s)
-        deadline = time.monotonic() + self._settings.drive_timeout_s
-        while self.get_clock().now().nanoseconds < until_ns and time.monotonic() < deadline and not self._stopped.is_set():
-            time.sleep(_POLL_S)
 
     def _check_reach(self, message: ReferralMessage, expression: str) -> None:
         reach, standoff = self._profile.reach, self._profile.standoff

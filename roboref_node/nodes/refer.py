@@ -23,6 +23,7 @@ from roboref.action import Refer
 from roboref.msg import Referral as ReferralMessage
 from std_msgs.msg import String
 
+from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Pipeline
 from roboref_node.pointing.registry import load_pointer
@@ -181,7 +182,7 @@ class ReferNode(LifecycleNode):
         return self.on_cleanup(state)
 
     def _create_interfaces(self, settings: ReferSettings) -> None:
-        self._publisher = AnswerPublisher(self, self._profile.kind, lambda: self._settings.current.publish_goal_pose)
+        self._publisher = AnswerPublisher(self, drive=self._profile.kind is RobotKind.MOBILE and settings.publish_goal_pose)
         self._entities = [self.create_subscription(String, "~/instruction", self._on_instruction, qos.ANSWERS)]
         if settings.use_map:
             self._entities.append(self.create_subscription(OccupancyGrid, "map", self._on_map, qos.LATCHED))

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.action import ActionClient
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
+
+from roboref_node.ros.stopwatch import Stopwatch
 
 _POLL_S = 0.02
 _GONE_S = 2.0
@@ -40,6 +42,35 @@ class ActionCaller:
         """True when a server is there."""
         return bool(self._client.server_is_ready())
 
+    def server_publishes(self, topic: str, *, wait_s: float, poll: Callable[[], bool]) -> bool:
+        """Whether the node that serves the action publishes a topic as well. What others publish there does not count.
+
+        Args:
+            topic: Its name, relative ones are resolved by the node.
+            wait_s: How long to wait for the server.
+            poll: Asked fifty times a second; True ends the waiting.
+
+        Raises:
+            NotServed: There is no server.
+        """
+        wanted = self._node.resolve_topic_name(topic)
+        deadline = time.monotonic() + wait_s
+        while (published := self._published_by_server()) is None:
+            self._give_up_waiting(deadline, wait_s, poll)
+        return wanted in published
+
+    def _published_by_server(self) -> set[str] | None:
+        """Topics of the node that serves the action; None while it is not known. An action's own topics are a node's last to be found."""
+        for name, namespace in self._node.get_node_names_and_namespaces():
+            try:
+                found = self._node.get_publisher_names_and_types_by_node(name, namespace)
+            except (NodeNameNonExistentError, ValueError, RuntimeError):  # it has just left
+                continue
+            topics = {topic for topic, _ in found}
+            if f"{self.name}/_action/status" in topics:
+                return topics
+        return None
+
     def call(
         self, goal: Any, *, wait_s: float, timeout_s: float, stopping_s: float, poll: Callable[[], bool],
         on_feedback: Callable[[Any], None] = lambda feedback: None,
@@ -58,7 +89,9 @@ class ActionCaller:
         Raises:
             NotServed: No server, rejected, or no result in time; the goal has then been canceled.
         """
-        self._wait_for_server(wait_s, poll)
+        deadline = time.monotonic() + wait_s
+        while not self.ready:
+            self._give_up_waiting(deadline, wait_s, poll)
         accepting = _Pending(self._node, lambda: self._client.send_goal_async(goal, lambda message: on_feedback(message.feedback)))
         if not accepting.wait(wait_s):
             # It may have been accepted all the same: should the answer come late, what it started is ended.
@@ -79,15 +112,13 @@ class ActionCaller:
         if handle is not None:
             handle.cancel_goal_async()
 
-    def _wait_for_server(self, wait_s: float, poll: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + wait_s
-        while not self.ready:
-            if poll() or time.monotonic() > deadline:
-                raise NotServed(f"nobody serves {self.name} (waited up to {wait_s:g} s)")
-            time.sleep(_POLL_S)
+    def _give_up_waiting(self, deadline_s: float, wait_s: float, poll: Callable[[], bool]) -> None:
+        if poll() or time.monotonic() > deadline_s:
+            raise NotServed(f"nobody serves {self.name} (waited up to {wait_s:g} s)")
+        time.sleep(_POLL_S)
 
     def _await_result(self, pending: _Pending, timeout_s: float, stopping_s: float, poll: Callable[[], bool]) -> Any:
-        watch, stopping, seen_s = _Stopwatch(self._node), False, time.monotonic()
+        watch, stopping, seen_s = Stopwatch(self._node.get_clock()), False, time.monotonic()
         while not pending.wait(_POLL_S):
             now_s = time.monotonic()
             seen_s = now_s if self.ready else seen_s
@@ -102,23 +133,8 @@ class ActionCaller:
                 self._node.executor.create_task(self.cancel)
                 if late:
                     raise NotServed(f"{self.name} gave no result within {timeout_s:g} s; it was told to stop")
-                watch, stopping = _Stopwatch(self._node), True
+                watch, stopping = Stopwatch(self._node.get_clock()), True
         return pending.result.result
-
-
-class _Stopwatch:
-    """Time by a node's clock, or how long that clock has stood still, whichever is longer."""
-
-    def __init__(self, node: Node) -> None:
-        self._clock = node.get_clock()
-        self._start_ns = self._last_ns = self._clock.now().nanoseconds
-        self._moved_s = time.monotonic()
-
-    def elapsed_s(self) -> float:
-        now_ns = self._clock.now().nanoseconds
-        if now_ns != self._last_ns:
-            self._last_ns, self._moved_s = now_ns, time.monotonic()
-        return max((now_ns - self._start_ns) / 1e9, time.monotonic() - self._moved_s)
 
 
 class _Pending:

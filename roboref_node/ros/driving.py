@@ -12,15 +12,19 @@ from typing import Any, Protocol
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock
 from rclpy.node import Node
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.ros import qos
 from roboref_node.ros.action_call import ActionCaller, NotServed
+from roboref_node.ros.stopwatch import Stopwatch
 from roboref_node.ros.transforms import pose_stamped
 from roboref_node.status import Refused, Status
 
 _POLL_S = 0.05
+_STILL_M, _STILL_RAD = 0.02, 0.03
+"""A robot that moves less stands: legs sway and odometry is noisy."""
 Where = Callable[[], Transform]
 """Where the base is in the goal frame, from TF; raises `Refused`."""
 
@@ -77,19 +81,50 @@ class Arrival:
         Raises:
             NotThere: TF does not tell where the base is.
         """
-        try:
-            here = self.where()
-        except Refused as refused:
-            raise NotThere(f"{refused.status.value}: {refused.sentence}") from refused
-        ahead = here.rotation[:, 0]
         yaw = 2.0 * math.atan2(goal.pose.orientation.z, goal.pose.orientation.w)
-        off = math.hypot(goal.pose.position.x - here.translation_m[0], goal.pose.position.y - here.translation_m[1])
-        turn = yaw - float(np.arctan2(ahead[1], ahead[0]))
-        return off, abs(math.atan2(math.sin(turn), math.cos(turn)))
+        return _apart(self._here(), (goal.pose.position.x, goal.pose.position.y, yaw))
 
     def is_there(self, apart: tuple[float, float]) -> bool:
         """Whether that is near enough."""
         return apart[0] <= self.arrive_m and apart[1] <= self.arrive_rad
+
+    def stand(self, goal: PoseStamped, clock: Clock, *, still_s: float, timeout_s: float, stopped: Callable[[], bool]) -> None:
+        """Returns when the base has stood still at its goal for a while: it may pass within the tolerance and go on moving.
+
+        Args:
+            goal: Pose of the base.
+            clock: The node's.
+            still_s: How long it must have stood.
+            timeout_s: How long that may take.
+            stopped: Polled; True ends the waiting.
+
+        Raises:
+            NotThere: It does not stand there, or TF does not tell.
+        """
+        watch = Stopwatch(clock)
+        stood, since_ns = self._here(), clock.now().nanoseconds
+        while clock.now().nanoseconds - since_ns < 1e9 * still_s:
+            if stopped() or watch.elapsed_s() > timeout_s + still_s:
+                break
+            time.sleep(_POLL_S)
+            here = self._here()
+            moved_m, turned_rad = _apart(stood, here)
+            if moved_m > _STILL_M or turned_rad > _STILL_RAD:
+                stood, since_ns = here, clock.now().nanoseconds
+        else:
+            if self.is_there(apart := self.apart(goal)):
+                return
+            raise NotThere(f"it came to rest elsewhere: {self.miss(apart)}")
+        raise NotThere("stopped at the goal" if stopped() else f"the robot has not stood still for {still_s:g} s (settle_s) at its goal")
+
+    def _here(self) -> tuple[float, float, float]:
+        """The base now: x, y in metres and yaw."""
+        try:
+            here = self.where()
+        except Refused as refused:
+            raise NotThere(f"{refused.status.value}: {refused.sentence}") from refused
+        x, y, _ = here.translation_m
+        return float(x), float(y), float(np.arctan2(here.rotation[1, 0], here.rotation[0, 0]))
 
     def miss(self, apart: tuple[float, float]) -> str:
         """A clause on how far off the robot is."""
@@ -97,6 +132,12 @@ class Arrival:
             f"the robot is {apart[0]:.2f} m and {apart[1]:.2f} rad from its goal (arrive_m = {self.arrive_m:g}, "
             f"arrive_rad = {self.arrive_rad:g})"
         )
+
+
+def _apart(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float]:
+    """Distance and angle between two places (x, y, yaw)."""
+    turn = b[2] - a[2]
+    return math.hypot(b[0] - a[0], b[1] - a[1]), abs(math.atan2(math.sin(turn), math.cos(turn)))
 
 
 class Nav2Driver:
@@ -122,11 +163,6 @@ class Nav2Driver:
         self._kind, self._arrival = kind, arrival
         self._server_timeout_s = server_timeout_s
         self._caller = ActionCaller(node, kind, action)
-
-    @property
-    def ready(self) -> bool:
-        """True when Nav2 serves its action."""
-        return self._caller.ready
 
     def drive(self, goal: PoseStamped, *, timeout_s: float, stopped: Callable[[], bool], report: Callable[[str], None]) -> None:
         """See `Driver`."""
@@ -163,17 +199,11 @@ class GoalPoseDriver:
     def drive(self, goal: PoseStamped, *, timeout_s: float, stopped: Callable[[], bool], report: Callable[[str], None]) -> None:
         """See `Driver`."""
         self._frame = goal.header.frame_id
-        clock = self._node.get_clock()
-        started_ns = before_ns = clock.now().nanoseconds
-        moved_s, told_s = time.monotonic(), -math.inf
+        watch, told_s = Stopwatch(self._node.get_clock()), -math.inf
         while not self._arrival.is_there(apart := self._followed(goal)):
             if stopped():
                 raise NotThere(f"stopped {apart[0]:.2f} m before the goal")
-            now_ns = clock.now().nanoseconds
-            if now_ns != before_ns:
-                before_ns, moved_s = now_ns, time.monotonic()
-            # A simulation's clock may be slow, but not stand still.
-            if max((now_ns - started_ns) / 1e9, time.monotonic() - moved_s) > timeout_s:
+            if watch.elapsed_s() > timeout_s:
                 self.stop()
                 raise NotThere(f"after {timeout_s:g} s (drive_timeout_s) {self._arrival.miss(apart)}: does anything drive to goal_pose?")
             if time.monotonic() - told_s > 1.0:

@@ -24,7 +24,7 @@ class NavigateSettings:
     refer_action: str = setting("Action of the refer node.", default="refer/refer")
     drive: DriveBy = setting(
         "goal_pose: the refer node publishes it and something drives there. nav2: the NavigateToPose action; the refer node then needs "
-        "publish_goal_pose:=false. auto: nav2 where nav2_msgs is installed and its action is served.",
+        "publish_goal_pose:=false. auto: nav2 where nav2_msgs is installed and the refer node is started so.",
         default=DriveBy.AUTO,
     )
     nav2_action: str = setting("Nav2's action.", default="navigate_to_pose")

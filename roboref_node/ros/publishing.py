@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -12,7 +12,6 @@ from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from roboref_node.drawing import draw_overlay
-from roboref_node.goals.profile import RobotKind
 from roboref_node.ros import qos
 from roboref_node.ros.answering import Answers
 from roboref_node.ros.image import color_message
@@ -36,13 +35,12 @@ class AnswerPublisher:
 
     Args:
         node: Carries them.
-        robot: A mobile robot's stand-off poses go to ``goal_pose`` too.
-        drive: Asked for each stand-off pose: may it be published there (parameter ``publish_goal_pose``)?
+        drive: Publish stand-off poses on ``goal_pose`` too.
     """
 
-    def __init__(self, node: Node, robot: RobotKind, drive: Callable[[], bool]) -> None:
-        kinds = {**_KINDS, **({"goal_pose": (PoseStamped, qos.ANSWERS)} if robot is RobotKind.MOBILE else {})}
-        self._node, self._drive = node, drive
+    def __init__(self, node: Node, drive: bool) -> None:
+        kinds = {**_KINDS, **({"goal_pose": (PoseStamped, qos.ANSWERS)} if drive else {})}
+        self._node = node
         self._publishers: dict[str, Any] = {name: node.create_publisher(kind, name, profile) for name, (kind, profile) in kinds.items()}
 
     def close(self) -> None:
@@ -68,7 +66,7 @@ class AnswerPublisher:
                 self._publishers["~/grasp_pose"].publish(message.goal)
             elif message.role == TaskKind.PLACE.value:
                 self._publishers["~/place_pose"].publish(message.goal)
-            elif message.role == TaskKind.NAVIGATE.value and self._drive():
+            elif message.role == TaskKind.NAVIGATE.value and "goal_pose" in self._publishers:
                 self._publishers["goal_pose"].publish(message.goal)
 
     def pictures(self, answers: Answers) -> None:

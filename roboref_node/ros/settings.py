@@ -107,7 +107,6 @@ LIVE = frozenset(
         "stamp_tolerance_s",
         "tf_timeout_s",
         "max_queue",
-        "publish_goal_pose",
         "depth_frames",
         "max_questions_hz",
     }

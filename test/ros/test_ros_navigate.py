@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from geometry_msgs.msg import PoseStamped
 from live_graph import WAIT_S, wait_until
 from nav_msgs.msg import OccupancyGrid
 from rclpy.action import ActionClient, ActionServer
+from rclpy.time import Time
 from roboref.action import PickPlace
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -20,6 +22,7 @@ from roboref_node.evaluation.bench_navigate import true_pixel
 from roboref_node.ros.driving import Arrival, GoalPoseDriver, NotThere, nav2_action
 from roboref_node.ros.occupancy import map_from_message
 from roboref_node.ros.qos import LATCHED
+from roboref_node.ros.stopwatch import Stopwatch
 from roboref_node.ros.transforms import pose_stamped
 from roboref_node.sim_g1.body import hand_angles
 from roboref_node.sim_g1.world import CAMERA, SimulatedG1, flat_pose
@@ -27,6 +30,7 @@ from roboref_node.status import Refused, Status
 
 SIM, REFER, NAVIGATE = "roboref_node.nodes.sim_g1", "roboref_node.nodes.refer", "roboref_node.nodes.navigate"
 SEED, TARGET = 2, 0
+NO_NAV2 = "nav2_msgs is not installed; `make test` builds what of it is needed"
 LONG_S = 120.0  # a walk of some seconds, on a machine that has other things to do
 
 
@@ -40,25 +44,27 @@ def in_namespace(*parameters, remap=(), namespace="/flat"):
 class Flat:
     """The nodes, and the same flat in this process to know where the pixels are."""
 
-    def __init__(self, graph, model_server, model_file, drive, remap=()):
-        self.graph, self.server = graph, model_server
-        sim = graph.start(SIM, *in_namespace(f"seed:={SEED}", f"target:={TARGET}", "rate:=5.0", remap=remap))
-        publish = str(drive != "nav2").lower()
+    def __init__(self, graph, model_server, model_file, namespace, *, drive, publish_goal_pose=True, remap=()):
+        self.graph, self.server, self.namespace = graph, model_server, namespace
+
+        def start(module, *parameters, remap=()):
+            return graph.start(module, *in_namespace(*parameters, remap=remap, namespace=namespace))
+
         common = ("use_sim_time:=true", "robot:=g1")
-        refer = graph.start(
-            REFER, *in_namespace(*common, f"model:={model_file}", "use_map:=true", f"publish_goal_pose:={publish}", "max_frame_age_s:=1.0")
-        )
-        navigate = graph.start(NAVIGATE, *in_namespace(*common, f"drive:={drive}", "settle_s:=1.2"))
+        sim = start(SIM, f"seed:={SEED}", f"target:={TARGET}", "rate:=5.0", remap=remap)
+        publish = f"publish_goal_pose:={str(publish_goal_pose).lower()}"
+        refer = start(REFER, *common, f"model:={model_file}", "use_map:=true", publish, "max_frame_age_s:=1.0")
+        navigate = start(NAVIGATE, *common, f"drive:={drive}", "settle_s:=1.2")
         self.processes = [navigate, refer, sim]
         # Three interpreters that load at once: longer than any one of them.
         for process, words in ((sim, f"flat {SEED} at"), (refer, "active: model"), (navigate, "ready: robot g1")):
             wait_until(lambda p=process, w=words: w in p.log or not p.alive, lambda: self.logs, LONG_S)
             assert words in process.log, process.log
-        self.truth = graph.collect(String, "/flat/sim_g1/truth", LATCHED)
-        self.status = graph.collect(String, "/flat/navigate/status", LATCHED)
-        self.hands = graph.collect(PoseStamped, "/flat/navigate/hand_pose")
-        self.map = graph.collect(OccupancyGrid, "/flat/map", LATCHED)
-        self.actions = ActionClient(graph.node, PickPlace, "/flat/navigate/navigate")
+        self.truth = graph.collect(String, f"{namespace}/sim_g1/truth", LATCHED)
+        self.status = graph.collect(String, f"{namespace}/navigate/status", LATCHED)
+        self.hands = graph.collect(PoseStamped, f"{namespace}/navigate/hand_pose")
+        self.map = graph.collect(OccupancyGrid, f"{namespace}/map", LATCHED)
+        self.actions = ActionClient(graph.node, PickPlace, f"{namespace}/navigate/navigate")
         assert self.actions.wait_for_server(WAIT_S)
         self.world = SimulatedG1(SEED)
 
@@ -80,17 +86,17 @@ class Flat:
         u, v = true_pixel(self.world.render(), TARGET)
         self.server.text = f"[({(u + 0.5) / CAMERA.width:.4f}, {(v + 0.5) / CAMERA.height:.4f})]"
 
-    def send(self, instruction):
-        future = self.graph.do(self.actions.send_goal_async, PickPlace.Goal(instruction=instruction))
+    def send(self, instruction, actions=None):
+        future = self.graph.do((actions or self.actions).send_goal_async, PickPlace.Goal(instruction=instruction))
         wait_until(future.done, lambda: self.logs)
         assert future.result().accepted
         return self.graph.do(future.result().get_result_async)
 
-    def go(self, instruction):
+    def go(self, instruction, actions=None):
         """The whole walk; between the two looks the server waits until the pixel from the new place is known."""
         asked = len(self.server.asked)
         self.point_from_here()
-        result = self.send(instruction)
+        result = self.send(instruction, actions)
         wait_until(lambda: len(self.server.asked) > asked or result.done(), lambda: self.logs)
         self.server.gate.clear()
         try:
@@ -105,7 +111,7 @@ class Flat:
         """Send the robot somewhere without the navigate node."""
         x, y, yaw = pose
         goal = pose_stamped(flat_pose(x, y, yaw), frame_id="map", stamp_ns=0)
-        self.graph.publisher(PoseStamped, "/flat/goal_pose").publish(goal)
+        self.graph.publisher(PoseStamped, f"{self.namespace}/goal_pose").publish(goal)
         wait_until(lambda: math.dist(self.robot[:2], (x, y)) < 0.05 and self.walk == "arrived", lambda: self.logs, LONG_S)
 
     def end(self):
@@ -116,7 +122,7 @@ class Flat:
 
 @pytest.fixture(scope="module")
 def flat(graph, model_server, model_file):
-    flat = Flat(graph, model_server, model_file, "goal_pose")
+    flat = Flat(graph, model_server, model_file, "/flat", drive="goal_pose")
     yield flat
     flat.end()
 
@@ -208,6 +214,45 @@ def test_a_robot_that_tf_has_lost_is_told_to_stop(graph):
     assert goals[-1].header.frame_id == "map"
 
 
+def arrival(places):
+    """Of a robot that is at these places one after the other, then at the last one."""
+    left = list(places)
+    return Arrival(lambda: flat_pose(*(left.pop(0) if len(left) > 1 else left[0])), arrive_m=0.1, arrive_rad=0.2)
+
+
+def test_a_robot_has_arrived_when_it_stands(graph):
+    clock, goal = graph.node.get_clock(), pose_stamped(flat_pose(1.0, 0.0, 0.0), frame_id="map", stamp_ns=0)
+    rules = {"still_s": 0.4, "timeout_s": 1.0, "stopped": lambda: False}
+    swaying = [(1.0 + 0.005 * (i % 2), 0.0, 0.01 * (i % 2)) for i in range(1000)]
+    started_s = time.monotonic()
+    arrival(swaying).stand(goal, clock, **rules)
+    assert time.monotonic() - started_s < 0.4 + 0.4, "swaying is standing"
+    turning = [(1.0, 0.0, 0.1 * i) for i in range(10, -1, -1)]  # half a second, past the goal's heading and back
+    started_s = time.monotonic()
+    arrival(turning).stand(goal, clock, **rules)
+    assert time.monotonic() - started_s > 0.4 + 0.4
+    with pytest.raises(NotThere, match=r"came to rest elsewhere: the robot is 0\.50 m and 0\.00 rad"):
+        arrival([(1.0 + 0.1 * i, 0.0, 0.0) for i in range(6)]).stand(goal, clock, **rules)
+    with pytest.raises(NotThere, match="settle_s"):
+        arrival([(0.0, 0.0, 0.1 * i) for i in range(1000)]).stand(goal, clock, **rules)
+    with pytest.raises(NotThere, match="stopped"):
+        arrival(turning).stand(goal, clock, **{**rules, "stopped": lambda: True})
+
+
+def test_a_simulated_clock_that_begins_late_is_no_timeout():
+    """It reads 0 until the first /clock."""
+
+    class Clock:
+        def __init__(self, *readings_s):
+            self.readings_s = list(readings_s)
+
+        def now(self):
+            return Time(seconds=self.readings_s.pop(0))
+
+    watch = Stopwatch(Clock(0, 0, 300, 301.5))
+    assert [round(watch.elapsed_s(), 1) for _ in range(3)] == [0.0, 0.0, 1.5]
+
+
 def test_nav2_without_its_messages_is_named(graph, hide_package):
     hide_package("nav2_msgs")
     process = graph.start(NAVIGATE, *in_namespace("drive:=nav2", "robot:=g1"))
@@ -215,27 +260,57 @@ def test_nav2_without_its_messages_is_named(graph, hide_package):
     assert "nav2_msgs is not installed" in process.log
 
 
-@pytest.mark.skipif(nav2_action() is None, reason="nav2_msgs is not installed, which a ROS distribution brings and PyPI does not")
+@pytest.mark.skipif(nav2_action() is None, reason=NO_NAV2)
 def test_go_through_navigate_to_pose(graph, model_server, model_file):
     """NavigateToPose, served by this process, which walks the simulated robot in Nav2's place."""
     kind = nav2_action()
-    walker = graph.node.create_publisher(PoseStamped, "/flat/walk_to", 10)
+    walker = graph.node.create_publisher(PoseStamped, "/flat_with_nav2/walk_to", 10)
     taken = []
 
     def execute(handle):
+        if not taken:
+            walker.publish(handle.request.pose)
         taken.append(handle.request.pose)
-        walker.publish(handle.request.pose)
         handle.succeed()
         return kind.Result()
 
-    server = ActionServer(graph.node, kind, "/flat/navigate_to_pose", execute)
-    flat = Flat(graph, model_server, model_file, "nav2", remap=["/flat/goal_pose:=/flat/walk_to"])
+    server = ActionServer(graph.node, kind, "/flat_with_nav2/navigate_to_pose", execute)
+    flat = Flat(
+        graph, model_server, model_file, "/flat_with_nav2", drive="auto", publish_goal_pose=False, remap=["goal_pose:=walk_to"]
+    )  # fmt: skip
+    # RViz offers a tool that publishes there: that is no reason not to go.
+    rviz = graph.node.create_publisher(PoseStamped, "/flat_with_nav2/goal_pose", 10)
     try:
         # This server says that it is done at once: its word is not believed.
         result = flat.go("go to the red cup")
         assert result.outcome == "not_there" and "arrive_m" in result.sentence, result.sentence
         wait_until(lambda: flat.walk == "arrived", lambda: flat.logs, LONG_S)
+        # Now it stands there, and says so again.
         check_arrival(flat, flat.go("go to the red cup"), taken[-1].pose)
     finally:
         flat.end()
+        graph.do(server.destroy)
+        for publisher in (walker, rviz):
+            graph.do(lambda p=publisher: graph.node.destroy_publisher(p))
+
+
+@pytest.mark.skipif(nav2_action() is None, reason=NO_NAV2)
+@pytest.mark.parametrize("drive", ["nav2", "auto"])
+def test_nav2_does_not_get_a_goal_twice(flat, graph, drive):
+    """The refer node of this flat publishes its goals on goal_pose, where Nav2 listens."""
+    server = ActionServer(graph.node, nav2_action(), "/flat/navigate_to_pose", lambda handle: pytest.fail("Nav2 got the goal"))
+    actions = ActionClient(graph.node, PickPlace, f"/flat/by_{drive}/navigate")  # first, so that the server knows it as soon as itself
+    parameters = ("use_sim_time:=true", "robot:=g1", f"drive:={drive}", "settle_s:=1.2")
+    navigate = graph.start(NAVIGATE, *in_namespace(*parameters, remap=[f"__node:=by_{drive}"]))
+    try:
+        assert actions.wait_for_server(WAIT_S), navigate.log
+        told = graph.collect(String, f"/flat/by_{drive}/status", LATCHED)
+        wait_until(lambda: told, "the node to know this one")
+        result = flat.go("go to the red cup", actions)
+        if drive == "nav2":
+            assert result.outcome == "refused" and "publish_goal_pose:=false" in result.sentence, result.sentence
+        else:  # it went to the goal that the refer node published, and looked again
+            assert len(result.referrals) == 2, result.sentence
+    finally:
+        assert navigate.end() == 0
         graph.do(server.destroy)
