@@ -25,7 +25,7 @@ roboref)
     ;;
 test_interfaces)
     source=test/interfaces
-    contents=(test/interfaces/*/{package.xml,CMakeLists.txt,action})
+    contents=(test/interfaces/*/{package.xml,CMakeLists.txt,msg,srv,action})
     names=(test/interfaces)
     ;;
 *)

@@ -14,8 +14,8 @@ run() {
     python -m pytest "$@" || [ $? = 5 ]
 }
 status=0
-# Nav2's messages come with a distribution only. Without them its action is built from its fields, so that drive:=nav2 is tested too.
-if [ -x .venv/bin/python ] && ! python -c "import nav2_msgs" 2>/dev/null; then
+# Nav2's and MoveIt's messages come with a distribution. Where one of them is missing, all are built: test/interfaces/README.md.
+if [ -x .venv/bin/python ] && ! python -c "import nav2_msgs, moveit_msgs, control_msgs" 2>/dev/null; then
     bash setup_tools/build_workspace.sh test_interfaces || status=1
     set +u # colcon's scripts read variables that nobody has set
     . .cache/ros/test_interfaces/install/local_setup.bash

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +24,21 @@ from moveit_msgs.msg import (
     RobotState,
 )
 from moveit_msgs.srv import GetCartesianPath
-from rclpy.action.client import ActionClient
+from rclpy.duration import Duration
 from rclpy.node import Node
 from shape_msgs.msg import SolidPrimitive
+from trajectory_msgs.msg import JointTrajectory
 
 from roboref_node.arm.motion import Motion, MotionKind, MotionResult, Outcome, Stage
 from roboref_node.geometry.transform import Transform
 from roboref_node.parameters import check_settings, setting
+from roboref_node.ros.action_call import ActionCaller, NotServed
 from roboref_node.ros.arm_server import Finish, Report
 from roboref_node.ros.transforms import pose_from_transform
+
+_POLL_S = 0.02
+_STOPPING_S = 5.0
+"""How long an arm that was told to stop may take."""
 
 _UNREACHABLE = frozenset({MoveItErrorCodes.NO_IK_SOLUTION, MoveItErrorCodes.INVALID_GOAL_CONSTRAINTS})
 _COLLISION = frozenset(
@@ -41,6 +48,9 @@ _COLLISION = frozenset(
         MoveItErrorCodes.GOAL_IN_COLLISION,
         MoveItErrorCodes.START_STATE_IN_COLLISION,
         MoveItErrorCodes.MOTION_PLAN_INVALIDATED_BY_ENVIRONMENT_CHANGE,
+        # Newer than Humble.
+        getattr(MoveItErrorCodes, "START_STATE_INVALID", MoveItErrorCodes.START_STATE_IN_COLLISION),
+        getattr(MoveItErrorCodes, "GOAL_STATE_INVALID", MoveItErrorCodes.GOAL_IN_COLLISION),
     }
 )
 
@@ -65,8 +75,11 @@ class MoveItSettings:
     planning_s: float = setting("Time that one plan may take.", default=5.0, unit="s", minimum=0.1, maximum=60.0)
     min_straight: float = setting("Least share of a straight path that must be possible.", default=0.99, minimum=0.1, maximum=1.0)
     home_joints: str = setting("Names of the joints of the resting posture, separated by commas.", default="")
-    home_rad: list[float] = setting("Their angles, in the same order.", default_factory=lambda: [0.0])
+    home_rad: tuple[float, ...] = setting("Their angles, in the same order.", default=(0.0,), unit="rad")
     server_timeout_s: float = setting("How long to wait for MoveIt's servers.", default=10.0, unit="s", minimum=0.1, maximum=600.0)
+    part_timeout_s: float = setting(
+        "How long a free or straight way, or the fingers, may take.", default=60.0, unit="s", minimum=1.0, maximum=600.0
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -82,20 +95,23 @@ class MoveItMover:
 
     def __init__(self, node: Node, settings: MoveItSettings) -> None:
         self._node, self._settings = node, settings
-        self._move = ActionClient(node, MoveGroup, "move_action")
-        self._execute = ActionClient(node, ExecuteTrajectory, "execute_trajectory")
-        self._gripper = ActionClient(node, GripperCommand, settings.gripper_action)
+        self._move = ActionCaller(node, MoveGroup, "move_action")
+        self._execute = ActionCaller(node, ExecuteTrajectory, "execute_trajectory")
+        self._gripper = ActionCaller(node, GripperCommand, settings.gripper_action)
         self._cartesian = node.create_client(GetCartesianPath, "compute_cartesian_path")
         self._stop = threading.Event()
-        self._running: Any = None
         self._busy = False
         self._holding, self._opening_m = False, math.nan
 
     def missing(self) -> list[str]:
         """Names of the servers that did not appear in time."""
-        wanted = {"move_action": self._move, "execute_trajectory": self._execute, self._settings.gripper_action: self._gripper}
-        missing = [name for name, client in wanted.items() if not client.wait_for_server(self._settings.server_timeout_s)]
-        return missing + ([] if self._cartesian.wait_for_service(self._settings.server_timeout_s) else ["compute_cartesian_path"])
+        deadline = time.monotonic() + self._settings.server_timeout_s
+        while True:
+            missing = [caller.name for caller in self._callers if not caller.ready]
+            missing += [] if self._cartesian.service_is_ready() else [self._cartesian.srv_name]
+            if not missing or time.monotonic() > deadline:
+                return missing
+            time.sleep(_POLL_S)
 
     def begin(self, motion: Motion, report: Report, finish: Finish) -> None:
         """See `arm_server.Mover`."""
@@ -106,10 +122,13 @@ class MoveItMover:
     def stop(self) -> bool:
         """See `arm_server.Mover`: MoveIt halts the trajectory when its goal is canceled."""
         self._stop.set()
-        running = self._running
-        if running is not None:
-            running.cancel_goal_async()
+        for caller in self._callers:
+            caller.cancel()
         return self._busy
+
+    @property
+    def _callers(self) -> tuple[ActionCaller, ...]:
+        return self._move, self._execute, self._gripper
 
     def _run(self, motion: Motion, report: Report, finish: Finish) -> None:
         try:
@@ -143,6 +162,8 @@ class MoveItMover:
         self._fingers(0.0 if motion.kind is MotionKind.PICK else settings.max_opening_m)
         report(Stage.RETREAT, 0.8)
         self._straight(approach)
+        if motion.kind is MotionKind.PICK:
+            self._fingers(0.0)  # measures again: it may have slipped out on the way
 
     def _free(self, constraints: Constraints) -> None:
         goal = MoveGroup.Goal()
@@ -152,20 +173,28 @@ class MoveItMover:
         request.max_velocity_scaling_factor = request.max_acceleration_scaling_factor = self._settings.speed
         request.start_state.is_diff = True
         request.goal_constraints = [constraints]
+        # Without these two the scene would count as a new one, in which nothing is attached to the gripper.
+        goal.planning_options.planning_scene_diff.is_diff = goal.planning_options.planning_scene_diff.robot_state.is_diff = True
         self._check(self._send(self._move, goal).error_code, "the way to the approach pose")
 
     def _straight(self, flange: Transform) -> None:
-        request = GetCartesianPath.Request(group_name=self._settings.group, link_name=self._settings.flange_link, max_step=0.005)
-        request.header.frame_id = self._settings.base_frame
+        settings = self._settings
+        request = GetCartesianPath.Request(group_name=settings.group, link_name=settings.flange_link, max_step=0.005)
+        request.header.frame_id = settings.base_frame
         request.start_state = RobotState(is_diff=True)
         request.waypoints, request.avoid_collisions = [pose_from_transform(flange)], True
-        found = self._wait(self._cartesian.call_async(request))
-        if found.fraction < self._settings.min_straight:
+        scales = hasattr(request, "max_velocity_scaling_factor")  # since Iron; Humble's paths are as fast as the arm can be
+        if scales:
+            request.max_velocity_scaling_factor = request.max_acceleration_scaling_factor = settings.speed
+        found = self._path(request)
+        if found.fraction < settings.min_straight:
             raise _Failed(
                 Outcome.COLLISION,
-                f"{100 * found.fraction:.0f} % of the straight path is possible, needed are {100 * self._settings.min_straight:.0f} % "
+                f"{100 * found.fraction:.0f} % of the straight path is possible, needed are {100 * settings.min_straight:.0f} % "
                 "(min_straight)",
             )
+        if not scales:
+            slow_down(found.solution.joint_trajectory, settings.speed)
         self._check(self._send(self._execute, ExecuteTrajectory.Goal(trajectory=found.solution)).error_code, "the straight path")
 
     def _fingers(self, opening_m: float) -> None:
@@ -175,28 +204,37 @@ class MoveItMover:
         self._opening_m = 2.0 * float(result.position)
         self._holding = opening_m == 0.0 and bool(result.stalled) and self._opening_m > self._settings.empty_below_m
 
-    def _send(self, client: ActionClient, goal: Any) -> Any:
-        handle = self._wait(client.send_goal_async(goal))
-        if not handle.accepted:
-            raise _Failed(Outcome.FAULT, "the arm's own stack rejected a goal")
-        self._running = handle
+    def _send(self, caller: ActionCaller, goal: Any) -> Any:
+        settings = self._settings
         try:
-            if self._stop.is_set():
-                handle.cancel_goal_async()
-            return self._wait(handle.get_result_async()).result
-        finally:
-            self._running = None
+            result = caller.call(
+                goal, wait_s=settings.server_timeout_s, timeout_s=settings.part_timeout_s, stopping_s=_STOPPING_S, poll=self._stop.is_set
+            )
+        except NotServed as problem:
+            self._check_stop(str(problem))
+            raise _Failed(Outcome.FAULT, f"{problem} (server_timeout_s, part_timeout_s)") from problem
+        self._check_stop(caller.name)
+        return result
 
-    def _wait(self, future: Any) -> Any:
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
-        done.wait()
-        if self._stop.is_set() and self._running is None:
-            raise _Failed(Outcome.CANCELED, "stopped")
-        return future.result()
+    def _path(self, request: GetCartesianPath.Request) -> GetCartesianPath.Response:
+        pending, answered = self._cartesian.call_async(request), threading.Event()
+        pending.add_done_callback(lambda _: answered.set())
+        deadline = time.monotonic() + self._settings.part_timeout_s
+        while not answered.wait(_POLL_S):
+            self._check_stop("the planning of a straight path")
+            if time.monotonic() > deadline:
+                self._cartesian.remove_pending_request(pending)
+                name, limit_s = self._cartesian.srv_name, self._settings.part_timeout_s
+                raise _Failed(Outcome.FAULT, f"{name} gave no answer within {limit_s:g} s (part_timeout_s)")
+        self._check_stop("the planning of a straight path")
+        return pending.result()
+
+    def _check_stop(self, what: str) -> None:
+        if self._stop.is_set():
+            raise _Failed(Outcome.CANCELED, f"stopped: {what}")
 
     def _check(self, code: MoveItErrorCodes, what: str) -> None:
-        if self._stop.is_set() or code.val == MoveItErrorCodes.PREEMPTED:
+        if code.val == MoveItErrorCodes.PREEMPTED:
             raise _Failed(Outcome.CANCELED, f"stopped on {what}")
         if code.val != MoveItErrorCodes.SUCCESS:
             raise _Failed(outcome_of(code.val), f"MoveIt refused {what}: error code {code.val}")
@@ -220,6 +258,19 @@ class MoveItMover:
 
     def _flange(self, base_from_tool: Transform) -> Transform:
         return base_from_tool @ Transform([0.0, 0.0, 0.0, 1.0], [0.0, 0.0, -self._settings.flange_to_tip_m])
+
+
+def slow_down(trajectory: JointTrajectory, speed: float) -> None:
+    """Stretch a trajectory in time, in place.
+
+    Args:
+        trajectory: As fast as the arm can be.
+        speed: Share of that which is wanted.
+    """
+    for point in trajectory.points:
+        point.time_from_start = Duration(nanoseconds=int(Duration.from_msg(point.time_from_start).nanoseconds / speed)).to_msg()
+        point.velocities = [speed * velocity for velocity in point.velocities]
+        point.accelerations = [speed**2 * acceleration for acceleration in point.accelerations]
 
 
 def outcome_of(code: int) -> Outcome:

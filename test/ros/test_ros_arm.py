@@ -140,16 +140,3 @@ def test_without_moveit_the_adapter_says_what_it_needs(hide_package):
     command = [sys.executable, "-m", "roboref_node.nodes.moveit_arm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1 and "install MoveIt 2" in done.stderr and "docs/arm.md" in done.stderr, done.stderr
-
-
-def test_error_codes_of_moveit():
-    pytest.importorskip("moveit_msgs", reason="needs MoveIt 2 (moveit_msgs)")
-    pytest.importorskip("control_msgs", reason="needs control_msgs")
-    from moveit_msgs.msg import MoveItErrorCodes
-
-    from roboref_node.arm import Outcome
-    from roboref_node.ros.moveit_arm import outcome_of
-
-    assert outcome_of(MoveItErrorCodes.NO_IK_SOLUTION) is Outcome.UNREACHABLE
-    assert outcome_of(MoveItErrorCodes.GOAL_IN_COLLISION) is Outcome.COLLISION
-    assert outcome_of(MoveItErrorCodes.CONTROL_FAILED) is Outcome.FAULT

@@ -1,0 +1,240 @@
+"""The adapter for MoveIt 2 over DDS; in MoveIt's place a server of the same interfaces, which keeps what it is asked for."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
+pytest.importorskip("moveit_msgs", reason="needs moveit_msgs; `make test` builds what of it is used")
+pytest.importorskip("control_msgs", reason="needs control_msgs; `make test` builds what of it is used")
+from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Duration
+from control_msgs.action import GripperCommand
+from live_graph import wait_until
+from moveit_msgs.action import ExecuteTrajectory, MoveGroup
+from moveit_msgs.msg import MoveItErrorCodes
+from moveit_msgs.srv import GetCartesianPath
+from rclpy.action import ActionClient, ActionServer, CancelResponse
+from rclpy.task import Future
+from roboref.action import MoveArm
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from roboref_node.arm import Outcome
+from roboref_node.geometry.transform import Transform
+from roboref_node.ros.moveit_arm import outcome_of, slow_down
+from roboref_node.ros.transforms import pose_stamped
+
+TIP_M = 0.163
+DOWN = np.array([1.0, 0.0, 0.0, 0.0])
+APPROACH, GOAL = (Transform(DOWN, np.array([0.45, 0.1, z])) for z in (0.30, 0.20))
+DONE = MoveItErrorCodes.SUCCESS
+
+
+class MoveIt:
+    """Answers as told: `codes` by action, `fraction` of straight paths, `gap_m` that the closed fingers keep, `hold` an action open."""
+
+    def __init__(self, graph, namespace):
+        self.graph, self.asked = graph, []
+        self.codes, self.fraction, self.gaps_m, self.hold, self.canceled = {}, 1.0, [0.04], None, []
+        kinds = {"move_action": MoveGroup, "execute_trajectory": ExecuteTrajectory, "gripper/gripper_cmd": GripperCommand}
+        self.servers = [
+            ActionServer(graph.node, kind, f"{namespace}/{name}", self.served(name, kind), cancel_callback=lambda _: CancelResponse.ACCEPT)
+            for name, kind in kinds.items()
+        ]
+        self.path = graph.node.create_service(GetCartesianPath, f"{namespace}/compute_cartesian_path", self.plan)
+
+    def served(self, name, kind):
+        async def execute(handle):
+            self.asked.append((name, handle.request))
+            result = kind.Result()
+            if self.hold == name:
+                released = Future(executor=self.graph.node.executor)
+                timer = self.graph.node.create_timer(
+                    0.05, lambda: released.set_result(None) if handle.is_cancel_requested or self.hold != name else None
+                )
+                await released
+                self.graph.node.destroy_timer(timer)
+            if handle.is_cancel_requested:
+                self.canceled.append(name)
+                handle.canceled()
+                code = MoveItErrorCodes.PREEMPTED
+            else:
+                code = self.codes.get(name, DONE)
+                handle.succeed() if code == DONE else handle.abort()
+            if kind is GripperCommand:
+                closing = handle.request.command.position == 0.0
+                gap_m = self.gaps_m.pop(0) if closing and len(self.gaps_m) > 1 else self.gaps_m[0]
+                result.position = gap_m / 2 if closing else handle.request.command.position
+                result.stalled = closing and gap_m > 0.0
+            else:
+                result.error_code.val = code
+            return result
+
+        return execute
+
+    def plan(self, request, response):
+        self.asked.append(("compute_cartesian_path", request))
+        response.fraction = self.fraction
+        point = JointTrajectoryPoint(positions=[1.0], velocities=[2.0], accelerations=[4.0], time_from_start=Duration(sec=1))
+        response.solution.joint_trajectory = JointTrajectory(joint_names=["elbow"], points=[point])
+        return response
+
+    def end(self):
+        for server in self.servers:
+            self.graph.do(server.destroy)
+        self.graph.do(lambda: self.graph.node.destroy_service(self.path))
+
+
+@pytest.fixture
+def moveit(graph):
+    moveit = MoveIt(graph, "/cell")
+    yield moveit
+    moveit.end()
+
+
+@pytest.fixture
+def arm(graph, moveit):
+    parameters = (
+        f"flange_to_tip_m:={TIP_M}", "speed:=0.25", "gripper_action:=gripper/gripper_cmd", "server_timeout_s:=5.0", "part_timeout_s:=8.0",
+        "home_joints:=elbow", "home_rad:=[1.5]",
+    )  # fmt: skip
+    client = ActionClient(graph.node, MoveArm, "/cell/arm/move")
+    process = graph.start(
+        "roboref_node.nodes.moveit_arm", "--ros-args", "-r", "__ns:=/cell", *(x for p in parameters for x in ("-p", p))
+    )  # fmt: skip
+    process.wait_for_log("arm/move is served by MoveIt's group ur_manipulator")
+    wait_until(client.server_is_ready, "/cell/arm/move")
+    yield Arm(graph, client, process)
+    assert process.end() == 0, process.log
+
+
+class Arm:
+    """Sends motions."""
+
+    def __init__(self, graph, client, process):
+        self.graph, self.client, self.process = graph, client, process
+
+    def begin(self, motion, width_m=math.nan):
+        wanted = MoveArm.Goal(motion=motion, gripper_width_m=width_m)
+        wanted.approach, wanted.goal = (pose_stamped(pose, frame_id="base_link", stamp_ns=0) for pose in (APPROACH, GOAL))
+        future = self.graph.do(self.client.send_goal_async, wanted)
+        wait_until(future.done, lambda: self.process.log)
+        assert future.result().accepted
+        return future.result()
+
+    def end(self, handle):
+        future = self.graph.do(handle.get_result_async)
+        wait_until(future.done, lambda: self.process.log)
+        return future.result().status, future.result().result
+
+    def move(self, motion, width_m=math.nan):
+        return self.end(self.begin(motion, width_m))
+
+
+def check_flange(pose, tip):
+    """The flange stands back from the tip along the approach axis, which points down here."""
+    x, y, z = tip.translation_m
+    assert (pose.position.x, pose.position.y, pose.position.z) == pytest.approx((x, y, z + TIP_M))
+    assert abs(pose.orientation.x) == pytest.approx(1.0)
+
+
+def test_a_pick_is_made_of_moveits_motions(moveit, arm):
+    status, result = arm.move("pick", 0.06)
+    assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, MoveArm.Result.DONE), result.sentence
+    assert result.holding and result.gripper_opening_m == pytest.approx(0.04)
+    straight = ["compute_cartesian_path", "execute_trajectory"]
+    gripper = "gripper/gripper_cmd"
+    assert [name for name, _ in moveit.asked] == [gripper, "move_action", *straight, gripper, *straight, gripper]
+    opening, free, path, execution, closing, back = (request for _, request in moveit.asked[:6])
+    assert opening.command.position == pytest.approx(0.03) and closing.command.position == 0.0
+    (constraints,) = free.request.goal_constraints
+    (position,), (turn,) = constraints.position_constraints, constraints.orientation_constraints
+    assert (position.link_name, position.header.frame_id, turn.header.frame_id) == ("tool0", "base_link", "base_link")
+    check_flange(position.constraint_region.primitive_poses[0], APPROACH)
+    assert turn.orientation == position.constraint_region.primitive_poses[0].orientation
+    assert free.request.max_velocity_scaling_factor == free.request.max_acceleration_scaling_factor == 0.25
+    assert free.planning_options.planning_scene_diff.is_diff and free.planning_options.planning_scene_diff.robot_state.is_diff
+    check_flange(path.waypoints[0], GOAL)
+    assert path.avoid_collisions and path.header.frame_id == "base_link"
+    check_flange(back.waypoints[0], APPROACH)
+    # Straight ways are as slow as free ones, whoever slows them down.
+    if hasattr(path, "max_velocity_scaling_factor"):
+        assert path.max_velocity_scaling_factor == path.max_acceleration_scaling_factor == 0.25
+    else:
+        assert execution.trajectory.joint_trajectory.points[0].time_from_start.sec == 4
+
+
+def test_place_and_home(moveit, arm):
+    _, result = arm.move("place")
+    assert result.outcome == MoveArm.Result.DONE and not result.holding, result.sentence
+    assert moveit.asked[-3][1].command.position == pytest.approx(0.0425)
+    _, result = arm.move("home")
+    assert result.outcome == MoveArm.Result.DONE, result.sentence
+    (joint,) = moveit.asked[-1][1].request.goal_constraints[0].joint_constraints
+    assert (joint.joint_name, joint.position) == ("elbow", 1.5)
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "words"),
+    [
+        ({"codes": {"move_action": MoveItErrorCodes.NO_IK_SOLUTION}}, Outcome.UNREACHABLE, "error code -31"),
+        ({"codes": {"execute_trajectory": MoveItErrorCodes.CONTROL_FAILED}}, Outcome.FAULT, "straight path"),
+        ({"fraction": 0.4}, Outcome.COLLISION, "40 % of the straight path is possible, needed are 99 % (min_straight)"),
+        ({"gaps_m": [0.0]}, Outcome.EMPTY, "closed to 0 mm"),
+        ({"gaps_m": [0.04, 0.0]}, Outcome.EMPTY, "closed to 0 mm"),
+        ({"hold": "execute_trajectory"}, Outcome.FAULT, "within 8 s"),
+    ],
+    ids=["unreachable", "fault", "blocked", "empty", "slipped out on the way", "endless"],
+)
+def test_what_moveit_says_is_told(moveit, arm, answers, outcome, words):
+    for name, value in answers.items():
+        setattr(moveit, name, value)
+    status, result = arm.move("pick")
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.outcome == outcome.value and words in result.sentence, (result.outcome, result.sentence)
+
+
+@pytest.mark.parametrize("how", ["cancel", "stop"])
+@pytest.mark.parametrize("where", ["move_action", "execute_trajectory", "gripper/gripper_cmd"])
+def test_cancel_and_stop_reach_moveit(graph, moveit, arm, how, where):
+    moveit.hold = where
+    handle = arm.begin("pick")
+    wait_until(lambda: moveit.asked and moveit.asked[-1][0] == where, lambda: arm.process.log)
+    if how == "cancel":
+        graph.do(handle.cancel_goal_async)
+    else:
+        assert graph.call(Trigger, "/cell/arm/stop", Trigger.Request()).message == "stopping"
+    status, result = arm.end(handle)
+    assert result.outcome == MoveArm.Result.CANCELED, result.sentence
+    assert status == (GoalStatus.STATUS_CANCELED if how == "cancel" else GoalStatus.STATUS_ABORTED)
+    assert moveit.canceled == [where]
+    moveit.hold = None
+    assert arm.move("home")[1].outcome == MoveArm.Result.DONE
+
+
+def test_a_move_group_that_dies_ends_the_motion(moveit, arm):
+    moveit.hold = "move_action"
+    handle = arm.begin("pick")
+    wait_until(lambda: len(moveit.asked) == 2, lambda: arm.process.log)
+    moveit.graph.do(moveit.servers[0].destroy)
+    moveit.servers.pop(0)
+    status, result = arm.end(handle)
+    assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, MoveArm.Result.FAULT)
+    assert "ended in the middle of a goal" in result.sentence
+
+
+def test_without_move_group_the_adapter_says_so(graph):
+    process = graph.start("roboref_node.nodes.moveit_arm", "--ros-args", "-r", "__ns:=/empty", "-p", "server_timeout_s:=0.5")
+    assert process.wait(60.0) == 1, process.log
+    assert "/empty/move_action" in process.log and "is move_group running?" in process.log
+
+
+def test_error_codes_and_speed():
+    assert outcome_of(MoveItErrorCodes.NO_IK_SOLUTION) is Outcome.UNREACHABLE
+    assert outcome_of(MoveItErrorCodes.GOAL_IN_COLLISION) is Outcome.COLLISION
+    assert outcome_of(MoveItErrorCodes.CONTROL_FAILED) is Outcome.FAULT
+    point = JointTrajectoryPoint(velocities=[2.0], accelerations=[4.0], time_from_start=Duration(sec=1, nanosec=500_000_000))
+    slow_down(JointTrajectory(points=[point]), 0.25)
+    assert (point.time_from_start, list(point.velocities), list(point.accelerations)) == (Duration(sec=6), [0.5], [0.25])
