@@ -60,6 +60,9 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
 
     Returns:
         The node's exit status: a signal is no failure; 2 when ROS itself could not start.
+
+    Raises:
+        RuntimeError: A defect in a node's constructor.
     """
     nodes: list[Runnable] = []
     asked = threading.Event()
@@ -73,13 +76,15 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
         signal.signal(number, end)
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # rclpy's errors have no public base but this
+        node = make_node()
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("rclpy"):  # rclpy's errors have no public base
+            raise
         security = os.environ.get("ROS_SECURITY_ENABLE", "") == "true"
         keystore = os.environ.get("ROS_SECURITY_KEYSTORE") or "not set"
         hint = f" (ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE is {keystore})" if security else ""
-        print(f"ROS could not be started: {error}{hint}", file=sys.stderr)
+        print(f"ROS could not be started: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2
-    node = make_node()
     assert isinstance(node, Node)
     nodes.append(node)
     if asked.is_set():

@@ -62,7 +62,10 @@ def test_the_policy_allows_what_the_node_does_and_nothing_else(graph):
     assert process.end() == 0, process.log
 
 
-def test_a_node_that_cannot_be_protected_does_not_start(tmp_path):
+@pytest.mark.parametrize("enclave", ["missing", "empty"])
+def test_a_node_that_cannot_be_protected_does_not_start(tmp_path, enclave):
+    if enclave == "empty":  # found, and of no use: the node itself cannot be made
+        (tmp_path / "absent" / "enclaves").mkdir(parents=True)
     secured = {"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce", "ROS_SECURITY_KEYSTORE": str(tmp_path / "absent")}
     environ = {**os.environ, **secured}
     done = subprocess.run(
@@ -94,6 +97,8 @@ def test_the_node_runs_in_its_enclave(tmp_path):
     try:
         deadline = time.monotonic() + 60
         while "active: model" not in log.read_text():
+            if "doesn't have the security libraries" in log.read_text():
+                pytest.skip("this Fast DDS was built without security, as PyPI's is")
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         assert "/roboref/refer" in log.read_text()
