@@ -150,9 +150,7 @@ def _fits(settings: Any) -> list[Finding]:
     device = None if settings.device == "auto" else settings.device
     dtype = None if settings.dtype == "auto" else settings.dtype
     try:
-        estimate, place, free_bytes = plan_memory(
-            settings.path, device=device, dtype=dtype, quantize=getattr(settings, "quantize", None) or None
-        )
+        estimate, place, free_bytes = plan_memory(settings.path, device=device, dtype=dtype, quantize=settings.quantize or None)
     except Refused as refusal:
         if "Cannot allocate memory" in refusal.sentence:
             return [_too_large(sum(file.stat().st_size for file in weight_files(settings.path)), refusal.sentence)]

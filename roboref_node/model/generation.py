@@ -221,7 +221,7 @@ class Generator:
         # Recording graphs takes as long as several answers, so batches of 1, 2, 4, 8 rows have one decoder each and fewer rows idle in it.
         size = 1 << (batch - 1).bit_length()
         decoder = self._decoders.pop(size, None)
-        if decoder is None or not length <= decoder.length <= 2 * length:
+        if decoder is None or not length <= decoder.length <= 4 * length:
             decoder = None  # gives its memory back before the next one takes some
             decoder = FixedDecoder(self.model.llm, size, length, graphs=self.device.type == "cuda")
         self._decoders[size] = decoder

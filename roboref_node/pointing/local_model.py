@@ -35,6 +35,7 @@ class LocalModel:
                 device=None if settings.device == "auto" else settings.device,
                 dtype=None if settings.dtype == "auto" else settings.dtype,
                 tile_budget=settings.tile_budget or None,
+                quantize=settings.quantize or None,
             )
         except (RuntimeError, AssertionError) as error:  # what torch raises for a device that does not exist
             raise Refused(Status.MODEL_UNAVAILABLE, f"{settings.path} cannot be loaded on device {settings.device!r}: {error}") from error
@@ -49,9 +50,18 @@ class LocalModel:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """One short answer about nothing: the first one allocates and compiles, and no user should wait for that."""
+        """The beginning of an answer about nothing: the first one allocates and compiles, and no user should wait for that.
+
+        With room for a whole answer, because caches and graphs are made for their length.
+        """
         blank = np.zeros((48, 64, 3), dtype=np.uint8)
-        self.answer([self.prepare(blank, blank, "point to the object")], max_new_tokens=2)
+        polls = iter((False, False, False))
+        question = self.prepare(blank, blank, "point to the object")
+        try:
+            self.answer([question], self.settings.max_new_tokens, canceled=lambda: next(polls, True))
+        except Refused as refused:
+            if refused.status is not Status.CANCELED:
+                raise
 
     def prepare(self, rgb: NDArray[np.uint8], depth_image: NDArray[np.uint8] | None, text: str) -> ModelInputs:
         """Tiles and token ids of a question.

@@ -21,6 +21,7 @@ class LocalModelSettings:
         folder: Model folder; ``package:`` in front means inside `roboref_node.model`, ``~`` is the home directory.
         device: ``auto`` (the GPU when there is one), ``cpu``, ``cuda``, ``cuda:1``.
         dtype: ``auto`` (bfloat16 on a GPU, float32 on the CPU), ``float32``, ``bfloat16`` or ``float16``.
+        quantize: ``int8`` or ``int4`` weights of the language model, for small GPUs; needs torchao, int4 a GPU and bfloat16. Empty = off.
         threads: CPU threads of the whole process; 0 leaves them as they are.
         think: Reasoning steps before the answer: ``never``, ``optional`` (as the model likes) or ``always``.
         constrained: Let the model write well-formed answers only.
@@ -37,6 +38,7 @@ class LocalModelSettings:
     folder: str
     device: str = "auto"
     dtype: str = "auto"
+    quantize: str = ""
     threads: int = 0
     think: str = "optional"
     constrained: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,15 @@ class TestRefusals:
             pointer(folder, device="cuda:7" if not torch.cuda.is_available() else "xpu:7")
         assert refusal.value.status is Status.MODEL_UNAVAILABLE
 
-    @pytest.mark.parametrize("change", [{"max_new_tokens": 0}, {"threads": -1}, {"think": "sometimes"}])
+    def test_quantized_weights_are_a_setting(self, folder, monkeypatch) -> None:
+        if importlib.util.find_spec("torchao") is not None:
+            pointer(folder, quantize="int8")  # loads, and begins an answer
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(Refused, match="quantize int8 needs the package torchao") as refusal:
+            pointer(folder, quantize="int8")
+        assert refusal.value.status is Status.MODEL_UNAVAILABLE
+
+    @pytest.mark.parametrize("change", [{"max_new_tokens": 0}, {"threads": -1}, {"think": "sometimes"}, {"quantize": "int3"}])
     def test_settings_out_of_range(self, folder, change: dict) -> None:
         with pytest.raises(Refused) as refusal:
             pointer(folder, **change)
