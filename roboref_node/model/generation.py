@@ -217,12 +217,12 @@ class Generator:
             return prefilled
         # A step of width w occupies up to twice w slots, because widths are rounded up.
         needed = prefilled.cache.get_seq_length() + 2 * max_new_tokens
-        length = -(-needed // LENGTH_STEP) * LENGTH_STEP
         # Recording graphs takes as long as several answers, so batches of 1, 2, 4, 8 rows have one decoder each and fewer rows idle in it.
         size = 1 << (batch - 1).bit_length()
         decoder = self._decoders.pop(size, None)
-        if decoder is None or not length <= decoder.length <= 4 * length:
+        if decoder is None or not needed <= decoder.length <= 4 * needed + LENGTH_STEP:
             decoder = None  # gives its memory back before the next one takes some
+            length = (needed // LENGTH_STEP + 2) * LENGTH_STEP  # questions that are somewhat longer fit too
             decoder = FixedDecoder(self.model.llm, size, length, graphs=self.device.type == "cuda")
         self._decoders[size] = decoder
         decoder.load(prefilled.cache, prefilled.valid)

@@ -87,10 +87,12 @@ def test_batches_of_any_size_share_few_fixed_caches(loaded, monkeypatch):
     generator = Generator(model, processor, fixed_cache=True)
     for size in (1, 3, 6, 2, 4, 5, 3, 1):
         assert [list(a.token_ids) for a in generator.generate_batch(questions[:size], max_new_tokens=NEW)] == expected[:size]
-    assert made == [(1, 256), (4, 256), (8, 256), (2, 256)]
-    for longest, length in ((100, 512), (NEW, 512), (600, 1536), (NEW, 256)):  # one that is far too long slows every step down
+    assert made == [(1, 512), (4, 512), (8, 512), (2, 512)]
+    singles = [length for _, length in made[:1]]
+    for longest in (150, 250, 150, 1500, NEW):  # much too long is no good either: it slows every step down
         generator.generate(questions[0], max_new_tokens=longest)
-        assert made[-1] == (1, length)
+        singles += [length for _, length in made[4 + len(singles) - 1 :]]
+    assert singles == [512, 1024, 3584, 512]
 
 
 @pytest.mark.parametrize("fixed", [False, True])
