@@ -38,7 +38,7 @@ ROSDEP_KEYS = {
 }
 OWN = {"roboref", "roboref_node"}
 # MoveIt's interfaces: imported when the adapter starts, which says how to install what is missing.
-OPTIONAL = {"moveit_msgs", "shape_msgs", "control_msgs"}
+OPTIONAL = {"moveit_msgs", "shape_msgs", "trajectory_msgs", "control_msgs"}
 
 
 def imported_modules(path: Path) -> set[str]:
