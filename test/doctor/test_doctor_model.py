@@ -84,6 +84,13 @@ def test_a_model_that_does_not_fit_into_memory_is_named_with_both_numbers(model)
     assert "GB are free" in found.what and "needs" in found.what and "int8" in found.fix
 
 
+def test_weights_that_cannot_be_quantized_here_are_named(model):
+    file, _ = model
+    file.write_text(file.read_text() + "quantize: int4\n")  # needs torchao, and where that is installed a GPU
+    found = only(check_model(HERE, str(file)), "model_memory")
+    assert found.what.startswith("quantize int4 needs") and "roboref[quantize]" in found.fix
+
+
 def test_a_gpu_that_is_not_there_is_named(model):
     file, _ = model
     file.write_text(file.read_text().replace("device: cpu", "device: cuda:99"))  # nobody has a hundred
