@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from geometry_msgs.msg import PoseStamped
-from live_graph import WAIT_S, wait_until
+from live_graph import wait_until
 from nav_msgs.msg import OccupancyGrid
 from rclpy.action import ActionClient, ActionServer
 from rclpy.time import Time
@@ -41,6 +41,14 @@ def in_namespace(*parameters, remap=(), namespace="/flat"):
     return [*arguments, *(x for parameter in parameters for x in ("-p", parameter))]
 
 
+def known_client(graph, name, process):
+    """A client that the node has discovered, too: it answers others into the void (a race in DDS discovery)."""
+    actions = ActionClient(graph.node, PickPlace, f"{name}/navigate")
+    told = graph.collect(String, f"{name}/status", LATCHED)  # made after the client, hence known after it
+    wait_until(lambda: told and actions.server_is_ready(), lambda: process.log)
+    return actions
+
+
 class Flat:
     """The nodes, and the same flat in this process to know where the pixels are."""
 
@@ -61,11 +69,10 @@ class Flat:
             wait_until(lambda p=process, w=words: w in p.log or not p.alive, lambda: self.logs, LONG_S)
             assert words in process.log, process.log
         self.truth = graph.collect(String, f"{namespace}/sim_g1/truth", LATCHED)
-        self.status = graph.collect(String, f"{namespace}/navigate/status", LATCHED)
         self.hands = graph.collect(PoseStamped, f"{namespace}/navigate/hand_pose")
         self.map = graph.collect(OccupancyGrid, f"{namespace}/map", LATCHED)
-        self.actions = ActionClient(graph.node, PickPlace, f"{namespace}/navigate/navigate")
-        assert self.actions.wait_for_server(WAIT_S)
+        self.actions = known_client(graph, f"{namespace}/navigate", navigate)
+        wait_until(lambda: self.truth and self.map, lambda: self.logs)
         self.world = SimulatedG1(SEED)
 
     @property
@@ -179,8 +186,7 @@ def test_go_to_the_red_cup(flat):
 def test_a_robot_that_tf_does_not_know_is_not_sent_anywhere(graph):
     navigate = graph.start(NAVIGATE, *in_namespace("drive:=goal_pose", "robot:=g1", "server_timeout_s:=1.0", namespace="/nowhere"))
     asked = graph.collect(PoseStamped, "/nowhere/goal_pose")
-    actions = ActionClient(graph.node, PickPlace, "/nowhere/navigate/navigate")
-    assert actions.wait_for_server(WAIT_S), navigate.log
+    actions = known_client(graph, "/nowhere/navigate", navigate)
     goal = graph.do(actions.send_goal_async, PickPlace.Goal(instruction="go to the red cup"))
     wait_until(goal.done, lambda: navigate.log)
     result = graph.do(goal.result().get_result_async)
@@ -299,13 +305,10 @@ def test_go_through_navigate_to_pose(graph, model_server, model_file):
 def test_nav2_does_not_get_a_goal_twice(flat, graph, drive):
     """The refer node of this flat publishes its goals on goal_pose, where Nav2 listens."""
     server = ActionServer(graph.node, nav2_action(), "/flat/navigate_to_pose", lambda handle: pytest.fail("Nav2 got the goal"))
-    actions = ActionClient(graph.node, PickPlace, f"/flat/by_{drive}/navigate")  # first, so that the server knows it as soon as itself
     parameters = ("use_sim_time:=true", "robot:=g1", f"drive:={drive}", "settle_s:=1.2")
     navigate = graph.start(NAVIGATE, *in_namespace(*parameters, remap=[f"__node:=by_{drive}"]))
     try:
-        assert actions.wait_for_server(WAIT_S), navigate.log
-        told = graph.collect(String, f"/flat/by_{drive}/status", LATCHED)
-        wait_until(lambda: told, "the node to know this one")
+        actions = known_client(graph, f"/flat/by_{drive}", navigate)
         result = flat.go("go to the red cup", actions)
         if drive == "nav2":
             assert result.outcome == "refused" and "publish_goal_pose:=false" in result.sentence, result.sentence
