@@ -81,7 +81,8 @@ class SimulatedArm:
     """Interfaces of the simulated arm: MoveArm, stop, and the services that break something on purpose.
 
     Services below the node's name, for tests only: ``arm_fault`` and ``slippery`` (std_srvs/SetBool), ``remove_object`` and
-    ``knock_object`` (std_srvs/Trigger), which concern the object in the gripper, else the one nearest to the motion's goal.
+    ``knock_object`` (std_srvs/Trigger), which concern the object in the gripper, else the one nearest to the motion's goal, and
+    ``reset_objects`` (std_srvs/Trigger), which fails while the arm moves.
 
     Args:
         node: The sim node.
@@ -94,7 +95,7 @@ class SimulatedArm:
         self._orders: queue.SimpleQueue[tuple[Callable[[SimulatedCell], str], Future]] = queue.SimpleQueue()
         for name, order in (("arm_fault", _set_fault), ("slippery", _set_slippery)):
             node.create_service(SetBool, f"~/{name}", self._switch(order))
-        for name, deed in (("remove_object", _remove), ("knock_object", _knock)):
+        for name, deed in (("remove_object", _remove), ("knock_object", _knock), ("reset_objects", _reset)):
             node.create_service(Trigger, f"~/{name}", self._trigger(deed))
 
     def step(self, cell: SimulatedCell, dt_s: float) -> None:
@@ -158,3 +159,10 @@ def _knock(cell: SimulatedCell) -> str:
         return ""
     cell.push_object(index, PUSH_M)
     return f"object {index} was pushed by {PUSH_M:g} m"
+
+
+def _reset(cell: SimulatedCell) -> str:
+    if cell.arm.busy:
+        return ""
+    cell.reset_objects()
+    return "every object is back in its place"

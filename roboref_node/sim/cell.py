@@ -186,7 +186,7 @@ class SimulatedCell:
         self._touch()
 
     def remove_object(self, index: int) -> None:
-        """Take an object out of the cell for good.
+        """Take an object out of the cell, until `reset_objects`.
 
         Raises:
             IndexError: There is no such object.
@@ -195,6 +195,14 @@ class SimulatedCell:
             raise IndexError(f"object {index} of {len(self._poses)}")
         self.arm.world.remove_object(index)
         self._poses[index] = self.arm.world.object_pose(index)
+        self._touch()
+
+    def reset_objects(self) -> None:
+        """Put every object back where the scene had it, also what was taken away or is held."""
+        for index, item in enumerate(self.spec.objects):
+            self.arm.world.bring_back(index, item.pose)
+            self._poses[index] = item.pose
+        self._awake = True
         self._touch()
 
     def push_object(self, index: int, distance_m: float) -> None:

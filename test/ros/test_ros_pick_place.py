@@ -13,11 +13,12 @@ import pytest
 
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
+from arm_client import ArmClient
 from live_graph import ModelServer, wait_until
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
-from roboref.action import PickPlace
+from roboref.action import MoveArm, PickPlace
 from sensor_msgs.msg import CameraInfo, JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -72,8 +73,17 @@ class Cell:
         self.actions = ActionClient(graph.node, PickPlace, "/cell/pick_place/pick_place")
         wait_until(lambda: infos and self.truths and self.actions.server_is_ready(), "the cell", 120.0)
         self.info = infos[0]
+        self.arm = ArmClient(graph, "/cell")
         self.server.answer = self.where
         self.feedback = []
+
+    def tidy(self):
+        """The arm at rest and everything where the scene had it, in the images too: what one test knocks over is not the next one's."""
+        _, result = self.arm.end(self.arm.send("home"))
+        assert result.outcome == MoveArm.Result.DONE, result.sentence
+        assert self.call(Trigger, "sim/reset_objects").success
+        wait_until(lambda: not self.truth["removed"] and self.truth["holding"] is None, "everything back in its place", PATIENCE_S)
+        self.check_at_rest()
 
     @property
     def truth(self):
@@ -170,12 +180,18 @@ class Cell:
 
 
 @pytest.fixture(scope="module")
-def cell(graph, tmp_path_factory):
+def running_cell(graph, tmp_path_factory):
     cell = Cell(graph, tmp_path_factory.mktemp("cell"))
     yield cell
     cell.server.close()
     for process in (cell.node, cell.refer, cell.sim):
         process.kill()
+
+
+@pytest.fixture
+def cell(running_cell):
+    running_cell.tidy()
+    return running_cell
 
 
 @pytest.mark.timeout(900)

@@ -156,6 +156,22 @@ def test_what_is_removed_or_knocked_away_is_not_picked():
     assert 0.1 < np.hypot(*moved[:2]) < 0.3
 
 
+def test_reset_brings_everything_back_and_it_can_be_picked_again():
+    cell = cell_with("box", "cylinder")
+    finish(cell, grasp_of(cell.spec.objects[1]))
+    assert cell.held == 1
+    for _ in range(2):
+        cell.remove_object(0)
+    cell.reset_objects()
+    cell.step(0.5)
+    assert (cell.removed, cell.held) == (frozenset(), None)
+    for pose, item in zip(cell.object_poses, cell.spec.objects, strict=True):
+        np.testing.assert_allclose(pose.translation_m, item.pose.translation_m, atol=3e-3)
+    finish(cell, Motion(MotionKind.HOME))
+    assert finish(cell, grasp_of(cell.spec.objects[0])).outcome is Outcome.DONE
+    assert cell.held == 0, "it is as solid as before"
+
+
 def test_the_same_commands_give_the_same_motion():
     runs = []
     for _ in range(2):
