@@ -154,7 +154,7 @@ def _fits(settings: Any) -> list[Finding]:
     except Refused as refusal:
         if "Cannot allocate memory" in refusal.sentence:
             return [_too_large(sum(file.stat().st_size for file in weight_files(settings.path)), refusal.sentence)]
-        if refusal.sentence.startswith("quantize "):
+        if refusal.details.get("setting") == "quantize":
             fix = "pip install 'roboref[quantize]', or take `quantize` out of the model's file"
             return [Finding("model_memory", Level.ERROR, refusal.sentence, _NO_ANSWER, fix)]
         fix = settings.fetch or "copy the model folder again"

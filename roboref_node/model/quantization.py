@@ -23,11 +23,17 @@ def check_quantization(kind: str | None, dtype: torch.dtype, device: torch.devic
     if kind is None:
         return
     if kind not in BITS:
-        raise Refused(Status.BAD_REQUEST, f"quantize is {kind!r}, expected one of {', '.join(BITS)}.")
+        raise Refused(Status.BAD_REQUEST, f"quantize is {kind!r}, expected one of {', '.join(BITS)}.", setting="quantize")
     if importlib.util.find_spec("torchao") is None:
-        raise Refused(Status.MODEL_UNAVAILABLE, f"quantize {kind} needs the package torchao, which is not installed (pip install torchao).")
+        raise Refused(
+            Status.MODEL_UNAVAILABLE,
+            f"quantize {kind} needs the package torchao, which is not installed (pip install torchao).",
+            setting="quantize",
+        )
     if kind == "int4" and (device.type != "cuda" or dtype != torch.bfloat16):
-        raise Refused(Status.MODEL_UNAVAILABLE, f"quantize int4 needs an NVIDIA GPU and bfloat16, not {device} and {dtype}.")
+        raise Refused(
+            Status.MODEL_UNAVAILABLE, f"quantize int4 needs an NVIDIA GPU and bfloat16, not {device} and {dtype}.", setting="quantize"
+        )
 
 
 def quantize_language_model(model: RoboReferModel, kind: str, device: torch.device) -> None:

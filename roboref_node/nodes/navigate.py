@@ -236,8 +236,7 @@ class NavigateNode(SentenceNode):
         try:
             by_topic = self._referrer.server_publishes("goal_pose", wait_s=settings.server_timeout_s, poll=self._stopped.is_set)
         except NotServed as problem:
-            outcome = Outcome.STOPPED if self._stopped.is_set() else Outcome.NO_ANSWER
-            raise _Ended(outcome, f"{problem} (server_timeout_s)") from problem
+            raise self._unanswered(f"{problem} (server_timeout_s)") from problem
         if by_topic and settings.drive is DriveBy.NAV2:
             raise _Ended(
                 Outcome.REFUSED,
@@ -255,8 +254,7 @@ class NavigateNode(SentenceNode):
                 timeout_s=settings.refer_timeout_s, stopping_s=1.0, poll=self._stopped.is_set,
             )  # fmt: skip
         except NotServed as problem:
-            outcome = Outcome.STOPPED if self._stopped.is_set() else Outcome.NO_ANSWER
-            raise _Ended(outcome, f"{problem} (server_timeout_s, refer_timeout_s)") from problem
+            raise self._unanswered(f"{problem} (server_timeout_s, refer_timeout_s)") from problem
         if self._stopped.is_set():
             raise _Ended(Outcome.STOPPED, "stopped while the refer node was asked")
         message = result.referrals[0]
@@ -264,6 +262,9 @@ class NavigateNode(SentenceNode):
         if message.status != ReferralMessage.OK:
             raise _Ended(otherwise, f"{message.status_text}: {message.sentence}")
         return message
+
+    def _unanswered(self, sentence: str) -> _Ended:
+        return _Ended(Outcome.STOPPED if self._stopped.is_set() else Outcome.NO_ANSWER, sentence)
 
     def _check_reach(self, message: ReferralMessage, expression: str) -> None:
         reach, standoff = self._profile.reach, self._profile.standoff

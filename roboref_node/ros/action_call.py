@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from rclpy.action import ActionClient
 from rclpy.node import Node, NodeNameNonExistentError
 
 from roboref_node.ros.stopwatch import Stopwatch
+
+T = TypeVar("T")
 
 _POLL_S = 0.02
 _GONE_S = 2.0
@@ -53,14 +55,10 @@ class ActionCaller:
         Raises:
             NotServed: There is no server.
         """
-        wanted = self._node.resolve_topic_name(topic)
-        deadline = time.monotonic() + wait_s
-        while (published := self._published_by_server()) is None:
-            self._give_up_waiting(deadline, wait_s, poll)
-        return wanted in published
+        return self._node.resolve_topic_name(topic) in self._wait_for(self._published_by_server, wait_s, poll)
 
-    def _published_by_server(self) -> set[str] | None:
-        """Topics of the node that serves the action; None while it is not known. An action's own topics are a node's last to be found."""
+    def _published_by_server(self) -> set[str]:
+        """Topics of the node that serves the action, none while it is not known. An action's own topics are a node's last to be found."""
         for name, namespace in self._node.get_node_names_and_namespaces():
             try:
                 found = self._node.get_publisher_names_and_types_by_node(name, namespace)
@@ -69,7 +67,7 @@ class ActionCaller:
             topics = {topic for topic, _ in found}
             if f"{self.name}/_action/status" in topics:
                 return topics
-        return None
+        return set()
 
     def call(
         self, goal: Any, *, wait_s: float, timeout_s: float, stopping_s: float, poll: Callable[[], bool],
@@ -89,9 +87,7 @@ class ActionCaller:
         Raises:
             NotServed: No server, rejected, or no result in time; the goal has then been canceled.
         """
-        deadline = time.monotonic() + wait_s
-        while not self.ready:
-            self._give_up_waiting(deadline, wait_s, poll)
+        self._wait_for(lambda: self.ready, wait_s, poll)
         accepting = _Pending(self._node, lambda: self._client.send_goal_async(goal, lambda message: on_feedback(message.feedback)))
         if not accepting.wait(wait_s):
             # It may have been accepted all the same: should the answer come late, what it started is ended.
@@ -112,10 +108,14 @@ class ActionCaller:
         if handle is not None:
             handle.cancel_goal_async()
 
-    def _give_up_waiting(self, deadline_s: float, wait_s: float, poll: Callable[[], bool]) -> None:
-        if poll() or time.monotonic() > deadline_s:
-            raise NotServed(f"nobody serves {self.name} (waited up to {wait_s:g} s)")
-        time.sleep(_POLL_S)
+    def _wait_for(self, look: Callable[[], T], wait_s: float, poll: Callable[[], bool]) -> T:
+        """What a look at the server gives, as soon as there is something to see."""
+        deadline = time.monotonic() + wait_s
+        while not (found := look()):
+            if poll() or time.monotonic() > deadline:
+                raise NotServed(f"nobody serves {self.name} (waited up to {wait_s:g} s)")
+            time.sleep(_POLL_S)
+        return found
 
     def _await_result(self, pending: _Pending, timeout_s: float, stopping_s: float, poll: Callable[[], bool]) -> Any:
         watch, stopping, seen_s = Stopwatch(self._node.get_clock()), False, time.monotonic()

@@ -104,18 +104,17 @@ class Arrival:
         watch = Stopwatch(clock)
         stood, since_ns = self._here(), clock.now().nanoseconds
         while clock.now().nanoseconds - since_ns < 1e9 * still_s:
-            if stopped() or watch.elapsed_s() > timeout_s + still_s:
-                break
+            if stopped():
+                raise NotThere("stopped at the goal")
+            if watch.elapsed_s() > timeout_s + still_s:
+                raise NotThere(f"the robot has not stood still for {still_s:g} s (settle_s) at its goal")
             time.sleep(_POLL_S)
             here = self._here()
             moved_m, turned_rad = _apart(stood, here)
             if moved_m > _STILL_M or turned_rad > _STILL_RAD:
                 stood, since_ns = here, clock.now().nanoseconds
-        else:
-            if self.is_there(apart := self.apart(goal)):
-                return
+        if not self.is_there(apart := self.apart(goal)):
             raise NotThere(f"it came to rest elsewhere: {self.miss(apart)}")
-        raise NotThere("stopped at the goal" if stopped() else f"the robot has not stood still for {still_s:g} s (settle_s) at its goal")
 
     def _here(self) -> tuple[float, float, float]:
         """The base now: x, y in metres and yaw."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_checkpoint import CHANNELS, LAYERS, TILE, write_tiny_checkpoint
+from tiny_checkpoint import CHANNELS, LAYERS, TILE, logits, write_tiny_checkpoint
 from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
@@ -28,11 +28,6 @@ def folder(request, tmp_path_factory):
 def pictures(seed=0, size=(48, 64)):
     rng = np.random.default_rng(seed)
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(2)]
-
-
-def logits(model, inputs):
-    with torch.no_grad():
-        return model(inputs.input_ids, inputs.rgb_tiles, inputs.depth_tiles, inputs.rgb_block_sizes, inputs.depth_block_sizes).logits
 
 
 def reference_logits(folder, inputs, family):

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from tiny_checkpoint import write_tiny_checkpoint
+from tiny_checkpoint import logits, write_tiny_checkpoint
 
 from roboref_node.evaluation import bench_model
 from roboref_node.model import Generator, RoboReferConfig, RoboReferModel, load_model, relative_depth_image
@@ -27,11 +27,6 @@ def folder(request, tmp_path_factory):
 def pictures(size=(480, 640)):
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (*size, 3), dtype=np.uint8), relative_depth_image(rng.uniform(0.3, 3.0, size).astype(np.float32))
-
-
-def logits(model, inputs):
-    with torch.inference_mode():
-        return model(inputs.input_ids, inputs.rgb_tiles, inputs.depth_tiles, inputs.rgb_block_sizes, inputs.depth_block_sizes).logits.cpu()
 
 
 @pytest.mark.parametrize("size", [(480, 640), (480, 848), (31, 200)])

@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from roboref_node.model import ModelInputs
+
 CHAT_TEMPLATE = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant<|im_end|>\n' }}{% endif %}"
     "{% for message in messages if message['content'] is not none %}"
@@ -19,6 +21,13 @@ CHAT_TEMPLATE = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "[BOS]", "[PAD]", "<vila/sentinel>", "<image>", "<vila/video>", "<depth>"]
 QWEN_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 TILE, PATCH, CHANNELS, LAYERS = 56, 14, 24, 3
+
+
+def logits(model: torch.nn.Module, inputs: ModelInputs) -> torch.Tensor:
+    """Of a prepared question, on the CPU."""
+    with torch.inference_mode():
+        blocks = (inputs.rgb_tiles, inputs.depth_tiles, inputs.rgb_block_sizes, inputs.depth_block_sizes)
+        return model(inputs.input_ids, *blocks).logits.cpu()
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:

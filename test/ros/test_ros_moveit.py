@@ -6,25 +6,22 @@ import numpy as np
 import pytest
 
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
-pytest.importorskip("moveit_msgs", reason="needs moveit_msgs; `make test` builds what of it is used")
-pytest.importorskip("control_msgs", reason="needs control_msgs; `make test` builds what of it is used")
 from action_msgs.msg import GoalStatus
+from arm_client import ArmClient
 from builtin_interfaces.msg import Duration
 from control_msgs.action import GripperCommand
 from live_graph import wait_until
 from moveit_msgs.action import ExecuteTrajectory, MoveGroup
 from moveit_msgs.msg import MoveItErrorCodes
 from moveit_msgs.srv import GetCartesianPath
-from rclpy.action import ActionClient, ActionServer, CancelResponse
+from rclpy.action import ActionServer, CancelResponse
 from rclpy.task import Future
 from roboref.action import MoveArm
-from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from roboref_node.arm import Outcome
 from roboref_node.geometry.transform import Transform
 from roboref_node.ros.moveit_arm import outcome_of, slow_down
-from roboref_node.ros.transforms import pose_stamped
 
 TIP_M = 0.163
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])
@@ -100,36 +97,25 @@ def arm(graph, moveit):
         f"flange_to_tip_m:={TIP_M}", "speed:=0.25", "gripper_action:=gripper/gripper_cmd", "server_timeout_s:=5.0", "part_timeout_s:=8.0",
         "home_joints:=elbow", "home_rad:=[1.5]",
     )  # fmt: skip
-    client = ActionClient(graph.node, MoveArm, "/cell/arm/move")
     process = graph.start(
         "roboref_node.nodes.moveit_arm", "--ros-args", "-r", "__ns:=/cell", *(x for p in parameters for x in ("-p", p))
     )  # fmt: skip
     process.wait_for_log("arm/move is served by MoveIt's group ur_manipulator")
-    wait_until(client.server_is_ready, "/cell/arm/move")
-    # It answers, hence it has discovered this process, whose client is older: an action server answers others into the void.
-    assert graph.call(Trigger, "/cell/arm/stop", Trigger.Request()).message == "nothing moved"
-    yield Arm(graph, client, process)
+    yield Arm(graph, process)
     assert process.end() == 0, process.log
 
 
-class Arm:
-    """Sends motions."""
+class Arm(ArmClient):
+    """One that sends the poses of this file, and knows the adapter's process."""
 
-    def __init__(self, graph, client, process):
-        self.graph, self.client, self.process = graph, client, process
+    def __init__(self, graph, process):
+        super().__init__(graph, "/cell")
+        self.process = process
 
     def begin(self, motion, width_m=math.nan):
-        wanted = MoveArm.Goal(motion=motion, gripper_width_m=width_m)
-        wanted.approach, wanted.goal = (pose_stamped(pose, frame_id="base_link", stamp_ns=0) for pose in (APPROACH, GOAL))
-        future = self.graph.do(self.client.send_goal_async, wanted)
-        wait_until(future.done, lambda: self.process.log)
-        assert future.result().accepted
-        return future.result()
-
-    def end(self, handle):
-        future = self.graph.do(handle.get_result_async)
-        wait_until(future.done, lambda: self.process.log)
-        return future.result().status, future.result().result
+        handle = self.send(motion, APPROACH, GOAL, width_m=width_m)
+        assert handle.accepted
+        return handle
 
     def move(self, motion, width_m=math.nan):
         return self.end(self.begin(motion, width_m))
@@ -204,13 +190,7 @@ def test_cancel_and_stop_reach_moveit(graph, moveit, arm, how, where):
     moveit.hold = where
     handle = arm.begin("pick")
     wait_until(lambda: moveit.asked and moveit.asked[-1][0] == where, lambda: arm.process.log)
-    if how == "cancel":
-        graph.do(handle.cancel_goal_async)
-    else:
-        assert graph.call(Trigger, "/cell/arm/stop", Trigger.Request()).message == "stopping"
-    status, result = arm.end(handle)
-    assert result.outcome == MoveArm.Result.CANCELED, result.sentence
-    assert status == (GoalStatus.STATUS_CANCELED if how == "cancel" else GoalStatus.STATUS_ABORTED)
+    arm.check_halt(handle, how)
     assert moveit.canceled == [where]
     moveit.hold = None
     assert arm.move("home")[1].outcome == MoveArm.Result.DONE

@@ -30,7 +30,6 @@ from roboref_node.status import Refused, Status
 
 SIM, REFER, NAVIGATE = "roboref_node.nodes.sim_g1", "roboref_node.nodes.refer", "roboref_node.nodes.navigate"
 SEED, TARGET = 2, 0
-NO_NAV2 = "nav2_msgs is not installed; `make test` builds what of it is needed"
 LONG_S = 120.0  # a walk of some seconds, on a machine that has other things to do
 
 
@@ -266,7 +265,6 @@ def test_nav2_without_its_messages_is_named(graph, hide_package):
     assert "nav2_msgs is not installed" in process.log
 
 
-@pytest.mark.skipif(nav2_action() is None, reason=NO_NAV2)
 def test_go_through_navigate_to_pose(graph, model_server, model_file):
     """NavigateToPose, served by this process, which walks the simulated robot in Nav2's place."""
     kind = nav2_action()
@@ -300,7 +298,6 @@ def test_go_through_navigate_to_pose(graph, model_server, model_file):
             graph.do(lambda p=publisher: graph.node.destroy_publisher(p))
 
 
-@pytest.mark.skipif(nav2_action() is None, reason=NO_NAV2)
 @pytest.mark.parametrize("drive", ["nav2", "auto"])
 def test_nav2_does_not_get_a_goal_twice(flat, graph, drive):
     """The refer node of this flat publishes its goals on goal_pose, where Nav2 listens."""
