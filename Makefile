@@ -44,4 +44,4 @@ clean:
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf .venv .cache/setup
+	rm -rf .venv .cache/setup .cache/test_packages

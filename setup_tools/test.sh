@@ -21,7 +21,14 @@ if [ -x .venv/bin/python ] && ! python -c "import nav2_msgs, moveit_msgs, contro
     . .cache/ros/test_interfaces/install/local_setup.bash
     set -u
 fi
-run test -n 2 --dist loadscope "${graph[@]/#/--ignore=}" "$@" || status=1
+# torchao is optional: wherever it is installed transformers imports it, and every start takes longer. One file gets it on its path.
+quantized=test/model/test_model_quantized.py
+extra=.cache/test_packages
+if ! python -c "import torchao" 2>/dev/null && [ ! -d "$extra/torchao" ]; then
+    python -m pip install --quiet --disable-pip-version-check --no-deps --target "$extra" torchao==0.18.0 >.cache/setup/pip_torchao.log 2>&1 || status=1
+fi
+run test -n 2 --dist loadscope "${graph[@]/#/--ignore=}" --ignore="$quantized" "$@" || status=1
+PYTHONPATH="$extra:${PYTHONPATH:-}" run "$quantized" "$@" || status=1
 
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
