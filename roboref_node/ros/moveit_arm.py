@@ -65,9 +65,15 @@ class MoveItSettings:
     flange_to_tip_m: float = setting(
         "From that link to the finger tips, along its z axis.", default=0.163, unit="m", minimum=0.0, maximum=1.0
     )
-    gripper_action: str = setting(
-        "control_msgs/GripperCommand; its position is half of the opening.", default="gripper_controller/gripper_cmd"
-    )
+    gripper_action: str = setting("control_msgs/GripperCommand.", default="gripper_controller/gripper_cmd")
+    position_open: float = setting(
+        "Its position when the fingers are farthest apart: metres or radians of the joint. A Robotiq 2F-85: 0.0.",
+        default=0.0425, minimum=-10.0, maximum=10.0,
+    )  # fmt: skip
+    position_closed: float = setting(
+        "Its position when they touch; between the two the opening counts as linear. A Robotiq 2F-85: 0.8.",
+        default=0.0, minimum=-10.0, maximum=10.0,
+    )  # fmt: skip
     max_opening_m: float = setting("Widest gap between the fingers.", default=0.085, unit="m", minimum=0.005, maximum=1.0)
     empty_below_m: float = setting("A closed gripper that is less open holds nothing.", default=0.003, unit="m", minimum=0.0, maximum=0.1)
     grip_force_n: float = setting("Force of the fingers.", default=40.0, unit="N", minimum=1.0, maximum=500.0)
@@ -83,6 +89,19 @@ class MoveItSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if abs(self.position_open - self.position_closed) < 1e-3:
+            raise ValueError(
+                f"position_open is {self.position_open:g} and position_closed {self.position_closed:g}: "
+                "they are the gripper's joint open and closed and must differ by 0.001 at least"
+            )
+
+    def position_of(self, opening_m: float) -> float:
+        """The gripper's joint at an opening of the fingers."""
+        return self.position_closed + (self.position_open - self.position_closed) * opening_m / self.max_opening_m
+
+    def opening_m_of(self, position: float) -> float:
+        """Opening of the fingers at a position of the gripper's joint; not below 0, where a joint rests a little beyond its end."""
+        return max(0.0, self.max_opening_m * (position - self.position_closed) / (self.position_open - self.position_closed))
 
 
 class MoveItMover:
@@ -198,11 +217,11 @@ class MoveItMover:
         self._check(self._send(self._execute, ExecuteTrajectory.Goal(trajectory=found.solution)).error_code, "the straight path")
 
     def _fingers(self, opening_m: float) -> None:
-        goal = GripperCommand.Goal()
-        goal.command.position, goal.command.max_effort = 0.5 * opening_m, self._settings.grip_force_n
+        settings, goal = self._settings, GripperCommand.Goal()
+        goal.command.position, goal.command.max_effort = settings.position_of(opening_m), settings.grip_force_n
         result = self._send(self._gripper, goal)
-        self._opening_m = 2.0 * float(result.position)
-        self._holding = opening_m == 0.0 and bool(result.stalled) and self._opening_m > self._settings.empty_below_m
+        self._opening_m = settings.opening_m_of(float(result.position))
+        self._holding = opening_m == 0.0 and bool(result.stalled) and self._opening_m > settings.empty_below_m
 
     def _send(self, caller: ActionCaller, goal: Any) -> Any:
         settings = self._settings

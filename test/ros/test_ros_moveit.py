@@ -21,20 +21,24 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from roboref_node.arm import Outcome
 from roboref_node.geometry.transform import Transform
-from roboref_node.ros.moveit_arm import outcome_of, slow_down
+from roboref_node.ros.moveit_arm import MoveItSettings, outcome_of, slow_down
 
-TIP_M = 0.163
+TIP_M, OPEN_M = 0.163, 0.085
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])
 APPROACH, GOAL = (Transform(DOWN, np.array([0.45, 0.1, z])) for z in (0.30, 0.20))
 DONE = MoveItErrorCodes.SUCCESS
 
 
 class MoveIt:
-    """Answers as told: `codes` by action, `fraction` of straight paths, `gap_m` that the closed fingers keep, `hold` an action open."""
+    """Answers as told: `codes` by action, `fraction` of straight paths, `gaps_m` that the closed fingers keep, `hold` an action open.
+
+    `ends` are the positions of the gripper's joint when it is closed and open.
+    """
 
     def __init__(self, graph, namespace):
         self.graph, self.asked = graph, []
         self.codes, self.fraction, self.gaps_m, self.hold, self.canceled = {}, 1.0, [0.04], None, []
+        self.ends = (0.0, OPEN_M / 2)
         kinds = {"move_action": MoveGroup, "execute_trajectory": ExecuteTrajectory, "gripper/gripper_cmd": GripperCommand}
         self.servers = [
             ActionServer(graph.node, kind, f"{namespace}/{name}", self.served(name, kind), cancel_callback=lambda _: CancelResponse.ACCEPT)
@@ -61,9 +65,9 @@ class MoveIt:
                 code = self.codes.get(name, DONE)
                 handle.succeed() if code == DONE else handle.abort()
             if kind is GripperCommand:
-                closing = handle.request.command.position == 0.0
+                closing = handle.request.command.position == self.ends[0]
                 gap_m = self.gaps_m.pop(0) if closing and len(self.gaps_m) > 1 else self.gaps_m[0]
-                result.position = gap_m / 2 if closing else handle.request.command.position
+                result.position = float(np.interp(gap_m, (0.0, OPEN_M), self.ends)) if closing else handle.request.command.position
                 result.stalled = closing and gap_m > 0.0
             else:
                 result.error_code.val = code
@@ -92,8 +96,9 @@ def moveit(graph):
 
 
 @pytest.fixture
-def arm(graph, moveit):
+def arm(graph, moveit, request):
     parameters = (
+        *getattr(request, "param", ()),
         f"flange_to_tip_m:={TIP_M}", "speed:=0.25", "gripper_action:=gripper/gripper_cmd", "server_timeout_s:=5.0", "part_timeout_s:=8.0",
         "home_joints:=elbow", "home_rad:=[1.5]",
     )  # fmt: skip
@@ -162,6 +167,24 @@ def test_place_and_home(moveit, arm):
     assert result.outcome == MoveArm.Result.DONE, result.sentence
     (joint,) = moveit.asked[-1][1].request.goal_constraints[0].joint_constraints
     assert (joint.joint_name, joint.position) == ("elbow", 1.5)
+
+
+@pytest.mark.parametrize("arm", [("position_open:=0.0", "position_closed:=0.8")], indirect=True)
+def test_a_gripper_whose_joint_turns(moveit, arm):
+    moveit.ends = (0.8, 0.0)
+    _, result = arm.move("pick", 0.06)
+    assert (result.outcome, result.holding) == (MoveArm.Result.DONE, True), result.sentence
+    assert result.gripper_opening_m == pytest.approx(0.04)
+    fingers = [request.command.position for name, request in moveit.asked if name == "gripper/gripper_cmd"]
+    assert fingers == pytest.approx([0.8 * 25 / 85, 0.8, 0.8])
+    moveit.gaps_m = [0.0]
+    assert arm.move("pick", 0.06)[1].outcome == MoveArm.Result.EMPTY
+
+
+def test_a_gripper_without_a_way_is_refused():
+    with pytest.raises(ValueError, match=r"position_open is 0\.8 and position_closed 0\.8"):
+        MoveItSettings(position_open=0.8, position_closed=0.8)
+    assert MoveItSettings().opening_m_of(-0.001) == 0.0
 
 
 @pytest.mark.parametrize(
