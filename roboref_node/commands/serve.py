@@ -47,12 +47,16 @@ def run(args: argparse.Namespace) -> int:
         token, is_new = _token(args.no_token)
         overrides = {key: value for key, value in (("folder", args.folder), ("device", args.device)) if value is not None}
         name, raw = read_model_file(args.model, overrides)
-        settings = ServeSettings(  # before the model is loaded: a wrong address should not cost a minute
+        if raw.pop("backend", None) != "local":
+            raise Refused(Status.BAD_REQUEST, f"model {name} is not local: only models with `backend: local` can be served.")
+        model_settings = build_settings(LocalModelSettings, raw, name)
+        settings = ServeSettings(
             host=args.host,
             port=args.port,
             token=token,
             model=name,
             images=ImageLimits(max_pixels=args.max_pixels),
+            new_tokens=model_settings.max_new_tokens,
             max_body_bytes=args.max_body_bytes,
             max_connections=args.max_connections,
             max_queue=args.max_queue,
@@ -61,9 +65,7 @@ def run(args: argparse.Namespace) -> int:
             answer_timeout_s=args.answer_timeout,
             grace_s=args.grace,
         )
-        if raw.pop("backend", None) != "local":
-            raise Refused(Status.BAD_REQUEST, f"model {name} is not local: only models with `backend: local` can be served.")
-        model_settings = build_settings(LocalModelSettings, raw, name)
+        settings.check_address()  # a port in use should not cost the minute in which the model loads
         check_weights(model_settings.path, model_settings.fetch)
         from roboref_node.pointing.local_model import LocalModel  # brings torch
         from roboref_node.serving.model_backend import ModelBackend

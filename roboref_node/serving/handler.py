@@ -136,12 +136,20 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         return protocols.write_model(self.server.settings.model)
 
     def _query(self) -> dict[str, Any]:
-        question = protocols.read_query(self._body(), self.server.settings.images, self._client())
+        settings = self.server.settings
+        question = protocols.read_query(self._body(), settings.images, self._client(), settings.new_tokens)
         return protocols.write_query(self._answer(question))
 
     def _chat(self) -> dict[str, Any]:
         settings = self.server.settings
-        question = protocols.read_chat(self._body(), settings.images, self._client(), settings.max_new_tokens, settings.model)
+        question = protocols.read_chat(
+            self._body(),
+            settings.images,
+            self._client(),
+            new_tokens=settings.new_tokens,
+            max_new_tokens=settings.max_new_tokens,
+            model=settings.model,
+        )
         return protocols.write_chat(self._answer(question), settings.model)
 
     def _client(self) -> str:

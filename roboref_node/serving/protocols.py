@@ -9,7 +9,6 @@ from typing import Any
 
 from roboref_node.serving.question import Answer, ImageLimits, Question, RequestError, check_text, decode_image
 
-DEFAULT_NEW_TOKENS = 256
 _ACCEPTED: Mapping[str, tuple[Any, ...]] = {
     "stream": (False,),
     "n": (1,),
@@ -32,11 +31,11 @@ _ACCEPTED: Mapping[str, tuple[Any, ...]] = {
 """Parameters that would change the answer, and their values that do not; others, such as `seed` and `user`, change nothing here."""
 
 
-def read_query(body: Mapping[str, Any], limits: ImageLimits, client: str) -> Question:
+def read_query(body: Mapping[str, Any], limits: ImageLimits, client: str, new_tokens: int) -> Question:
     """RoboRefer's request: ``image_url`` and ``depth_url`` (lists of base64 files), ``enable_depth`` (0 or 1) and ``text``.
 
     With ``enable_depth`` 1 and no depth picture the server estimates the depth, as the published server does; with 0 a depth picture
-    is ignored.
+    is ignored. The request has no field for the longest answer: `new_tokens`.
 
     Raises:
         RequestError: 400 or 413, saying which field is wrong.
@@ -54,7 +53,7 @@ def read_query(body: Mapping[str, Any], limits: ImageLimits, client: str) -> Que
         depth_image=decode_image(depths[0], limits, "depth_url[0]") if enable_depth and depths else None,
         estimate_depth=bool(enable_depth) and not depths,
         text=check_text(body.get("text"), limits),
-        max_new_tokens=DEFAULT_NEW_TOKENS,
+        max_new_tokens=new_tokens,
         client=client,
     )
 
@@ -64,8 +63,10 @@ def write_query(answer: Answer) -> dict[str, Any]:
     return {"result": 1, "answer": answer.text}
 
 
-def read_chat(body: Mapping[str, Any], limits: ImageLimits, client: str, max_new_tokens: int, model: str) -> Question:
+def read_chat(body: Mapping[str, Any], limits: ImageLimits, client: str, *, new_tokens: int, max_new_tokens: int, model: str) -> Question:
     """A chat completion request with one user message: a text and one or two pictures as data URIs, the second being the depth map.
+
+    Where it names no longest answer that is `new_tokens`; more than `max_new_tokens` cannot be asked for.
 
     Raises:
         RequestError: 400 or 413; 404 for another model than `model`. What this server does not do (streaming, sampling, several
@@ -79,7 +80,7 @@ def read_chat(body: Mapping[str, Any], limits: ImageLimits, client: str, max_new
         if value is not None and not any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in accepted):
             raise RequestError(400, f"{key} = {str(value)[:40]!r} is not supported; this server answers greedily, once, with text only")
     given = [body[key] for key in ("max_completion_tokens", "max_tokens") if body.get(key) is not None]  # the second is the old name
-    tokens = given[0] if given else min(DEFAULT_NEW_TOKENS, max_new_tokens)
+    tokens = given[0] if given else new_tokens
     if type(tokens) is not int or not 1 <= tokens <= max_new_tokens:
         raise RequestError(400, f"max_completion_tokens and max_tokens must be 1 to {max_new_tokens}")
     messages = body.get("messages")

@@ -11,7 +11,8 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,8 @@ class ServeSettings:
         model: Name under which the model is listed, and the only one that clients may ask for.
         images: Limits on pictures and texts.
         max_body_bytes: Longest request.
-        max_new_tokens: Longest answer that a client may ask for.
+        new_tokens: Longest answer where the client names none.
+        max_new_tokens: Longest answer that a client may ask for; `new_tokens` where that is more.
         max_connections: Most open connections; the one that has been idle longest makes room for another.
         max_queue: Most questions waiting.
         max_per_client: Most questions waiting per client.
@@ -66,6 +68,7 @@ class ServeSettings:
     model: str = "roboref"
     images: ImageLimits = field(default_factory=ImageLimits)
     max_body_bytes: int = 32 << 20
+    new_tokens: int = 256
     max_new_tokens: int = 1024
     max_connections: int = 64
     max_queue: int = 64
@@ -83,6 +86,7 @@ class ServeSettings:
             "--max-queue": self.max_queue,
             "--max-per-client": self.max_per_client,
             "--max-batch": self.max_batch,
+            "`new_tokens`": self.new_tokens,
             "`max_new_tokens`": self.max_new_tokens,
         }
         times = {"--answer-timeout": self.answer_timeout_s, "`request_timeout_s`": self.request_timeout_s}
@@ -107,6 +111,16 @@ class ServeSettings:
                 Status.BAD_REQUEST,
                 f"Serving on {self.host} without a token would let everyone on the network use the model: set a token, or host 127.0.0.1.",
             )
+        object.__setattr__(self, "max_new_tokens", max(self.new_tokens, self.max_new_tokens))
+
+    def check_address(self) -> None:
+        """See that the address can be listened on, before a model is loaded for it.
+
+        Raises:
+            Refused: BAD_REQUEST when it cannot.
+        """
+        with _binding(self), http.server.HTTPServer((self.host, self.port), RequestHandler):
+            pass
 
 
 def _is_host(host: str) -> bool:
@@ -148,10 +162,8 @@ class ModelServer(http.server.ThreadingHTTPServer):
         self._connections: dict[socket.socket, _Wait] = {}
         self._connections_lock = threading.Lock()
         self._serving: threading.Thread | None = None
-        try:
+        with _binding(settings):
             super().__init__((settings.host, settings.port), RequestHandler)
-        except OSError as error:
-            raise Refused(Status.BAD_REQUEST, f"{settings.host}:{settings.port} cannot be served on: {error.strerror}.") from error
         self.batcher = Batcher(
             answer_batch,
             max_batch=settings.max_batch,
@@ -258,6 +270,14 @@ class ModelServer(http.server.ThreadingHTTPServer):
         """True while some connection waits for its answer to be computed or written."""
         with self._connections_lock:
             return any(wait.deadline == float("inf") for wait in self._connections.values())
+
+
+@contextmanager
+def _binding(settings: ServeSettings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Refused(Status.BAD_REQUEST, f"{settings.host}:{settings.port} cannot be served on: {error.strerror}.") from error
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_one_sentence(
     monkeypatch.chdir(tmp_path)
     code, _, told = ended(arguments.split(), capsys)
     assert code == 2 and words in told
+
+
+def test_a_port_in_use_is_told_before_the_model_is_looked_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, told = ended(["serve", "--port", str(port), "--folder", str(tmp_path / "no weights")], capsys)
+    assert code == 2 and f"127.0.0.1:{port} cannot be served on: Address already in use" in told
 
 
 def test_a_benchmark_tells_a_refusal_in_json(capsys: pytest.CaptureFixture[str]) -> None:

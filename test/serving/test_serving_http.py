@@ -131,6 +131,13 @@ class TestChat:
         else:
             assert reply.json()["choices"][0]["message"]["content"].endswith(f"|{tokens}")
 
+    @pytest.mark.parametrize("tokens", [31, 2000])
+    def test_a_client_that_names_no_limit_gets_the_models_own(self, start, client, encode, tokens: int) -> None:
+        url = start(new_tokens=tokens).url
+        query = client.post(f"{url}/query", json={"image_url": [encode()], "text": "Where?"}).json()["answer"]
+        completion = client.post(f"{url}/v1/chat/completions", json=chat(encode)).json()["choices"][0]["message"]["content"]
+        assert query.endswith(f"|{tokens}") and completion.endswith(f"|{tokens}")
+
     def test_the_second_picture_is_the_depth_map(self, start, client, encode) -> None:
         reply = client.post(f"{start().url}/v1/chat/completions", json=chat(encode, pictures=2)).json()
         assert reply["choices"][0]["message"]["content"].split("|")[:2] == ["64x48", "65x48"]
