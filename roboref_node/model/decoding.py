@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, Qwen2ForCausalLM, StaticCache
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import DynamicCache, Qwen2ForCausalLM
+
+from roboref_node.model.decode_step import PART, DecodeStep
 
 GRAPH_WIDTHS = (1, 2, 4)
-LENGTH_STEP = 256
+LENGTH_STEP = PART
+_PREFILL_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Without cuDNN's, which plans anew for every length of a question: that takes longer than the answer."""
 
 
 class Decoder(Protocol):
@@ -28,11 +35,11 @@ class Decoder(Protocol):
         ...
 
 
-def fork(cache: DynamicCache, batch: int = 1) -> DynamicCache:
-    """A cache that begins with the content of another and leaves it unchanged; its single row repeated `batch` times."""
+def fork(cache: DynamicCache, count: int, batch: int = 1) -> DynamicCache:
+    """A cache with the first `count` positions of another, which it leaves unchanged; its single row repeated `batch` times."""
     copy = DynamicCache()
     for index, layer in enumerate(_layers(cache)):
-        copy.update(layer.keys.expand(batch, -1, -1, -1), layer.values.expand(batch, -1, -1, -1), index)
+        copy.update(*(x[:, :, :count].expand(batch, -1, -1, -1) for x in (layer.keys, layer.values)), index)
     return copy
 
 
@@ -61,9 +68,10 @@ class GrowingDecoder:
             now = torch.ones(batch, width, dtype=torch.bool, device=embeds.device) if valid is None else valid
             positions = (past.sum(1, keepdim=True) + now.cumsum(1) - 1).clamp(min=0)
             self.valid = torch.cat([past, now], dim=1)
-        hidden = self._llm.model(
-            inputs_embeds=embeds, attention_mask=self.valid, position_ids=positions, past_key_values=self.cache, use_cache=True
-        ).last_hidden_state
+        with sdpa_kernel(_PREFILL_ATTENTION) if embeds.is_cuda else nullcontext():
+            hidden = self._llm.model(
+                inputs_embeds=embeds, attention_mask=self.valid, position_ids=positions, past_key_values=self.cache, use_cache=True
+            ).last_hidden_state
         logits: Tensor = self._llm.lm_head(hidden[:, -1])
         return logits
 
@@ -76,56 +84,58 @@ class FixedDecoder:
     """A cache of fixed size and, on CUDA, one recorded graph per step width: a step costs one launch instead of hundreds.
 
     Args:
-        llm: Language model.
+        llm: Language model for which `decode_step.is_plain` holds.
         batch: Most rows; with fewer, the last ones idle.
-        length: Slots of the cache.
+        length: Slots of the cache, a multiple of `LENGTH_STEP`.
         graphs: Record CUDA graphs; without, the same computation runs eagerly (any device).
     """
 
     def __init__(self, llm: Qwen2ForCausalLM, batch: int, length: int, *, graphs: bool) -> None:
         self._llm = llm
         self.batch, self.length = batch, length
-        weight = llm.get_input_embeddings().weight
-        assert isinstance(weight, Tensor)
-        self._device, self._dtype = weight.device, weight.dtype
-        self._cache = StaticCache(config=llm.config, max_cache_len=length)
-        config = llm.config
-        heads = int(config.num_key_value_heads or config.num_attention_heads)
-        self._cache.early_initialization(
-            batch_size=batch,
-            num_heads=heads,
-            head_dim=config.hidden_size // config.num_attention_heads,
-            dtype=self._dtype,
-            device=self._device,
-        )
-        self._valid = torch.zeros(batch, length, dtype=torch.bool, device=self._device)
-        self._slots = torch.arange(length, device=self._device)
+        self._run = DecodeStep(llm, batch, length)
+        self._device = self._run.cache.device
         self._filled = 0
         self._inputs = {width: self._buffers(width) for width in GRAPH_WIDTHS}
         self._graphs = {width: self._record(width) for width in GRAPH_WIDTHS} if graphs else {}
 
-    def load(self, cache: DynamicCache, valid: Tensor | None) -> None:
-        """Begin with the content of a prefill.
+    @property
+    def room(self) -> int:
+        """Slots that are free."""
+        return self.length - self._filled
 
-        Args:
-            cache: [B, heads, L, head] per layer.
-            valid: bool [B, L] or None.
+    def load(self, prefills: Sequence[GrowingDecoder]) -> None:
+        """Begin with the content of prefills, whose rows become those of the batch, in this order; shorter ones are padded on the left.
 
         Raises:
             ValueError: The content does not fit.
         """
-        count = cache.get_seq_length()
-        rows = _layers(cache)[0].keys.shape[0]
+        count = max(prefill.cache.get_seq_length() for prefill in prefills)
+        rows = sum(_layers(prefill.cache)[0].keys.shape[0] for prefill in prefills)
         if count > self.length or rows > self.batch:
             raise ValueError(f"{rows} x {count} tokens do not fit a cache of {self.batch} x {self.length}")
-        for source, target in zip(_layers(cache), _layers(self._cache), strict=True):
-            target.keys[:rows, :, :count].copy_(source.keys)
-            target.values[:rows, :, :count].copy_(source.values)
-            target.cumulative_length.fill_(count)
-        self._valid.zero_()
-        self._valid[:, 0] = True  # idle rows see something too: attention to nothing is undefined
-        self._valid[:rows, :count] = True if valid is None else valid
+        step = self._run
+        step.valid.zero_()
+        step.valid[:, 0] = True  # idle rows see something too: attention to nothing is undefined
+        row = 0
+        for prefill in prefills:
+            layers, first = _layers(prefill.cache), count - prefill.cache.get_seq_length()
+            rows = slice(row, row + layers[0].keys.shape[0])
+            for index, layer in enumerate(layers):
+                step.cache[index, 0, rows, :, first:count] = layer.keys
+                step.cache[index, 1, rows, :, first:count] = layer.values
+            step.valid[rows, :first] = False
+            step.valid[rows, first:count] = True if prefill.valid is None else prefill.valid
+            row = rows.stop
         self._filled = count
+        step.filled.fill_(count)
+
+    def unload(self, rows: int) -> GrowingDecoder:
+        """The content of the first rows, to go on elsewhere."""
+        cache, step = DynamicCache(), self._run
+        for index, (keys, values) in enumerate(step.cache):
+            cache.update(keys[:rows, :, : self._filled], values[:rows, :, : self._filled], index)
+        return GrowingDecoder(self._llm, cache, step.valid[:rows, : self._filled].clone())
 
     def step(self, ids: Tensor, valid: Tensor | None) -> Tensor:
         """See `Decoder.step`."""
@@ -140,61 +150,50 @@ class FixedDecoder:
         return logits[:rows]
 
     def _step(self, ids: Tensor, valid: Tensor) -> Tensor:
-        width = next(w for w in GRAPH_WIDTHS if w >= ids.shape[1])
+        width = padded_width(ids.shape[1])
         if missing := width - ids.shape[1]:
             ids, valid = nn.functional.pad(ids, (missing, 0)), nn.functional.pad(valid, (missing, 0))
         if self._filled + width > self.length:
             raise ValueError(f"{self._filled + width} tokens do not fit a cache of {self.length}")
-        ids_in, positions_in, mask_in = self._inputs[width]
-        past = self._valid.sum(1, keepdim=True)
-        self._valid[:, self._filled : self._filled + width] = valid
+        ids_in, valid_in = self._inputs[width]
         ids_in.copy_(ids)
-        positions_in.copy_((past + valid.cumsum(1) - 1).clamp(min=0))
-        last = self._filled + torch.arange(width, device=self._device)
-        mask_in.copy_((self._valid[:, None] & (self._slots[None] <= last[:, None])[None])[:, None])
+        valid_in.copy_(valid)
         self._filled += width
         if width not in self._graphs:
-            return self._run(width)
+            return self._run(ids_in, valid_in)
         graph, logits = self._graphs[width]
         graph.replay()
         return logits
 
-    def _run(self, width: int) -> Tensor:
-        ids, positions, mask = self._inputs[width]
-        hidden = self._llm.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=self._cache, use_cache=True
-        ).last_hidden_state
-        logits: Tensor = self._llm.lm_head(hidden[:, -1])
-        return logits
-
-    def _buffers(self, width: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids [B, w], positions [B, w] and mask [B, 1, w, length] at fixed addresses."""
-        zeros = torch.zeros(self.batch, width, dtype=torch.int64, device=self._device)
-        mask = torch.zeros(self.batch, 1, width, self.length, dtype=torch.bool, device=self._device)
-        mask[..., 0] = True  # a row that sees nothing is undefined; matters for the warm-up only
-        return zeros, zeros.clone(), mask
+    def _buffers(self, width: int) -> tuple[Tensor, Tensor]:
+        """Ids [B, w] and which of them are tokens, at fixed addresses."""
+        ids = torch.zeros(self.batch, width, dtype=torch.int64, device=self._device)
+        return ids, torch.ones_like(ids, dtype=torch.bool)
 
     def _record(self, width: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """Record one step. The warm-up scribbles into the cache, so this comes before `load`."""
-        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self._rewind()
-                self._run(width)
-        torch.cuda.current_stream(self._device).wait_stream(side)
-        self._rewind()
-        graph = torch.cuda.CUDAGraph()
-        # thread_local: what other threads do on the GPU meanwhile, such as preparing the next question, does not spoil the recording.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            logits = self._run(width)
+        with torch.cuda.device(self._device):
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    self._run.filled.zero_()
+                    self._run(*self._inputs[width])
+                self._run.filled.zero_()
+            graph = torch.cuda.CUDAGraph()
+            # thread_local: what other threads do on the GPU meanwhile, such as preparing the next question, does not spoil the recording.
+            with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+                logits = self._run(*self._inputs[width])
+            torch.cuda.current_stream().wait_stream(side)
         return graph, logits
 
-    def _rewind(self) -> None:
-        for layer in _layers(self._cache):
-            layer.cumulative_length.zero_()
+
+def padded_width(width: int) -> int:
+    """Slots that a step of so many columns takes."""
+    whole, rest = divmod(width, GRAPH_WIDTHS[-1])
+    return whole * GRAPH_WIDTHS[-1] + (next(w for w in GRAPH_WIDTHS if w >= rest) if rest else 0)
 
 
-def _layers(cache: DynamicCache | StaticCache) -> list[Any]:
-    """Layers of a cache of plain attention: `keys` and `values`, and the static ones' `cumulative_length`."""
+def _layers(cache: DynamicCache) -> list[Any]:
+    """Layers of a cache, with their `keys` and `values`."""
     return list(cache.layers)

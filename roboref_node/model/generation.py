@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from roboref_node.model.decoding import LENGTH_STEP, Decoder, FixedDecoder, GrowingDecoder, fork
+from roboref_node.model.decode_step import is_plain
+from roboref_node.model.decoding import LENGTH_STEP, Decoder, FixedDecoder, GrowingDecoder, fork, padded_width
 from roboref_node.model.grammar import TokenGrammar
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import ModelInputs, RoboReferProcessor
@@ -46,13 +47,19 @@ class FramePrefix:
     """The part of the prompt that all questions about one frame share, already computed; made by `Generator.encode_frame`.
 
     Args:
-        ids: Its token ids, markers included.
-        cache: Keys and values.
+        prompt: Token ids of the question that it was computed with, markers included.
+        shared_ids: How many of them all questions share.
+        shared: Their positions in `cache`.
+        cache: Keys and values of the whole prompt.
+        logits: Of the first token of its answer, [1, V].
         timings_ms: ``vision`` and ``prefix``.
     """
 
-    ids: tuple[int, ...]
+    prompt: tuple[int, ...]
+    shared_ids: int
+    shared: int
     cache: DynamicCache
+    logits: Tensor
     timings_ms: Mapping[str, float]
 
 
@@ -74,19 +81,21 @@ class Generator:
     Args:
         model: In evaluation mode, on its device.
         processor: Its processor.
-        fixed_cache: Decode from a cache of fixed size, with CUDA graphs on a GPU; None = on a GPU only.
+        fixed_cache: Decode from a cache of fixed size, with CUDA graphs on a GPU; None = on a GPU only, where the language model allows it.
     """
 
     def __init__(self, model: RoboReferModel, processor: RoboReferProcessor, *, fixed_cache: bool | None = None) -> None:
         self.model = model
         self.processor = processor
         self.device = model.device
-        self.fixed_cache = self.device.type == "cuda" if fixed_cache is None else fixed_cache
+        self.fixed_cache = self.device.type == "cuda" and is_plain(model.llm.config) if fixed_cache is None else fixed_cache
         self._decoders: dict[int, FixedDecoder] = {}
 
     @torch.inference_mode()
     def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
         """Compute what all questions about the pictures of `inputs` share: everything up to the last media block.
+
+        `inputs` as a whole goes through the model, so that the question which needed the frame costs nothing more.
 
         Raises:
             ValueError: The question has no picture.
@@ -99,11 +108,12 @@ class Generator:
             raise ValueError("the question has no picture to encode")
         blocks = self._media([inputs])
         clock.lap("vision")
-        embeds = self.model.embed(inputs.input_ids[:, : last + 1].to(self.device), *blocks)
+        embeds = self.model.embed(inputs.input_ids.to(self.device), *blocks)
         decoder = GrowingDecoder(self.model.llm, DynamicCache())
-        decoder.feed(embeds, None)
+        logits = decoder.feed(embeds, None)
         clock.lap("prefix")
-        return FramePrefix(tuple(ids[: last + 1]), decoder.cache, clock.laps)
+        own = len(ids) - (last + 1)
+        return FramePrefix(tuple(ids), last + 1, embeds.shape[1] - own, decoder.cache, logits, clock.laps)
 
     def generate(
         self,
@@ -151,40 +161,54 @@ class Generator:
             raise ValueError("no stop token: attach a tokenizer to the configuration or pass stop_ids")
         clock = _Clock(self.device)
         _check(canceled)
-        decoder, logits = self._prefill(questions, prefix, clock)
+        prefills, logits = self._prefill(questions, prefix, clock)
         clock.lap("prefill")
         rows = [_Row(grammar.start if grammar else None) for _ in questions]
         passes = 1
-        fast: Decoder | None = None
+        decoder: Decoder | None = None
         while True:
             self._choose(rows, logits, stops, grammar, max_new_tokens)
             if all(row.finished or not row.pending for row in rows):
                 break
             _check(canceled)
-            fast = fast or self._decoder(decoder, len(rows), max_new_tokens)
-            logits = fast.step(*self._columns(rows))
+            decoder = decoder or self._decoder(prefills, len(rows), max_new_tokens)
+            ids, valid = self._columns(rows)
+            if isinstance(decoder, FixedDecoder) and decoder.room < padded_width(ids.shape[1]):
+                # Rows that wait for each other's forced tokens take more slots than tokens.
+                decoder = self._decoder([decoder.unload(len(rows))], len(rows), max_new_tokens)
+            logits = decoder.step(ids, valid)
             passes += 1
         clock.lap("decode")
         return [self._answer(row, clock.laps, passes) for row in rows]
 
-    def _prefill(self, questions: Sequence[ModelInputs], prefix: FramePrefix | None, clock: _Clock) -> tuple[GrowingDecoder, Tensor]:
+    def _prefill(self, questions: Sequence[ModelInputs], prefix: FramePrefix | None, clock: _Clock) -> tuple[list[GrowingDecoder], Tensor]:
         """Run all prompts, or what follows their common prefix; logits [B, V] of the first answer token."""
-        if prefix is None:
-            blocks = self._media(questions)
+        llm = self.model.llm
+        if prefix is not None:
             clock.lap("vision")
-            rows, start = self._embed(questions, blocks), None
-            decoder = GrowingDecoder(self.model.llm, DynamicCache())
-        else:
-            clock.lap("vision")
-            start = len(prefix.ids)
-            for question in questions:
-                if tuple(question.input_ids[0, :start].tolist()) != prefix.ids:
-                    raise ValueError("the prefix was computed for other pictures or another prompt")
-            embedding = self.model.get_input_embeddings()
-            rows = [embedding(question.input_ids[0, start:].to(self.device)) for question in questions]
-            decoder = GrowingDecoder(self.model.llm, fork(prefix.cache, len(questions)))
-        embeds, valid = _align_right(rows)
-        return decoder, decoder.feed(embeds, valid)
+            return self._continue(questions, prefix)
+        blocks = self._media(questions)
+        clock.lap("vision")
+        rows = self._embed(questions, blocks)
+        if self.fixed_cache and len({row.shape[0] for row in rows}) > 1:
+            # One after the other: padding needs a mask, with which a GPU's attention takes several times as long.
+            prefills = [GrowingDecoder(llm, DynamicCache()) for _ in rows]
+            return prefills, torch.cat([prefill.feed(row[None], None) for prefill, row in zip(prefills, rows, strict=True)])
+        decoder = GrowingDecoder(llm, DynamicCache())
+        return [decoder], decoder.feed(*_align_right(rows))
+
+    def _continue(self, questions: Sequence[ModelInputs], prefix: FramePrefix) -> tuple[list[GrowingDecoder], Tensor]:
+        """Run what follows the common prefix of the prompts."""
+        llm, start = self.model.llm, prefix.shared_ids
+        prompts = [tuple(question.input_ids[0].tolist()) for question in questions]
+        if any(prompt[:start] != prefix.prompt[:start] for prompt in prompts):
+            raise ValueError("the prefix was computed for other pictures or another prompt")
+        if prompts == [prefix.prompt]:
+            return [GrowingDecoder(llm, fork(prefix.cache, prefix.cache.get_seq_length()))], prefix.logits
+        embedding = self.model.get_input_embeddings()
+        rows = [embedding(question.input_ids[0, start:].to(self.device)) for question in questions]
+        decoder = GrowingDecoder(llm, fork(prefix.cache, prefix.shared, len(questions)))
+        return [decoder], decoder.feed(*_align_right(rows))
 
     def _media(self, questions: Sequence[ModelInputs]) -> tuple[list[Tensor], list[Tensor]]:
         """Colour and depth blocks of all questions in order, each tower in one batch."""
@@ -211,12 +235,13 @@ class Generator:
             raise ValueError(f"{len(rgb)} colour and {len(depth)} depth blocks have no marker in the prompts")
         return rows
 
-    def _decoder(self, prefilled: GrowingDecoder, batch: int, max_new_tokens: int) -> Decoder:
-        """Go on from a prefill with the growing cache, or move it into a fixed one."""
+    def _decoder(self, prefills: Sequence[GrowingDecoder], batch: int, max_new_tokens: int) -> Decoder:
+        """Go on from a prefill with the growing cache, or move all of them into a fixed one."""
         if not self.fixed_cache:
-            return prefilled
-        # A step of width w occupies up to twice w slots, because widths are rounded up.
-        needed = prefilled.cache.get_seq_length() + 2 * max_new_tokens
+            (prefill,) = prefills
+            return prefill
+        # A step of three tokens takes four slots, and no other width is rounded up by more.
+        needed = max(prefill.cache.get_seq_length() for prefill in prefills) + -(-4 * max_new_tokens // 3)
         # Recording graphs takes as long as several answers, so batches of 1, 2, 4, 8 rows have one decoder each and fewer rows idle in it.
         size = 1 << (batch - 1).bit_length()
         decoder = self._decoders.pop(size, None)
@@ -225,19 +250,21 @@ class Generator:
             length = (needed // LENGTH_STEP + 2) * LENGTH_STEP  # questions that are somewhat longer fit too
             decoder = FixedDecoder(self.model.llm, size, length, graphs=self.device.type == "cuda")
         self._decoders[size] = decoder
-        decoder.load(prefilled.cache, prefilled.valid)
+        decoder.load(prefills)
         return decoder
 
     def _choose(self, rows: list[_Row], logits: Tensor, stops: set[int], grammar: TokenGrammar | None, max_new_tokens: int) -> None:
         """Take the best token of every open row, and the tokens that the grammar forces behind it."""
         logits = logits.float()
-        normaliser = torch.logsumexp(logits, dim=-1).tolist()
-        best = None if grammar else logits.argmax(dim=-1).tolist()
+        # In one tensor, because each value that is read waits for the GPU.
+        facts = torch.stack([torch.logsumexp(logits, dim=-1).double(), *(x.double() for x in logits.max(dim=-1))]).tolist()
+        normaliser, highest, best = facts[0], facts[1], [int(token) for token in facts[2]]
         for index, row in enumerate(rows):
             row.pending = []
             if row.finished:
                 continue
             if not math.isfinite(normaliser[index]):
+                self._decoders.clear()  # what is not finite in a cache would spoil the next answers, too
                 raise Refused(
                     Status.MODEL_UNAVAILABLE,
                     f"The model computes no finite numbers: its weights hold NaN or infinity, or overflow {self.model.dtype} "
@@ -246,14 +273,12 @@ class Generator:
             if len(row.tokens) >= max_new_tokens:
                 continue
             forced = grammar.forced(row.state) if grammar and row.state is not None else None
-            if best is not None:
+            if grammar is None or row.state is None:
                 token = best[index]
-            elif forced is not None:
-                token = forced
             else:
-                assert grammar is not None and row.state is not None
-                token = grammar.best(row.state, logits[index])
-            score = 1.0 if forced is not None else math.exp(min(0.0, float(logits[index, token]) - normaliser[index]))
+                token = grammar.best(row.state, logits[index]) if forced is None else forced
+            height = highest[index] if token == best[index] else float(logits[index, token])
+            score = 1.0 if forced is not None else math.exp(min(0.0, height - normaliser[index]))
             self._append(row, token, score, stops, grammar)
             while grammar is not None and not row.finished and len(row.tokens) < max_new_tokens:
                 assert row.state is not None

@@ -41,11 +41,12 @@ def point_answer(max_points: int = 16, *, think: str = "optional", allow_empty: 
     points = sequence(text("["), point, repeat(sequence(text(", "), point), 0, max_points - 1), text("]"))
     answer = either(points, text("[]")) if allow_empty else points
     vector = sequence(text("("), _DECIMAL, repeat(sequence(text(", "), _DECIMAL), 1, 2), text(")"))
-    name = repeat(none_of("[]()<>\n\r\t\v\f"), 1, 60)
+    # Without a limit, and so the steps below: counting would make a state per character, each of which walks the whole vocabulary once.
+    name = repeat(none_of("[]()<>\n\r\t\v\f"), 1, None)
     gap = repeat(any_of(" \n"), 0, 2)
     value = either(points, vector, sequence(text("["), vector, text("]")), _DECIMAL)
     step = sequence(text("["), name, text("] ["), name, text("]: "), value, gap)
-    reasoned = sequence(text("<think>"), gap, repeat(step, 0, 12), text("</think>"), gap, text("<answer>"), answer, _maybe("</answer>"))
+    reasoned = sequence(text("<think>"), gap, repeat(step, 0, None), text("</think>"), gap, text("<answer>"), answer, _maybe("</answer>"))
     return {"never": answer, "optional": either(answer, reasoned), "always": reasoned}[think]
 
 
@@ -74,7 +75,7 @@ class TokenGrammar:
             node.tokens.append(token)
         self._next: dict[int, dict[int, int]] = {}
         self._ids: dict[int, Tensor] = {}
-        self._spellings: dict[int, Tensor | None] = {}
+        self._choices: dict[tuple[int, torch.device], tuple[Tensor, Tensor | None]] = {}
         self._forced: dict[int, int | None] = {}
 
     def allowed(self, state: int) -> Tensor:
@@ -95,14 +96,14 @@ class TokenGrammar:
             state: Where the answer stands.
             logits: Of the whole vocabulary, (V,).
         """
-        ids = self.allowed(state).to(logits.device)
+        key = state, logits.device
+        if key not in self._choices:
+            groups = self._group(state)
+            self._choices[key] = self.allowed(state).to(logits.device), None if groups is None else groups.to(logits.device)
+        ids, groups = self._choices[key]
         values = logits[ids]
-        if state not in self._spellings:
-            self._spellings[state] = self._group(state)
-        groups = self._spellings[state]
         if groups is None:
             return int(ids[values.argmax()])
-        groups = groups.to(logits.device)
         shares = torch.zeros(int(groups.max()) + 1, device=logits.device).index_add_(0, groups, torch.softmax(values.float(), 0))
         return int(ids[torch.where(groups == shares.argmax(), values, -torch.inf).argmax()])
 

@@ -14,6 +14,7 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, Sigli
 
 from roboref_node.model.config import RoboReferConfig
 from roboref_node.model.conv_stem import ConvStem
+from roboref_node.model.patch_stem import PatchStem
 from roboref_node.model.projector import Projector, merge_scales, merge_tiles, split_tiles
 
 Blocks = Tensor | list[Tensor]
@@ -43,7 +44,7 @@ class Tower(nn.Module):
 
     def __init__(self, config: SiglipVisionConfig, model: RoboReferConfig) -> None:
         super().__init__()
-        self.embeddings: nn.Module = SiglipVisionEmbeddings(config) if model.stem == "patch" else ConvStem(config, model)
+        self.embeddings: nn.Module = PatchStem(config) if model.stem == "patch" else ConvStem(config, model)
         used = config.num_hidden_layers + 1 + model.select_layer
         self.layers = nn.ModuleList(SiglipEncoderLayer(config) for _ in range(used))
 
