@@ -70,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
         from roboref_node.pointing.local_model import LocalModel  # brings torch
         from roboref_node.serving.model_backend import ModelBackend
 
-        backend = ModelBackend(LocalModel(model_settings))
+        model = LocalModel(model_settings)
+        model.expect_batches(args.max_batch)
+        backend = ModelBackend(model)
         server = ModelServer(settings, backend.answer_batch)
     except Refused as refusal:
         print(f"roboref serve: {refusal.sentence}", file=sys.stderr)

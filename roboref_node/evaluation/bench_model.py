@@ -194,19 +194,14 @@ class ModelBench:
 
     def _floor(self, inputs: Any, tokens: int) -> float:
         """Milliseconds that the operations of vision and prefill and the bytes of the answer's passes take at the machine's own rates."""
-        import torch
-        from torch.utils.flop_counter import FlopCounterMode
-
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            embeds = self._embeds(inputs)
-            self.model.llm(inputs_embeds=embeds, logits_to_keep=1)
+        length = self.processor.sequence_length(inputs)
         text, size = self.model.config.text, self.dtype.itemsize
         read_once = sum(p.numel() for p in self.model.llm.parameters())
         if not text.tie_word_embeddings:
             read_once -= text.vocab_size * text.hidden_size  # the embedding table is only looked up
         head = text.hidden_size // text.num_attention_heads
-        cache = 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * embeds.shape[1]
-        seconds = counter.get_total_flops() / self.rate + (tokens - 1) * (read_once + cache) * size / self.bandwidth
+        cache = 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * length
+        seconds = _operations(self.model.config, inputs, length) / self.rate + (tokens - 1) * (read_once + cache) * size / self.bandwidth
         return float(seconds * 1e3)
 
     def _memory(self) -> float:
@@ -224,6 +219,25 @@ class ModelBench:
         if self.device.type == "cuda":
             return str(torch.cuda.get_device_name(self.device))
         return f"cpu, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+
+
+def _operations(config: Any, inputs: Any, length: int) -> int:
+    """Operations of vision and prefill, counted on the meta device: nothing is computed."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from roboref_node.model import RoboReferModel
+
+    with torch.device("meta"), torch.inference_mode(), sdpa_kernel([SDPBackend.MATH]), FlopCounterMode(display=False) as counter:
+        model = RoboReferModel(config)
+        model.encode_rgb(inputs.rgb_tiles.to("meta", torch.float32), inputs.rgb_block_sizes)
+        if inputs.depth_tiles is not None:
+            model.encode_depth(inputs.depth_tiles.to("meta", torch.float32), inputs.depth_block_sizes)
+        model.llm(inputs_embeds=torch.empty(1, length, config.text.hidden_size), logits_to_keep=1)
+    # The counter takes attention for complete; a token sees only those before it, which is half of the two products.
+    unseen = 2 * config.text.num_hidden_layers * length**2 * config.text.hidden_size
+    return int(counter.get_total_flops() - unseen)
 
 
 def _shipped_nano() -> str | None:

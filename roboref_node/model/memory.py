@@ -19,7 +19,7 @@ class MemoryEstimate:
 
     Args:
         weights: Parameters in the chosen precision.
-        cache: Keys and values of one question of `tokens` tokens.
+        cache: Keys and values of one question of `tokens` tokens; twice, because they are moved or lengthened when its answer begins.
         working: Activations of the vision towers and of the prefill, roughly.
         tokens: Length of the question that the estimate is for.
     """
@@ -65,7 +65,7 @@ def estimate_memory(config: RoboReferConfig, weight_bytes: int, dtype: torch.dty
     blocks = 1 if config.tiling == "resize" else config.max_tiles + (config.tiling == "dynamic")
     tokens = 160 + images * blocks * (config.tokens_per_tile(config.vision) + 2)
     head = text.hidden_size // text.num_attention_heads
-    cache = 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * tokens * size
+    cache = 2 * 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * tokens * size
     tower_tokens = most_tiles(config) * config.token_grid(vision) ** 2
     # Largest live tensors: the MLP of a tower layer over all tiles of one image, or that of a language layer; and one row of logits.
     tower = tower_tokens * (2 * vision.intermediate_size + 6 * vision.hidden_size) * size

@@ -47,10 +47,17 @@ class LocalModel:
             if settings.constrained
             else None
         )
-        self._warm_up()
+        self._warm_up(1)
 
-    def _warm_up(self) -> None:
-        """The beginning of an answer about nothing: the first one allocates and compiles, and no user should wait for that.
+    def expect_batches(self, most: int) -> None:
+        """Record now what batches of up to so many questions need on a GPU, so that no client waits for it."""
+        size = 2
+        while self._generator.fixed_cache and size < 2 * most:
+            self._warm_up(min(size, most))
+            size *= 2
+
+    def _warm_up(self, batch: int) -> None:
+        """The beginning of answers about nothing: the first one allocates and compiles, and no user should wait for that.
 
         With room for a whole answer, because caches and graphs are made for their length.
         """
@@ -58,7 +65,7 @@ class LocalModel:
         polls = iter((False, False, False))
         question = self.prepare(blank, blank, "point to the object")
         try:
-            self.answer([question], self.settings.max_new_tokens, canceled=lambda: next(polls, True))
+            self.answer([question] * batch, self.settings.max_new_tokens, canceled=lambda: next(polls, True))
         except Refused as refused:
             if refused.status is not Status.CANCELED:
                 raise
