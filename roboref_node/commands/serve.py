@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", default="nano", help="name in config/models, or a YAML file; its backend must be local (default: nano)")
     parser.add_argument("--folder", default=None, help="model folder instead of the one in the model file")
+    parser.add_argument(
+        "--depth-model", metavar="FOLDER", help="Depth-Anything model for clients that want depth used and send none, as RoboRefer's own do"
+    )
     parser.add_argument("--device", default=None, help="device instead of the one in the model file, e.g. cuda:1")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=25547, help="port, 0 = any free one (default: %(default)s, RoboRefer's)")
@@ -45,7 +48,11 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     try:
         token, is_new = _token(args.no_token)
-        overrides = {key: value for key, value in (("folder", args.folder), ("device", args.device)) if value is not None}
+        overrides = {
+            key: value
+            for key, value in (("folder", args.folder), ("device", args.device), ("depth_model", args.depth_model))
+            if value is not None
+        }
         name, raw = read_model_file(args.model, overrides)
         if raw.pop("backend", None) != "local":
             raise Refused(Status.BAD_REQUEST, f"model {name} is not local: only models with `backend: local` can be served.")
@@ -73,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         model = LocalModel(model_settings)
         model.expect_batches(args.max_batch)
         backend = ModelBackend(model)
-        server = ModelServer(settings, backend.answer_batch)
+        server = ModelServer(settings, backend.answer_batch, backend.interrupt)
     except Refused as refusal:
         print(f"roboref serve: {refusal.sentence}", file=sys.stderr)
         return 2
@@ -84,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"token for clients, this time only: {TOKEN_ENV}={token}", flush=True)
     serve_until(server, stop.wait)
     print("stopped", flush=True)
+    if server.batcher.is_working:  # in one very long pass through the model: an interpreter that ends meanwhile is aborted by torch
+        os._exit(0)
     return 0
 
 

@@ -174,6 +174,11 @@ def _open(folder: Path) -> tuple[RoboReferConfig, Any, dict[str, tensor_files.Lo
         attach_tokenizer(config, tokenizer)
         check_tokenizer(config, tokenizer)
     parts = {part: tensor_files.locate(root / part) for part in PARTS if part in config_parts(config)}
+    # The published loader cuts the vocabulary to the tokenizer's: rows behind it have no text.
+    config.text.vocab_size = min(config.text.vocab_size, len(tokenizer))
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        if (location := parts["llm"].get(name)) is not None:
+            parts["llm"][name] = location.cut(config.text.vocab_size)
     return config, tokenizer, _checked(config, root, parts, renames=True)
 
 

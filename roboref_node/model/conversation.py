@@ -65,7 +65,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], *, answer_follows: bool = True
 
     Args:
         tokenizer: A transformers tokenizer with a chat template.
-        turns: Roles and contents.
+        turns: Roles and contents; white space around a content is left out, as the published models saw it.
         answer_follows: End with the header of the assistant's turn.
 
     Raises:
@@ -73,7 +73,7 @@ def render(tokenizer: Any, turns: Sequence[Turn], *, answer_follows: bool = True
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError("the tokenizer has no chat template (tokenizer_config.json: chat_template, or chat_template.jinja)")
-    messages = [{"role": role, "content": content} for role, content in turns]
+    messages = [{"role": role, "content": content.strip()} for role, content in turns]
     return str(tokenizer.apply_chat_template(messages, add_generation_prompt=answer_follows, tokenize=False))
 
 

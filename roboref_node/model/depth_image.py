@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 _SPECK_SHARE = 1e-4
 """Readings that take up less than this share of the image are no object that anybody asks for."""
 _SPECK_RATIO = 1.5
-"""They count as wrong when they are nearer than everything else by more than this factor."""
+"""They do not count when they are nearer than everything else by more than this factor."""
 _SAMPLE_STRIDE = 16
 
 
 def relative_depth_image(depth_m: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Inverse depth, min-max over the valid pixels, as RoboRefer was trained on (relative Depth-Anything-V2 maps).
 
-    A few wrong readings right before the camera would turn all else black: they count as holes.
+    A few wrong readings right before the camera would turn all else black: what is far nearer than all the rest is as bright as the
+    nearest of it.
 
     Args:
         depth_m: Metres along the optical axis, (H, W); NaN, inf and values <= 0 are holes.
@@ -31,8 +32,8 @@ def relative_depth_image(depth_m: NDArray[np.floating]) -> NDArray[np.uint8]:
     image = np.zeros((*depth.shape, 3), dtype=np.uint8)
     if not valid.any():
         return image
-    valid &= inverse <= _nearest(inverse, valid)
-    low, high = float(inverse[valid].min()), float(inverse[valid].max())
+    readings = inverse[valid]
+    low, high = float(readings.min()), float(readings[readings <= _nearest(readings)].max())
     if high - low < 1e-9:
         return image
     scaled = np.where(valid, (inverse - low) * (255.0 / (high - low)), 0.0)
@@ -40,9 +41,8 @@ def relative_depth_image(depth_m: NDArray[np.floating]) -> NDArray[np.uint8]:
     return image
 
 
-def _nearest(inverse: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
-    """The largest inverse depth that is no speck."""
-    readings = inverse[valid]
+def _nearest(readings: NDArray[np.float32]) -> float:
+    """The largest inverse depth that is no speck's."""
     highest, count = float(readings.max()), int(_SPECK_SHARE * readings.size)
     if count == 0:
         return highest

@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForDepthEstimation
 
+from roboref_node.model.config_checks import refusing
+from roboref_node.model.pretrained import OFFLINE, load_whole, usable_device
+from roboref_node.model.tensor_files import read_json
 from roboref_node.model.tiling import as_rgb
 from roboref_node.status import Refused, Status
 
@@ -27,27 +30,28 @@ class MonocularDepth:
         input_size: Shorter side of the network's input in pixels; RoboRefer's server uses 518.
 
     Raises:
-        Refused: MODEL_UNAVAILABLE when the folder holds no such model.
+        Refused: MODEL_UNAVAILABLE when the folder holds no such model, or not all of it, or the device is not there; BAD_REQUEST for a
+            name of no device and for an input smaller than a patch.
     """
 
     def __init__(self, folder: str | Path, *, device: str | None = None, input_size: int = 518) -> None:
         path = Path(folder)
-        if not (path / "config.json").is_file():
-            raise Refused(Status.MODEL_UNAVAILABLE, f"{path / 'config.json'} is missing; expected a Depth-Anything model for transformers.")
-        try:
-            config = AutoConfig.from_pretrained(path)
-            model: Any = AutoModelForDepthEstimation.from_pretrained(path)
-        except (OSError, ValueError) as error:
-            raise Refused(Status.MODEL_UNAVAILABLE, f"{path} holds no depth estimation model: {error}.") from error
-        if getattr(config, "depth_estimation_type", "relative") != "relative":
+        self.device = usable_device(device)
+        read_json(path / "config.json", "a Depth-Anything model for transformers")
+        with refusing(f"{path / 'config.json'} is no usable configuration"):
+            config: Any = AutoConfig.from_pretrained(path, **OFFLINE)
+            self._multiple = int(getattr(config, "patch_size", None) or 14)
+        # Models without the field (ZoeDepth, DPT) are not known to give inverse depth: read as such, metres show near things dark.
+        kind = getattr(config, "depth_estimation_type", None)
+        if kind != "relative":
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{path}: depth_estimation_type is {kind!r}, expected 'relative' (inverse depth).")
+        if input_size < self._multiple:
             raise Refused(
-                Status.MODEL_UNAVAILABLE,
-                f"{path}: depth_estimation_type is {config.depth_estimation_type!r}, expected 'relative' (inverse depth).",
+                Status.BAD_REQUEST, f"`input_size` is {input_size}, expected at least one patch of the model, {self._multiple} px."
             )
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._model = model.to(self.device).eval()
-        self._multiple = int(getattr(config, "patch_size", None) or 14)
         self._input_size = input_size
+        # In float32, the precision of the pictures: on its own, transformers takes the one in which the weights are stored.
+        self._model = load_whole(AutoModelForDepthEstimation, path, self.device, dtype="float32")
 
     @torch.inference_mode()
     def inverse_depth(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -60,7 +64,7 @@ class MonocularDepth:
             float32 (H, W).
 
         Raises:
-            Refused: BAD_REQUEST for what is no picture.
+            Refused: BAD_REQUEST for what is no picture; MODEL_UNAVAILABLE when the model computes NaN or infinity.
         """
         try:
             rgb = as_rgb(rgb)
@@ -73,6 +77,8 @@ class MonocularDepth:
         pixels = torch.from_numpy(((resized - _MEAN) / _STD).transpose(2, 0, 1)[None].astype(np.float32)).to(self.device)
         predicted = self._model(pixels).predicted_depth[:, None].float()
         full = torch.nn.functional.interpolate(predicted, (height, width), mode="bilinear", align_corners=True)
+        if not full.isfinite().all():  # a map of it would be black, as if nothing were near
+            raise Refused(Status.MODEL_UNAVAILABLE, "The depth model computes no finite numbers: its weights hold NaN or infinity.")
         return full[0, 0].cpu().numpy()
 
     def relative_depth_image(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

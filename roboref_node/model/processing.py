@@ -124,9 +124,17 @@ class RoboReferProcessor:
             (config.depth_token_id, config.depth, inputs.depth_block_sizes),
         ):
             blocks = 0 if marker is None else int((inputs.input_ids == marker).sum())
-            tiles = sum(1 if size is None else size[0] * size[1] for size in sizes) if sizes else blocks
+            tiles = sum(self._output_tiles(size) for size in sizes) if sizes else blocks
             length += tiles * config.tokens_per_tile(tower) + blocks * (newline - 1)
         return length
+
+    def _output_tiles(self, block: tuple[int, int] | None) -> int:
+        """Tiles of the grid that ``dynamic_s2`` makes of a picture: of the scale that gives the size, see `projector.merge_scales`."""
+        if block is None:
+            return 1
+        scales = list(self.config.s2_scales or ())
+        rows, columns = [*((scale // scales[0],) * 2 for scale in scales[:-1]), block][self.config.s2_output_scale]
+        return int(rows * columns)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of an answer, without special tokens and outer white space."""

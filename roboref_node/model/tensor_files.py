@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ class Location:
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
+
+    def cut(self, rows: int) -> Location:
+        """Its first rows alone."""
+        return replace(self, shape=(min(rows, self.shape[0]), *self.shape[1:])) if self.shape else self
 
 
 def read_json(file: Path, expected: str) -> dict[str, Any]:
@@ -93,7 +97,8 @@ def load(locations: Mapping[str, Location], dtype: torch.dtype) -> dict[str, Ten
         try:
             with safe_open(file, framework="pt") as shard:
                 for ours in names:
-                    tensors[ours] = shard.get_tensor(locations[ours].name).to(dtype)
+                    stored, shape = shard.get_tensor(locations[ours].name), locations[ours].shape
+                    tensors[ours] = (stored if stored.shape == shape else stored[: shape[0]].clone()).to(dtype)
         except (SafetensorError, OSError, RuntimeError) as error:
             raise Refused(Status.MODEL_UNAVAILABLE, f"{file} cannot be read as safetensors: {error}.") from error
     return tensors

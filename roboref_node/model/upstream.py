@@ -104,11 +104,18 @@ def read_config(root: Path, raw: dict[str, Any]) -> RoboReferConfig:
         )
     text = _read_language_model(root / "llm" / "config.json")
     scales = sorted(_scales(file, raw.get("s2_scales"))) if merged else None
-    if scales and scales[0] != vision.image_size:
-        raise Refused(
-            Status.MODEL_UNAVAILABLE, f"{file}: the first of s2_scales is {scales[0]}, expected the tower's {vision.image_size} px."
-        )
+    for name, tower in (("vision_tower", vision), ("depth_tower", depth)):
+        if scales and scales[0] != tower.image_size:
+            raise Refused(
+                Status.MODEL_UNAVAILABLE, f"{file}: the first of s2_scales is {scales[0]}, expected the {tower.image_size} px of {name}."
+            )
     layer = whole("mm_vision_select_layer", -2)
+    if layer >= 0 and depth.num_hidden_layers != vision.num_hidden_layers:
+        raise Refused(
+            Status.MODEL_UNAVAILABLE,
+            f"{file}: mm_vision_select_layer is {layer}, counted from the first of the towers' {vision.num_hidden_layers} and "
+            f"{depth.num_hidden_layers} layers; expected it counted from the last (negative) where they differ.",
+        )
     with refusing(f"{file} is no usable configuration"):
         return RoboReferConfig(
             vision_config=vision.to_dict(),

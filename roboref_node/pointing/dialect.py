@@ -43,6 +43,7 @@ class Convention:
         row_first: True when the first number is the row.
         integral: True when the family writes integers only. A fraction then betrays another dialect and is refused: ``(0.4, 0.5)``
             is a valid corner pixel on a 0-1000 scale, and a robot must not drive there.
+        resizes: True when the family brings every picture to a size of its own and means pixels of that one.
         reasoning: True when the answer may hold ``[Position] [object]: value`` steps.
     """
 
@@ -50,6 +51,7 @@ class Convention:
     full_scale: float | None
     row_first: bool = False
     integral: bool = False
+    resizes: bool = False
     reasoning: bool = False
 
     @property
@@ -61,11 +63,11 @@ class Convention:
 _CONVENTIONS = {
     Dialect.ROBOREFER: Convention(Syntax.TUPLES, 1.0, reasoning=True),
     Dialect.ROBOPOINT: Convention(Syntax.TUPLES, 1.0),
-    Dialect.QWEN25_VL: Convention(Syntax.JSON, None, integral=True),
+    Dialect.QWEN25_VL: Convention(Syntax.JSON, None, integral=True, resizes=True),
     Dialect.QWEN3_VL: Convention(Syntax.JSON, 1000.0, integral=True),
     Dialect.MOLMO: Convention(Syntax.XML, 100.0),
     Dialect.MOLMO2: Convention(Syntax.XML, 1000.0, integral=True),
     Dialect.GEMINI: Convention(Syntax.JSON, 1000.0, row_first=True, integral=True),
-    Dialect.ROBOBRAIN: Convention(Syntax.TUPLES, None, integral=True),
+    Dialect.ROBOBRAIN: Convention(Syntax.TUPLES, None, integral=True, resizes=True),
     Dialect.PIXELS: Convention(Syntax.TUPLES, None),
 }

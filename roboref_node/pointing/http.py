@@ -28,6 +28,7 @@ from roboref_node.pointing.syntax import legible
 from roboref_node.status import Refused, Status
 
 _POLL_S = 0.02
+_SHOWN_BYTES = 2000
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -222,6 +223,8 @@ class HttpClient:
             ) from None
         except httpx.ConnectTimeout:
             raise self._unavailable(f"no connection within {settings.connect_timeout_s:g} s (`connect_timeout_s`)") from None
+        except (httpx.ReadError, httpx.RemoteProtocolError) as error:
+            raise self._unavailable(str(error) or type(error).__name__, "breaks off its answers") from None
         except httpx.HTTPError as error:
             raise self._unavailable(str(error) or type(error).__name__) from None
         return self._decode(url, response, content)
@@ -251,10 +254,18 @@ class HttpClient:
         return trusted_authorities(ca_file=self.settings.ca_file, trust_env=trust_env)
 
     async def _read(self, response: httpx.Response) -> bytes:
+        """The body; of an error only what is shown of it, because its status says more than its size or its encoding."""
         limit = self.settings.max_response_bytes
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise self._unparseable("is compressed although that was not asked for")
+        is_legible = response.headers.get("content-encoding", "").strip().lower() in ("", "identity")
         content = bytearray()
+        if not response.is_success:
+            async for chunk in response.aiter_raw():
+                content += chunk
+                if not is_legible or len(content) >= _SHOWN_BYTES:
+                    break
+            return bytes(content[:_SHOWN_BYTES]) if is_legible else b""
+        if not is_legible:
+            raise self._unparseable("is compressed although that was not asked for")
         async for chunk in response.aiter_raw():
             content += chunk
             if len(content) > limit:
@@ -271,7 +282,7 @@ class HttpClient:
             hint = f"the token in {self.settings.token_env}" if self.settings.token_env else "no token (`token_env` is empty)"
             raise Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code} to {hint}.", http_status=code)
         if not 200 <= code < 300:
-            message = " ".join(re.sub(r"<[^<>]{0,500}>", " ", content[:2000].decode("utf-8", "replace")).split())[:200]
+            message = " ".join(re.sub(r"<[^<>]{0,500}>", " ", content.decode("utf-8", "replace")).split())[:200]
             refusal = Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code}: {message!r}.", http_status=code)
             raise _Retryable(refusal, _retry_after_s(response)) if code in _RETRIED_STATUSES else refusal
         try:
@@ -282,8 +293,8 @@ class HttpClient:
             raise self._unparseable("is not a JSON object")
         return answer
 
-    def _unavailable(self, reason: str) -> _Retryable:
-        sentence = f"{self.settings.url} cannot be reached after {self.settings.retries + 1} attempts (`retries`): {reason}."
+    def _unavailable(self, reason: str, problem: str = "cannot be reached") -> _Retryable:
+        sentence = f"{self.settings.url} {problem} after {self.settings.retries + 1} attempts (`retries`): {reason}."
         return _Retryable(Refused(Status.MODEL_UNAVAILABLE, sentence, url=self.settings.url))
 
     def _canceled(self) -> Refused:

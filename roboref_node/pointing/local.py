@@ -5,6 +5,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from roboref_node.frame import Frame
 from roboref_node.model import FramePrefix, ModelInputs
 from roboref_node.pointing.dialect import Dialect
@@ -33,13 +36,14 @@ class LocalPointer(PromptedPointer[LocalModelSettings]):
         self.model = LocalModel(settings)
         self._last_frame: weakref.ref[Frame] | None = None
         self._last_prefix: FramePrefix | None = None
+        self._estimated: tuple[weakref.ref[Frame], NDArray[np.uint8]] | None = None
 
     def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:
         if self.settings.refuse_unknown_words:
             self._check_words(referring_phrase(task, self.settings.max_instruction_chars))
-        depth = model_depth(frame) if self.model.takes_depth else None
+        depth, source = self._depth(frame)
         inputs = self.model.prepare(frame.rgb, depth, prompt)
-        return Prepared(inputs, provenance={"depth": "none" if depth is None else "sensor"})
+        return Prepared(inputs, provenance={"depth": source})
 
     def _identity(self) -> Mapping[str, str]:
         return {"weights_sha256": self.model.weights_sha256}
@@ -58,6 +62,17 @@ class LocalPointer(PromptedPointer[LocalModelSettings]):
                 max_new_tokens=limit,
             )
         return answer.text, answer.score
+
+    def _depth(self, frame: Frame) -> tuple[NDArray[np.uint8] | None, str]:
+        """The model's depth map, and where it is from."""
+        if not self.model.takes_depth:
+            return None, "none"
+        if self.model.estimates_depth:
+            if self._estimated is None or self._estimated[0]() is not frame:
+                self._estimated = weakref.ref(frame), self.model.estimate_depth(frame.rgb)
+            return self._estimated[1], "estimated"
+        depth = model_depth(frame)
+        return depth, "none" if depth is None else "sensor"
 
     def _check_words(self, phrase: str) -> None:
         unknown = self.model.unknown_words(phrase)

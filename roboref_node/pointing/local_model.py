@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +14,9 @@ from roboref_node.model import FramePrefix, GeneratedAnswer, Generator, ModelInp
 from roboref_node.pointing.local_settings import LocalModelSettings, check_weights
 from roboref_node.pointing.weights_hash import weights_sha256
 from roboref_node.status import Refused, Status
+
+if TYPE_CHECKING:
+    from roboref_node.model.monocular import MonocularDepth
 
 
 class LocalModel:
@@ -36,11 +41,13 @@ class LocalModel:
                 dtype=None if settings.dtype == "auto" else settings.dtype,
                 tile_budget=settings.tile_budget or None,
                 quantize=settings.quantize or None,
+                rgb_newline=settings.rgb_newline,
             )
         except (RuntimeError, AssertionError) as error:  # what torch raises for a device that does not exist
             raise Refused(Status.MODEL_UNAVAILABLE, f"{settings.path} cannot be loaded on device {settings.device!r}: {error}") from error
         self.weights_sha256 = weights_sha256(settings.path)
         self.takes_depth = settings.use_depth and bool(model.config.use_depth)
+        self._estimator = _depth_estimator(settings.depth_model, model.device) if settings.depth_model else None
         self._generator = Generator(model, self.processor)
         self._grammar = (
             TokenGrammar(point_answer(think=settings.think), self.processor.tokenizer, model.config.stop_token_ids or ())
@@ -81,6 +88,16 @@ class LocalModel:
         except ValueError as error:
             raise Refused(Status.BAD_REQUEST, f"The question cannot be put to the model: {error}.") from error
 
+    @property
+    def estimates_depth(self) -> bool:
+        """True when `depth_model` is set."""
+        return self._estimator is not None
+
+    def estimate_depth(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The depth map that the model sees, from a colour image uint8 (H, W, 3) alone; see `MonocularDepth.relative_depth_image`."""
+        assert self._estimator is not None, "`depth_model` is not set"
+        return self._estimator.relative_depth_image(rgb)
+
     def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
         """What all questions about the pictures of `inputs` share."""
         return self._generator.encode_frame(inputs)
@@ -114,3 +131,9 @@ class LocalModel:
         if unknown is None:
             return ()
         return tuple(word for word in phrase.split() if unknown in tokenizer(word, add_special_tokens=False)["input_ids"])
+
+
+def _depth_estimator(folder: str, device: torch.device) -> MonocularDepth:
+    from roboref_node.model.monocular import MonocularDepth  # takes a second, and few need it
+
+    return MonocularDepth(Path(folder).expanduser(), device=str(device))

@@ -26,6 +26,10 @@ class LocalModelSettings:
         think: Reasoning steps before the answer: ``never``, ``optional`` (as the model likes) or ``always``.
         constrained: Let the model write well-formed answers only.
         use_depth: Give the model the depth map.
+        depth_model: Folder of a Depth-Anything model (transformers, relative depth) that makes this map from the colour image, as the
+            published models were fed; empty = the depth camera's. The lift to 3D always takes the camera's.
+        rgb_newline: A newline behind the picture of questions without depth, as in the published models' training; without, as in their
+            own inference code.
         max_new_tokens: Longest answer.
         tile_budget: Most tiles per picture; 0 = the model's own. Fewer are faster and coarser.
         reuse_frames: Keep what was computed for the last frame, for the next question about it.
@@ -43,6 +47,8 @@ class LocalModelSettings:
     think: str = "optional"
     constrained: bool = True
     use_depth: bool = True
+    depth_model: str = ""
+    rgb_newline: bool = False
     max_new_tokens: int = 256
     tile_budget: int = 0
     reuse_frames: bool = True

@@ -12,7 +12,7 @@ from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.http import HttpClient, HttpSettings
 from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS
 from roboref_node.pointing.prompted import Prepared, PromptedPointer
-from roboref_node.pointing.sent_image import SizeRule, encode_base64, model_depth, resize, size_px
+from roboref_node.pointing.sent_image import IMAGE_FORMATS, SizeRule, encode_base64, model_depth, resize, size_px
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task
 
@@ -46,6 +46,16 @@ class OpenAISettings:
     logprobs: bool = False
     format_suffix: bool = True
     max_instruction_chars: int = MAX_INSTRUCTION_CHARS
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or not 0.0 <= self.temperature <= 2.0:
+            raise Refused(
+                Status.BAD_REQUEST,
+                f"`max_tokens` must be at least 1 and `temperature` 0 to 2, not {self.max_tokens} and {self.temperature:g}.",
+            )
+        if self.image_format not in IMAGE_FORMATS:
+            raise Refused(Status.BAD_REQUEST, f"`image_format` must be {' or '.join(IMAGE_FORMATS)}, not {self.image_format!r}.")
+        self.resize.check(self.dialect)
 
 
 class OpenAIPointer(PromptedPointer[OpenAISettings]):
@@ -103,7 +113,14 @@ class OpenAIPointer(PromptedPointer[OpenAISettings]):
         except (KeyError, IndexError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise Refused(Status.UNPARSEABLE, f"{self.settings.http.url} answers without choices[0].message.content.")
+            said = _complaint(reply)
+            raise Refused(Status.UNPARSEABLE, f"{self.settings.http.url} answers without choices[0].message.content{said}.")
+        if choice.get("finish_reason") == "content_filter":
+            raise Refused(
+                Status.UNPARSEABLE,
+                f"{self.settings.http.url} withheld a part of the answer (finish_reason content_filter).",
+                answer=text[:120],
+            )
         if choice.get("finish_reason") == "length":
             raise Refused(
                 Status.UNPARSEABLE,
@@ -114,11 +131,23 @@ class OpenAIPointer(PromptedPointer[OpenAISettings]):
         return text, _score(choice)
 
 
+def _complaint(reply: dict[str, Any]) -> str:
+    """What the server says instead of an answer: an error, the model's refusal, or a call of a tool."""
+    choices = reply.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    error = reply.get("error")
+    told = error.get("message") if isinstance(error, dict) else error
+    if isinstance(message, dict):
+        told = message.get("refusal") or ("a call of a tool" if message.get("tool_calls") else told)
+    return f", but with {told[:200]!r}" if isinstance(told, str) and told else ""
+
+
 def _score(choice: dict[str, Any]) -> float:
     """Geometric mean of the token probabilities of a choice, in [0, 1]; NaN without them."""
     try:
         logprobs = [float(token["logprob"]) for token in choice["logprobs"]["content"]]
         mean = sum(logprobs) / len(logprobs)
         return math.exp(min(mean, 0.0)) if math.isfinite(mean) else float("nan")
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return float("nan")

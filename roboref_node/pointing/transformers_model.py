@@ -7,11 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCriteria, StoppingCriteriaList
 
 from roboref_node.frame import Frame
+from roboref_node.model.checkpoint import DTYPES
+from roboref_node.model.config_checks import refusing
+from roboref_node.model.pretrained import OFFLINE, load_whole, named_device, usable_device
+from roboref_node.model.tensor_files import read_json
+from roboref_node.model.tiling import as_rgb
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.local_settings import check_weights
 from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS
@@ -29,13 +37,16 @@ class TransformersSettings:
     Args:
         folder: Model folder with configuration, weights, tokenizer and processor; nothing is downloaded, and no code in it is run.
         dialect: How the model writes points.
-        device: ``auto`` (the GPU when there is one), ``cpu``, ``cuda``.
+        device: ``auto`` (the GPU when there is one), ``cpu``, ``cuda``, ``cuda:1``.
         dtype: ``auto`` (as stored), ``float32``, ``bfloat16`` or ``float16``.
         resize: Size in which the image is given to the processor; see `SizeRule` for why absolute dialects need one.
         max_new_tokens: Longest answer.
         format_suffix: Ask for the answer format in the prompt.
         max_instruction_chars: Longest expression.
         fetch: Command that gets the weights, for the sentence when they are missing.
+
+    Raises:
+        Refused: BAD_REQUEST for a value out of range.
     """
 
     folder: str
@@ -48,6 +59,15 @@ class TransformersSettings:
     max_instruction_chars: int = MAX_INSTRUCTION_CHARS
     fetch: str = ""
 
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise Refused(Status.BAD_REQUEST, f"`max_new_tokens` is {self.max_new_tokens}, expected at least 1.")
+        if self.dtype not in ("auto", *DTYPES):
+            raise Refused(Status.BAD_REQUEST, f"`dtype` is {self.dtype!r}, expected one of auto, {', '.join(DTYPES)}.")
+        if self.device != "auto":
+            named_device(self.device)
+        self.resize.check(self.dialect)
+
 
 class TransformersPointer(PromptedPointer[TransformersSettings]):
     """Asks a transformers model that is loaded here.
@@ -57,60 +77,105 @@ class TransformersPointer(PromptedPointer[TransformersSettings]):
         name: Name for provenance.
 
     Raises:
-        Refused: MODEL_UNAVAILABLE when the folder holds no weights or cannot be loaded.
+        Refused: MODEL_UNAVAILABLE when the folder holds no model that answers questions about pictures, or not all of it, or the device
+            is not there.
     """
 
     def __init__(self, settings: TransformersSettings, name: str = "transformers") -> None:
         super().__init__(settings, settings.dialect, name)
-        folder = Path(settings.folder).expanduser()
-        check_weights(folder, settings.fetch)
-        device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        with refusing(f"`folder` {settings.folder!r} cannot be read"):  # the home directory of nobody, a path with a zero byte
+            folder = Path(settings.folder).expanduser()
+            check_weights(folder, settings.fetch)
+        read_json(folder / "config.json", "a model folder for transformers")
+        if (folder / "generation_config.json").exists():  # one that is no JSON is ignored, with the tokens that end an answer
+            read_json(folder / "generation_config.json", "what transformers writes there")
+        device = usable_device(None if settings.device == "auto" else settings.device)
         processors: Any = AutoProcessor  # untyped in transformers
-        models: Any = AutoModelForImageTextToText
-        options = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            self._processor = processors.from_pretrained(folder, **options)
-            self._model = models.from_pretrained(folder, dtype=settings.dtype, use_safetensors=True, **options).to(device)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise Refused(Status.MODEL_UNAVAILABLE, f"transformers cannot load {folder}: {str(error)[:300]}", folder=str(folder)) from error
-        self._model.eval()
-        self._weights_sha256 = weights_sha256(folder)
+        with refusing(f"{folder} holds no usable processor"):
+            self._processor = processors.from_pretrained(folder, **OFFLINE)
+        if getattr(self._processor, "image_processor", None) is None:  # transformers falls back to the tokenizer, which drops pictures
+            raise Refused(
+                Status.MODEL_UNAVAILABLE,
+                f"{folder} holds no image processor (processor_config.json or preprocessor_config.json), only a "
+                f"{type(self._processor).__name__}: the model would not see the picture.",
+                folder=str(folder),
+            )
+        self._model = load_whole(AutoModelForImageTextToText, folder, device, dtype=settings.dtype)
+        with refusing(f"{folder} cannot answer questions about pictures"):
+            self._warm_up()
+        with refusing(f"{folder}: the weights cannot be read again, for their hash"):
+            self._weights_sha256 = weights_sha256(folder)
 
-    def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:
-        sent = resize(frame.rgb, self.settings.resize)
+    def _warm_up(self) -> None:
+        """One token about nothing: what is wrong with a template, a processor or numbers is found now and not at the first question."""
+        if not self._stop_ids():
+            raise Refused(
+                Status.MODEL_UNAVAILABLE,
+                f"No answer would end: neither generation_config.json nor config.json in {self.settings.folder} has an eos_token_id.",
+            )
+        blank = np.zeros((480, 640, 3), dtype=np.uint8)
+        self._generate(self._inputs(resize(blank, self.settings.resize), "point to the object"), 1, None)
+
+    def _inputs(self, sent: NDArray[np.uint8], prompt: str) -> Any:
         content = [{"type": "image", "image": Image.fromarray(sent)}, {"type": "text", "text": prompt}]
-        inputs = self._processor.apply_chat_template(
+        return self._processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         ).to(self._model.device, self._model.dtype)
-        return Prepared(inputs, size_px(sent), {"depth": "none"})
+
+    def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:
+        # The model took a picture when it was loaded; what it does not take now is due to this one, or to its question.
+        with refusing("The question cannot be put to the model", Status.BAD_REQUEST):
+            sent = resize(as_rgb(frame.rgb), self.settings.resize)
+            return Prepared(self._inputs(sent, prompt), size_px(sent), {"depth": "none"})
 
     def _identity(self) -> Mapping[str, str]:
         return {"weights_sha256": self._weights_sha256}
 
-    @torch.inference_mode()
     def _ask(self, frame: Frame, prepared: Prepared, canceled: Callable[[], bool] | None) -> tuple[str, float]:
-        inputs = prepared.request
         limit = self.settings.max_new_tokens
-        out = self._model.generate(
-            **inputs,
-            max_new_tokens=limit,
-            do_sample=False,
-            return_dict_in_generate=True,
-            output_logits=True,
-            stopping_criteria=StoppingCriteriaList([_Canceled(canceled)]),
-        )
+        with refusing("The model failed while it was answering"):
+            tokens, score = self._generate(prepared.request, limit, canceled)
         if canceled is not None and canceled():
             raise Refused(Status.CANCELED, "The question was canceled while the model was answering.")
-        tokens = out.sequences[0, inputs["input_ids"].shape[1] :]
         if len(tokens) >= limit and int(tokens[-1]) not in self._stop_ids():
             raise Refused(Status.UNPARSEABLE, f"The answer was cut off after {limit} tokens (`max_new_tokens`).", max_new_tokens=limit)
-        steps = torch.stack([logits[0].float() for logits in out.logits]).log_softmax(dim=-1)  # [T, V]
-        score = float(steps.gather(1, tokens[:, None]).sum().exp())
         return self._processor.decode(tokens, skip_special_tokens=True).strip(), score
+
+    @torch.inference_mode()
+    def _generate(self, inputs: Any, limit: int, canceled: Callable[[], bool] | None) -> tuple[Tensor, float]:
+        """The best tokens [T], at most `limit`, and the model's probability of them.
+
+        Raises:
+            Refused: MODEL_UNAVAILABLE when memory runs out or the model computes NaN or infinity.
+        """
+        try:
+            out = self._model.generate(
+                **inputs,
+                max_new_tokens=limit,
+                do_sample=False,
+                num_beams=1,  # a folder's generation_config.json may ask for several, and the score is that of one
+                num_return_sequences=1,
+                return_dict_in_generate=True,
+                output_logits=True,
+                stopping_criteria=StoppingCriteriaList([_Canceled(canceled)]),
+            )
+        except torch.OutOfMemoryError as error:
+            raise Refused(
+                Status.MODEL_UNAVAILABLE, f"The GPU's memory ran out; a smaller `resize.max_pixels` needs less. {str(error)[:200]}"
+            ) from error
+        steps = torch.stack([logits[0].float() for logits in out.logits]).log_softmax(dim=-1)  # [T, V]
+        if steps.isnan().any():  # of NaN the best token is the first, again and again
+            raise Refused(
+                Status.MODEL_UNAVAILABLE,
+                f"The model computes no finite numbers: the weights in {self.settings.folder} hold NaN or infinity, "
+                f"or overflow {self._model.dtype} (`dtype` float32 or bfloat16 reaches further than float16).",
+            )
+        tokens = out.sequences[0, -len(steps) :]  # from the end: not every architecture repeats the question
+        return tokens, float(steps.gather(1, tokens[:, None]).sum().exp())
 
     def _stop_ids(self) -> set[int]:
         stop = self._model.generation_config.eos_token_id
-        return set(stop) if isinstance(stop, list) else {stop}
+        return set(stop) if isinstance(stop, list) else {stop} - {None}
 
 
 class _Canceled(StoppingCriteria):  # type: ignore[misc, unused-ignore]

@@ -13,6 +13,8 @@ from roboref_node.serving.metrics import Metrics
 from roboref_node.serving.question import Answer, Question, RequestError
 
 _LOG = logging.getLogger(__name__)
+_INTERRUPTED_S = 5.0
+"""How long an interrupted model may go on: until its next token."""
 AnswerBatch = Callable[[Sequence[Question]], Sequence[Answer]]
 
 
@@ -28,10 +30,21 @@ class Batcher:
         max_queue: Most questions waiting, of all clients together.
         max_per_client: Most questions waiting of one client.
         metrics: Where batches and waiting times are counted.
+        interrupt: Makes `answer_batch` give up soon; None when nothing can.
     """
 
-    def __init__(self, answer_batch: AnswerBatch, *, max_batch: int, max_queue: int, max_per_client: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        answer_batch: AnswerBatch,
+        *,
+        max_batch: int,
+        max_queue: int,
+        max_per_client: int,
+        metrics: Metrics,
+        interrupt: Callable[[], None] | None = None,
+    ) -> None:
         self._answer_batch = answer_batch
+        self._interrupt = interrupt
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._max_per_client = max_per_client
@@ -64,8 +77,13 @@ class Batcher:
             self._changed.notify()
         return future
 
+    @property
+    def is_working(self) -> bool:
+        """False when closed and nothing is computed any more."""
+        return self._worker.is_alive()
+
     def close(self, grace_s: float) -> None:
-        """Answer what is waiting, for at most `grace_s` seconds, then refuse the rest."""
+        """Answer what is waiting, for at most `grace_s` seconds, then refuse the rest and interrupt what is being answered."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -77,6 +95,9 @@ class Batcher:
         for future in rest:
             if future.set_running_or_notify_cancel():
                 future.set_exception(RequestError(503, "the server is shutting down"))
+        if self.is_working and self._interrupt is not None:
+            self._interrupt()
+            self._worker.join(_INTERRUPTED_S)
 
     def _take(self) -> list[tuple[Question, Future[Answer]]]:
         """The next batch: one question per client in turn. Empty when closed and nothing is waiting."""

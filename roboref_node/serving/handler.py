@@ -69,6 +69,8 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         try:
             if not known:
                 raise RequestError(404, f"{self.command} {route[:80]} does not exist here")
+            if not (self.server.settings.token or self.server.is_addressed_here(self.headers.get("host", ""))):
+                raise RequestError(403, "without a token only requests to this machine by its own name are answered")
             if route not in ("/", "/health") and not self.server.is_authorized(self.headers.get("authorization")):
                 raise RequestError(401, "this needs the header `Authorization: Bearer <token>` with the token of the server")
             code, content = 200, routes[route]()

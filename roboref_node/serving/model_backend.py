@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,6 @@ from roboref_node.pointing.prompt import asked_phrase, without_format_suffix
 from roboref_node.serving.question import Answer, Question, RequestError
 from roboref_node.status import Refused, Status
 
-EstimateDepth = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Colour uint8 (H, W, 3) to a relative depth map uint8 (H, W, 3), near = bright."""
 _NOTHING = "[]"
 """How RoboRefer's dialect says that nothing fits; both APIs have no other way to tell a client NOT_FOUND."""
 
@@ -24,12 +23,15 @@ class ModelBackend:
 
     Args:
         model: The model.
-        estimate_depth: Monocular depth, for clients that want depth used and send none; None = such questions are refused.
     """
 
-    def __init__(self, model: LocalModel, estimate_depth: EstimateDepth | None = None) -> None:
+    def __init__(self, model: LocalModel) -> None:
         self.model = model
-        self._estimate_depth = estimate_depth
+        self._stopping = threading.Event()
+
+    def interrupt(self) -> None:
+        """End the batch that is being answered before its next token, and all that follow: the server stops."""
+        self._stopping.set()
 
     def answer_batch(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer all questions in one pass; to one with unknown words the answer is that nothing fits, as it is in process.
@@ -41,8 +43,11 @@ class ModelBackend:
             inputs = [self.model.prepare(q.rgb, self._depth(q), self._text(q)) for q in questions]
             known = [index for index, question in enumerate(questions) if self._knows(question)]
             longest = max(question.max_new_tokens for question in questions)
-            generated = self.model.answer([inputs[index] for index in known], longest) if known else []
+            asked = [inputs[index] for index in known]
+            generated = self.model.answer(asked, longest, canceled=self._stopping.is_set) if asked else []
         except Refused as refusal:
+            if refusal.status is Status.CANCELED:
+                raise RequestError(503, "the server is shutting down") from refusal
             raise RequestError(400 if refusal.status is Status.BAD_REQUEST else 503, refusal.sentence) from refusal
         answers = [Answer(_NOTHING, self.model.processor.sequence_length(prepared), 0, True) for prepared in inputs]
         for index, answer in zip(known, generated, strict=True):
@@ -63,13 +68,13 @@ class ModelBackend:
     def _depth(self, question: Question) -> NDArray[np.uint8] | None:
         if question.depth_image is not None or not question.estimate_depth or not self.model.takes_depth:
             return question.depth_image
-        if self._estimate_depth is None:
+        if not self.model.estimates_depth:
             raise RequestError(
                 400,
-                "enable_depth is 1 without a depth map, and this server has no depth estimator: send depth_url (`depth: sensor` in a model "
-                "file of roboref), or enable_depth 0 (`depth: none`)",
+                "enable_depth is 1 without a depth map, and this server has no depth estimator: start it with --depth-model, send "
+                "depth_url (`depth: sensor` in a model file of roboref), or enable_depth 0 (`depth: none`)",
             )
-        return self._estimate_depth(question.rgb)
+        return self.model.estimate_depth(question.rgb)
 
     def _text(self, question: Question) -> str:
         """RoboRefer's clients always append the request for the answer format; a model trained without it must not see it."""

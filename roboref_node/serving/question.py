@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,19 @@ def decode_image(data: Any, limits: ImageLimits, what: str) -> NDArray[np.uint8]
             return np.array(image.convert("RGB"), dtype=np.uint8)
     except Image.DecompressionBombError as error:  # Pillow's own limit, which is checked first
         raise RequestError(413, f"{what} has too many pixels (`--max-pixels`): {error}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        AssertionError,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        struct.error,
+    ):
+        # Pillow's decoders meet damage in all these ways.
         raise RequestError(400, f"{what} is not an intact {', '.join(IMAGE_FORMATS)} file") from None
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from roboref_node.serving.batcher import AnswerBatch, Batcher
 from roboref_node.serving.handler import RequestHandler
@@ -119,7 +120,7 @@ class ServeSettings:
         Raises:
             Refused: BAD_REQUEST when it cannot.
         """
-        with _binding(self), http.server.HTTPServer((self.host, self.port), RequestHandler):
+        with _binding(self), socket.create_server((self.host, self.port), family=_family(self.host)):
             pass
 
 
@@ -145,6 +146,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
     Args:
         settings: Address and limits.
         answer_batch: The model.
+        interrupt: Makes `answer_batch` give up soon, when the server stops and the grace is over.
 
     Raises:
         Refused: BAD_REQUEST when the address cannot be bound.
@@ -154,7 +156,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, settings: ServeSettings, answer_batch: AnswerBatch) -> None:
+    def __init__(self, settings: ServeSettings, answer_batch: AnswerBatch, interrupt: Callable[[], None] | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.started = time.monotonic()
@@ -162,6 +164,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
         self._connections: dict[socket.socket, _Wait] = {}
         self._connections_lock = threading.Lock()
         self._serving: threading.Thread | None = None
+        self.address_family = _family(settings.host)
         with _binding(settings):
             super().__init__((settings.host, settings.port), RequestHandler)
         self.batcher = Batcher(
@@ -170,13 +173,14 @@ class ModelServer(http.server.ThreadingHTTPServer):
             max_queue=settings.max_queue,
             max_per_client=settings.max_per_client,
             metrics=self.metrics,
+            interrupt=interrupt,
         )
 
     @property
     def url(self) -> str:
         """Base address."""
         host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://[{host!s}]:{port}" if self.address_family == socket.AF_INET6 else f"http://{host!s}:{port}"
 
     def start(self) -> None:
         """Serve in a thread of its own."""
@@ -204,6 +208,13 @@ class ModelServer(http.server.ThreadingHTTPServer):
             return True
         scheme, _, token = (header or "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.settings.token.encode())
+
+    def is_addressed_here(self, host: str) -> bool:
+        """False for a Host header that names another machine: a web page whose name was made to lead here after it had loaded."""
+        try:
+            return not host or is_loopback(urlsplit(f"//{host}").hostname or "")
+        except ValueError:
+            return False
 
     def expect_request(self, connection: socket.socket, seconds: float) -> None:
         """Hang up when no complete request came in after so many seconds, or earlier when the place is needed."""
@@ -270,6 +281,10 @@ class ModelServer(http.server.ThreadingHTTPServer):
         """True while some connection waits for its answer to be computed or written."""
         with self._connections_lock:
             return any(wait.deadline == float("inf") for wait in self._connections.values())
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 @contextmanager

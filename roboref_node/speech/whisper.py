@@ -68,18 +68,15 @@ def _load(folder: Path) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
+    from roboref_node.model.config_checks import refusing
+    from roboref_node.model.pretrained import OFFLINE, load_whole
+
     if not (folder / "config.json").is_file():
         raise Refused(
             Status.MODEL_UNAVAILABLE, f"{folder} (parameter whisper_model) holds no config.json: give the folder of a Whisper model"
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind = torch.float16 if device == "cuda" else torch.float32
-    try:
+    device, dtype = ("cuda", "float16") if torch.cuda.is_available() else ("cpu", "float32")
+    with refusing(f"{folder} (parameter whisper_model) cannot be loaded"):
         processors: Any = AutoProcessor  # untyped in transformers
-        processor = processors.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=kind)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise Refused(
-            Status.MODEL_UNAVAILABLE, f"{folder} (parameter whisper_model) cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from error
-    return processor, model.to(device).eval()
+        processor = processors.from_pretrained(folder, **OFFLINE)
+    return processor, load_whole(AutoModelForSpeechSeq2Seq, folder, torch.device(device), dtype=dtype)

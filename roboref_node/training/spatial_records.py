@@ -127,7 +127,7 @@ def conversation_turns(record: dict[str, Any]) -> list[Turn]:
     roles = [role for role, _ in turns]
     if not turns or roles != ["user", "assistant"] * (len(turns) // 2):
         raise Refused(Status.BAD_REQUEST, f"a conversation does not alternate human and gpt: {', '.join(roles) or 'it is empty'}")
-    return [(role, _without_markers(text) if role == "user" else text) for role, text in turns]
+    return [(role, (_without_markers(text) if role == "user" else text).strip()) for role, text in turns]
 
 
 def answer_spans(prompt: str, tokenizer: Any, answers: Sequence[str]) -> list[tuple[int, int]]:

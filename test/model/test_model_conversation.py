@@ -67,6 +67,12 @@ def test_the_template_is_the_tokenizers_own_and_newlines_merge_across_seams():
     assert ids[ids.index(depth) + 1] == tokenizer.convert_tokens_to_ids("ĊĊ")
 
 
+def test_blanks_around_a_turn_are_left_out():
+    tokenizer = tiny_tokenizer()
+    turns = [("user", "one"), ("assistant", " an answer \n"), ("user", "\n two ")]
+    assert render(tokenizer, turns) == render(tokenizer, [(role, content.strip()) for role, content in turns])
+
+
 def test_without_a_template_there_is_a_clear_error():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = None

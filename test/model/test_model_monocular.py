@@ -1,6 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
 from roboref_node.model.monocular import MonocularDepth
@@ -50,3 +53,104 @@ def test_metric_models_are_refused(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(Refused, match=r"config.json is missing; expected a Depth-Anything"):
         MonocularDepth(tmp_path / "nothing")
+
+
+def refusal(action, status=Status.MODEL_UNAVAILABLE):
+    with pytest.raises(Refused) as caught:
+        action()
+    sentence = caught.value.sentence
+    assert caught.value.status is status and "\n" not in sentence and len(sentence) < 1000
+    return sentence
+
+
+def change_tensors(folder, change):
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_missing_tensors_are_named_and_not_made_up(tmp_path):
+    name = "head.conv2.weight"
+    change_tensors(tiny(tmp_path), lambda tensors: tensors.pop(name))
+    assert f"{tmp_path}: tensor {name} is missing" in refusal(lambda: MonocularDepth(tmp_path))
+
+
+def test_tensors_of_another_shape_are_named(tmp_path):
+    name = "head.conv2.bias"
+    change_tensors(tiny(tmp_path), lambda tensors: tensors.update({name: torch.zeros(9)}))
+    assert f"tensor {name} has shape [9], expected [" in refusal(lambda: MonocularDepth(tmp_path))
+
+
+def test_layers_that_the_configuration_leaves_out(tmp_path):
+    name = "backbone.encoder.layer.3.norm1.weight"
+    change_tensors(tiny(tmp_path), lambda tensors: tensors.update({name.replace("3", "4"): tensors[name].clone()}))
+    assert "backbone.encoder.layer.4.norm1.weight belongs to a layer" in refusal(lambda: MonocularDepth(tmp_path))
+
+
+def test_a_head_for_another_task_does_no_harm(tmp_path):
+    change_tensors(tiny(tmp_path), lambda tensors: tensors.update({"segmentation_head.weight": torch.zeros(9)}))
+    MonocularDepth(tmp_path, device="cpu", input_size=56)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 2000, -100])
+def test_truncated_weights(tmp_path, keep):
+    file = tiny(tmp_path) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    assert str(tmp_path) in refusal(lambda: MonocularDepth(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "", "[" * 100_000, "{}", '{"model_type": 5}'])
+def test_config_json_is_no_configuration(tmp_path, text):
+    (tiny(tmp_path) / "config.json").write_text(text)
+    assert str(tmp_path / "config.json") in refusal(lambda: MonocularDepth(tmp_path))
+
+
+def test_sections_of_the_configuration_that_are_none(tmp_path):
+    file = tiny(tmp_path) / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"backbone_config": []}))
+    assert str(tmp_path) in refusal(lambda: MonocularDepth(tmp_path))
+
+
+def test_models_of_which_it_is_not_known_that_near_is_large(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "glpn"}))  # gives metres
+    assert "depth_estimation_type is None, expected 'relative'" in refusal(lambda: MonocularDepth(tmp_path))
+
+
+def test_code_in_the_folder_is_not_run(tmp_path):
+    config = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    assert str(tmp_path) in refusal(lambda: MonocularDepth(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("device", ["mars", "cuda:x", "meta"])
+def test_names_of_no_device(tmp_path, device):
+    assert f"`device` is '{device}'" in refusal(lambda: MonocularDepth(tiny(tmp_path), device=device), Status.BAD_REQUEST)
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "xpu:7"])
+def test_devices_that_are_not_here(tmp_path, device):
+    assert f"`device` '{device}' cannot be used here" in refusal(lambda: MonocularDepth(tiny(tmp_path), device=device))
+
+
+@pytest.mark.parametrize("size", [0, -1, 13])
+def test_inputs_smaller_than_a_patch(tmp_path, size):
+    sentence = refusal(lambda: MonocularDepth(tiny(tmp_path), device="cpu", input_size=size), Status.BAD_REQUEST)
+    assert f"`input_size` is {size}, expected at least one patch of the model, 14 px" in sentence
+
+
+def test_weights_stored_in_half_precision_give_the_same_map(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    single = MonocularDepth(tiny(tmp_path), device="cpu", input_size=56).inverse_depth(rgb)
+    DepthAnythingForDepthEstimation.from_pretrained(tmp_path, dtype=torch.float16).save_pretrained(tmp_path)
+    half = MonocularDepth(tmp_path, device="cpu", input_size=56).inverse_depth(rgb)
+    assert np.allclose(half, single, atol=0.02 * np.ptp(single))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_numbers_that_are_none_make_no_black_map(tmp_path, wrong):
+    change_tensors(tiny(tmp_path), lambda tensors: tensors["head.conv1.weight"].fill_(wrong))
+    estimator = MonocularDepth(tmp_path, device="cpu", input_size=56)
+    picture = np.zeros((40, 60, 3), dtype=np.uint8)
+    assert "no finite numbers" in refusal(lambda: estimator.relative_depth_image(picture))

@@ -132,6 +132,19 @@ class TestRefusals:
             pointer(folder, device="cuda:7" if not torch.cuda.is_available() else "xpu:7")
         assert refusal.value.status is Status.MODEL_UNAVAILABLE
 
+    def test_depth_can_be_estimated_from_colour(self, folder, frame, depth_anything) -> None:
+        measured, estimated = pointer(folder), pointer(folder, depth_model=str(depth_anything))
+        assert measured.point(frame, CUP).provenance["depth"] == "sensor"
+        for task in (CUP, CUP):
+            assert estimated.point(frame, task).provenance["depth"] == "estimated"
+        other = Frame(frame.rgb, np.full_like(frame.depth_m, np.nan), frame.camera)
+        assert estimated.point(other, CUP).text == estimated.point(frame, CUP).text, "the camera's depth is for the lift alone"
+
+    def test_a_depth_model_that_is_not_there(self, folder, tmp_path) -> None:
+        with pytest.raises(Refused, match="expected a Depth-Anything model") as refusal:
+            pointer(folder, depth_model=str(tmp_path / "nothing"))
+        assert refusal.value.status is Status.MODEL_UNAVAILABLE
+
     def test_quantized_weights_are_a_setting(self, folder, monkeypatch) -> None:
         if importlib.util.find_spec("torchao") is not None:
             pointer(folder, quantize="int8")  # loads, and begins an answer

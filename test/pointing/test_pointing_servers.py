@@ -141,7 +141,14 @@ class TestOpenAI:
         assert server.exchanges[0].json["logprobs"] is True
 
     @pytest.mark.parametrize(
-        "logprobs", [None, {"content": []}, {"content": [{"logprob": None}]}, {"content": [{"logprob": float("nan")}]}]
+        "logprobs",
+        [
+            None,
+            {"content": []},
+            {"content": [{"logprob": None}]},
+            {"content": [{"logprob": float("nan")}]},
+            {"content": [{"logprob": -(10**400)}]},
+        ],
     )
     def test_without_usable_probabilities_the_score_is_nan(self, serve, frame, logprobs) -> None:
         server = serve(lambda exchange: exchange.send_json(reply("[(0.5, 0.25)]", logprobs=logprobs)))
@@ -164,6 +171,38 @@ class TestOpenAI:
             self.pointer(server.url, Dialect.ROBOREFER).point(frame, TASK)
         assert refusal.value.status is Status.UNPARSEABLE
 
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ({"error": {"message": "rate limited"}}, "but with 'rate limited'"),
+            ({"error": "overloaded"}, "but with 'overloaded'"),
+            ({"choices": [{"message": {"content": None, "refusal": "I cannot help with that"}}]}, "but with 'I cannot help with that'"),
+            ({"choices": [{"message": {"content": None, "tool_calls": [{"id": "1"}]}}]}, "but with 'a call of a tool'"),
+            (reply("[(0.5, 0.25)]", finish_reason="content_filter"), "withheld a part of the answer"),
+        ],
+    )
+    def test_what_the_server_says_instead_is_told(self, serve, frame, body: dict, words: str) -> None:
+        server = serve(lambda exchange: exchange.send_json(body))
+        with pytest.raises(Refused) as refusal:
+            self.pointer(server.url, Dialect.ROBOREFER).point(frame, TASK)
+        assert refusal.value.status is Status.UNPARSEABLE and words in refusal.value.sentence
+
+    @pytest.mark.parametrize(
+        ("change", "word"),
+        [
+            ({"max_tokens": 0}, "max_tokens"),
+            ({"temperature": math.nan}, "temperature"),
+            ({"temperature": -1.0}, "temperature"),
+            ({"image_format": "webm"}, "image_format"),
+            ({"dialect": Dialect.QWEN25_VL}, "resize"),
+            ({"dialect": Dialect.ROBOBRAIN, "resize": SizeRule(max_pixels=640 * 480)}, "resize"),
+        ],
+    )
+    def test_settings_that_cannot_work_are_refused_at_once(self, change: dict, word: str) -> None:
+        with pytest.raises(Refused, match=f"`{word}`") as refusal:
+            OpenAISettings(**{"http": HttpSettings("http://127.0.0.1:1"), "model": "m", "dialect": Dialect.ROBOREFER, **change})
+        assert refusal.value.status is Status.BAD_REQUEST
+
     def test_an_answer_cut_off_by_the_token_limit_is_unparseable_and_names_the_setting(self, serve, frame) -> None:
         server = serve(lambda exchange: exchange.send_json(reply("[(0.5, 0.25)]", finish_reason="length")))
         with pytest.raises(Refused) as refusal:
@@ -176,14 +215,11 @@ class TestOpenAI:
             self.pointer(server.url, Dialect.ROBOREFER).point(frame, TASK)
         assert refusal.value.details["answer"] == "a cup \ufffd"
 
-    def test_jpeg_is_an_option_and_anything_else_a_bad_request(self, serve, frame) -> None:
+    def test_jpeg_is_an_option(self, serve, frame) -> None:
         server = serve(lambda exchange: exchange.send_json(reply("[(0.5, 0.25)]")))
         self.pointer(server.url, Dialect.ROBOREFER, image_format="jpeg").point(frame, TASK)
         url = server.exchanges[0].json["messages"][0]["content"][0]["image_url"]["url"]
         assert url.startswith("data:image/jpeg;base64,") and decoded(url.partition(",")[2]).shape == frame.rgb.shape
-        with pytest.raises(Refused) as refusal:
-            self.pointer(server.url, Dialect.ROBOREFER, image_format="webm").point(frame, TASK)
-        assert refusal.value.status is Status.BAD_REQUEST
 
 
 class TestSizeRule:

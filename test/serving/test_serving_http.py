@@ -82,6 +82,11 @@ class TestQuery:
         reply = client.post(f"{start().url}/query", json={**query, "image_url": [base64.b64encode(data[: len(data) // 2]).decode()]})
         assert reply.status_code == 400
 
+    def test_a_palette_picture_without_its_palette_is_a_bad_request(self, start, client, query) -> None:
+        data = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAMAAAAoyzS7AAAAAXRSTlMAQObYZgAAAApJREFUeJxjYAAAAAIAAUivpHEAAAAASUVORK5CYII="
+        reply = client.post(f"{start().url}/query", json={**query, "image_url": [data]})
+        assert reply.status_code == 400 and "intact" in reply.json()["error"]["message"]
+
     @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
     @pytest.mark.parametrize("side", [4_000, 12_000, 50_000])
     def test_a_picture_that_would_unpack_to_gigabytes_is_refused_by_its_header(self, start, client, query, side: int) -> None:
@@ -255,6 +260,30 @@ class TestAccess:
             ServeSettings(host="0.0.0.0", token="")
         assert refusal.value.status is Status.BAD_REQUEST
         assert httpx.post(f"{start(token='').url}/query", json=query, trust_env=False).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("host", "code"),
+        [
+            ("127.0.0.1:25547", 200),
+            ("localhost", 200),
+            ("[::1]:25547", 200),
+            ("evil.example", 403),
+            ("evil.example:25547", 403),
+            ("[", 403),
+        ],
+    )
+    def test_without_a_token_a_page_of_another_name_gets_nothing(self, start, host: str, code: int) -> None:
+        """A page's own host name may be made to lead to this machine after it has loaded; its requests are then of one origin."""
+        reply = httpx.get(f"{start(token='').url}/v1/models", headers={"host": host}, trust_env=False)
+        assert reply.status_code == code
+
+    def test_the_other_loopback_address(self, start, query) -> None:
+        server = start(host="::1")
+        assert server.url.startswith("http://[::1]:")
+        reply = httpx.post(f"{server.url}/query", json=query, headers={"authorization": "Bearer a-token-for-tests"}, trust_env=False)
+        assert reply.status_code == 200
+        with pytest.raises(Refused, match="cannot be served on"):
+            ServeSettings(host="::1", port=server.server_address[1]).check_address()
 
     def test_a_token_is_made_up_when_none_is_given(self) -> None:
         assert len(ServeSettings().token) >= 32 and ServeSettings().token != ServeSettings().token

@@ -21,6 +21,7 @@ import pytest
 import roboref_node.model as model_package
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
+from roboref_node.model.monocular import MonocularDepth
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.http import HttpSettings
 from roboref_node.pointing.local import LocalPointer
@@ -29,7 +30,7 @@ from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.openai_server import OpenAIPointer, OpenAISettings
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer, RoboReferServerSettings
 from roboref_node.serving.model_backend import ModelBackend
-from roboref_node.serving.question import Question
+from roboref_node.serving.question import Question, RequestError
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 
@@ -161,15 +162,26 @@ class TestSameAnswers:
         assert "no depth estimator" in refusal.value.sentence
         pointer.close()
 
-    def test_a_given_estimator_is_used(self, model, frames) -> None:
-        seen = []
+    def test_depth_is_estimated_for_clients_that_have_none(self, start, model, frames, depth_anything) -> None:
+        """As RoboRefer's own server does, whose clients send colour and `enable_depth` 1."""
+        estimating = LocalModel(replace(model.settings, depth_model=str(depth_anything)))
+        server = start(ModelBackend(estimating).answer_batch)
+        pointer = RoboReferServerPointer(RoboReferServerSettings(http(server.url), DepthSource.SERVER))
+        assert is_answer(said(pointer, frames[0], TASKS[0]))
+        pointer.close()
+        rgb, depth = frames[0].rgb, MonocularDepth(depth_anything, device="cpu").relative_depth_image(frames[0].rgb)
+        asked, given, without = ModelBackend(estimating).answer_batch(
+            [Question(rgb, *how, "Please point to the red cup.", 64, "a") for how in ((None, True), (depth, False), (None, False))]
+        )
+        assert asked == given
+        assert without.prompt_tokens < given.prompt_tokens
 
-        def estimate(rgb: np.ndarray) -> np.ndarray:
-            seen.append(rgb.shape)
-            return np.repeat(rgb.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
-
-        ModelBackend(model, estimate).answer_batch([Question(frames[0].rgb, None, True, "Please point to the red cup.", 64, "a")])
-        assert seen == [(120, 160, 3)]
+    def test_a_stopping_server_ends_the_batch_it_is_at(self, model, frames) -> None:
+        backend = ModelBackend(model)
+        backend.interrupt()
+        with pytest.raises(RequestError, match="shutting down") as error:
+            backend.answer_batch([Question(frames[0].rgb, None, False, "Please point to the red cup.", 64, "a")])
+        assert error.value.http_status == 503
 
 
 def resident_bytes() -> int:
@@ -216,9 +228,9 @@ def test_sixteen_clients_get_their_answers_and_their_share_and_memory_stays_flat
 class ServeProcess:
     """`roboref serve` as a process of its own."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, *options: str) -> None:
         self.port = port
-        command = [sys.executable, "-m", "roboref_node.cli", "serve", "--folder", str(folder), "--port", str(port)]
+        command = [sys.executable, "-m", "roboref_node.cli", "serve", "--folder", str(folder), "--port", str(port), *options]
         environment = {**os.environ, "ROBOREF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -239,6 +251,12 @@ class ServeProcess:
         return self.process.returncode, output
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture
 def processes(random_nano) -> Iterator[list[ServeProcess]]:
     started: list[ServeProcess] = []
@@ -252,9 +270,7 @@ def processes(random_nano) -> Iterator[list[ServeProcess]]:
 @pytest.mark.timeout(240)  # two processes import torch, which takes long on a busy machine
 @pytest.mark.usefixtures("token")
 def test_clients_of_a_killed_server_get_model_unavailable_and_recover_by_themselves(processes, random_nano, frames) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     processes.append(ServeProcess(random_nano, port))
     processes[0].wait_until_ready()
     outcomes: list[tuple[float, str]] = []
@@ -293,6 +309,30 @@ def test_clients_of_a_killed_server_get_model_unavailable_and_recover_by_themsel
     assert code == 0
     assert f"serving nano on http://127.0.0.1:{port} " in output and output.rstrip().endswith("stopped")
     assert TOKEN not in output
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("token")
+def test_a_signal_without_grace_ends_the_process_in_order_while_the_model_computes(processes, random_nano, frames) -> None:
+    processes.append(ServeProcess(random_nano, free_port(), "--grace", "0"))
+    processes[0].wait_until_ready()
+    stop = threading.Event()
+
+    def robot() -> None:
+        pointer = RoboReferServerPointer(RoboReferServerSettings(http(f"http://127.0.0.1:{processes[0].port}"), DepthSource.SENSOR))
+        while not stop.is_set():
+            said(pointer, frames[0], TASKS[0])
+        pointer.close()
+
+    robots = [threading.Thread(target=robot) for _ in range(8)]
+    for thread in robots:
+        thread.start()
+    time.sleep(1.0)
+    code, output = processes[0].end(signal.SIGTERM)
+    stop.set()
+    for thread in robots:
+        thread.join()
+    assert (code, output.rstrip().splitlines()[-1]) == (0, "stopped")
 
 
 @pytest.mark.parametrize(

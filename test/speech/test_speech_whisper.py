@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -62,6 +63,17 @@ def test_nothing_said_is_nothing_heard(folder):
     recogniser = WhisperRecogniser(folder)
     recogniser.start()
     assert recogniser.finish(answering=True).text == ""
+
+
+def test_a_folder_without_one_of_the_weights_is_refused(folder, tmp_path):
+    """transformers would fill in random numbers and say so in its log only."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, tmp_path / "whisper")
+    file, name = tmp_path / "whisper" / "model.safetensors", "model.decoder.layers.0.fc1.weight"
+    save_file({key: value for key, value in load_file(file).items() if key != name}, file)
+    with pytest.raises(Refused, match=f"tensor {name} is missing"):
+        WhisperRecogniser(tmp_path / "whisper")
 
 
 def test_an_incomplete_folder_is_refused(folder, tmp_path):

@@ -1,0 +1,76 @@
+"""Checkpoints in the published layout with values that none of the published ones has, and that its own code takes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_checkpoint import LAYERS, TILE, logits, write_tiny_checkpoint
+
+from roboref_node.model import Generator
+from roboref_node.model.checkpoint import convert, load_model
+from roboref_node.status import Refused, Status
+
+
+def edit(file, **changes):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def pictures(size=(48, 64)):
+    return np.random.default_rng(0).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("family", ["2b", "8b"])
+def test_rows_that_no_token_of_the_tokenizer_has_are_cut_off(tmp_path, family):
+    """The published loader resizes to the tokenizer; what lies behind it could be said and has no text."""
+    exact = write_tiny_checkpoint(tmp_path / "exact", family)
+    padded = write_tiny_checkpoint(tmp_path / "padded", family)
+    file = padded / "llm" / "model.safetensors"
+    tensors = load_file(file)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        if name in tensors:
+            tensors[name] = torch.cat([tensors[name], 100.0 * torch.ones(7, tensors[name].shape[1])])
+    save_file(tensors, file)
+    edit(padded / "llm" / "config.json", vocab_size=len(tensors["model.embed_tokens.weight"]))
+    convert(padded, tmp_path / "converted")
+    model, processor = load_model(exact, device="cpu")
+    inputs = processor(*pictures(), "Point to it.")
+    expected = logits(model, inputs)
+    answer = Generator(model, processor).generate(inputs, max_new_tokens=12).token_ids
+    for folder in (padded, tmp_path / "converted"):
+        other, its_processor = load_model(folder, device="cpu")
+        torch.testing.assert_close(logits(other, inputs), expected)
+        assert Generator(other, its_processor).generate(inputs, max_new_tokens=12).token_ids == answer
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, -1, None])
+def test_the_length_of_a_question_follows_the_scale_that_gives_the_size(tmp_path, index):
+    folder = write_tiny_checkpoint(tmp_path / "c", "8b")
+    raw = json.loads((folder / "config.json").read_text())
+    raw.pop("s2_resize_output_to_scale_idx", None)
+    (folder / "config.json").write_text(json.dumps(raw if index is None else {**raw, "s2_resize_output_to_scale_idx": index}))
+    model, processor = load_model(folder, device="cpu")
+    inputs = processor(*pictures(), "Point to it.")
+    assert processor.sequence_length(inputs) == logits(model, inputs).shape[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "expected"),
+    [
+        (
+            "depth_tower/config.json",
+            {"image_size": 2 * TILE},
+            f"the first of s2_scales is {TILE}, expected the {2 * TILE} px of depth_tower",
+        ),
+        ("depth_tower/config.json", {"num_hidden_layers": LAYERS + 1}, f"towers' {LAYERS} and {LAYERS + 1} layers"),
+    ],
+)
+def test_towers_that_do_not_go_together_are_refused_when_they_are_loaded(tmp_path, file, changes, expected):
+    folder = write_tiny_checkpoint(tmp_path / "c", "8b")
+    edit(folder / "config.json", mm_vision_select_layer=LAYERS - 1)
+    load_model(folder, device="cpu")
+    edit(folder / file, **changes)
+    with pytest.raises(Refused) as caught:
+        load_model(folder, device="cpu")
+    assert caught.value.status is Status.MODEL_UNAVAILABLE and expected in caught.value.sentence
