@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from roboref_node.pointing.dialect import Convention, Dialect, Syntax
+from roboref_node.pointing.molmo_syntax import read_molmo2_xml, read_molmo_xml
 from roboref_node.pointing.pointer import PixelPoint, ReasoningStep
 from roboref_node.pointing.reasoning import split_steps
-from roboref_node.pointing.syntax import AnswerSyntaxError, Row, clip, read_json, read_molmo2_xml, read_molmo_xml, read_tuples
+from roboref_node.pointing.syntax import AnswerSyntaxError, FractionalNumber, Row, clip, read_json, read_tuples
 from roboref_node.status import Refused, Status
 
 MAX_ANSWER_CHARS = 24 * 1024
@@ -117,8 +118,8 @@ def _read(final: str, dialect: Dialect) -> list[Row]:
 def _check_integral(rows: list[Row]) -> None:
     for row in rows:
         for value in row:
-            if value != int(value):
-                raise AnswerSyntaxError(f"{value:g} has a fraction, and this dialect has whole numbers only")
+            if isinstance(value, FractionalNumber):
+                raise AnswerSyntaxError(f"{float(value)} is written as a fraction, and this dialect has whole numbers only")
 
 
 def _to_pixel(

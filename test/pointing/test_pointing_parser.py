@@ -6,7 +6,6 @@ import pytest
 
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.parser import MAX_ANSWER_CHARS, ParsedAnswer, parse_points
-from roboref_node.pointing.pointer import ReasoningStep
 from roboref_node.status import Refused, Status
 
 SIZE = (640, 480)
@@ -55,6 +54,16 @@ ACCEPTED = [
     (Dialect.PIXELS, "[(639, 479)]", [(639.0, 479.0)]),
     (Dialect.QWEN25_VL, '[{"point_2d": [320, 120]}]', [(320.0, 120.0)]),
     (Dialect.QWEN25_VL, '[{"bbox_2d": [0, 0, 640, 480]}]', [(319.5, 239.5)]),
+    (Dialect.ROBOREFER, "(0.5, 0.25), (0.25, 0.5)", [(319.5, 119.5), (159.5, 239.5)]),
+    (Dialect.ROBOREFER, "(0.5, 0.25), which is the cup (the red one)", [(319.5, 119.5)]),
+    (Dialect.ROBOREFER, "The 2nd cup (at [(0.5, 0.25)]) of 3 (see left).", [(319.5, 119.5)]),
+    (Dialect.ROBOREFER, "1) (0.5, 0.25)", [(319.5, 119.5)]),
+    (Dialect.QWEN3_VL, 'There is no other cup in the image: [{"point_2d": [500, 250]}] (1 cup)', [(319.5, 119.5)]),
+    (Dialect.QWEN3_VL, '[{"point_2d": [500, 250], "bbox_2d": [400, 200, 600, 300], "score": 0.9}]', [(319.5, 119.5)]),
+    (Dialect.QWEN3_VL, '[{"point_2d": [500, 250], "label": "the (1, 2) cup [a] {b}"}]', [(319.5, 119.5)]),
+    (Dialect.MOLMO, 'Counting the <point x="50" y="25" alt="cup">cup</point> shows a total of 1.', [(319.5, 119.5)]),
+    (Dialect.MOLMO, '<point x="50" y="25">a</point> and <point x="25" y="50">b</point>', [(319.5, 119.5), (159.5, 239.5)]),
+    (Dialect.MOLMO2, 'There are no other cups. <points coords="1 1 500 250" alt="cup">cup</points>', [(319.5, 119.5)]),
 ]
 
 
@@ -78,6 +87,23 @@ NOT_FOUND = [
     (Dialect.PIXELS, "[]"),
     (Dialect.MOLMO, "There are none."),
     (Dialect.MOLMO2, "There are none."),
+    (Dialect.ROBOREFER, "Of the 2 mugs (or cups) none is red: []"),
+    (Dialect.QWEN3_VL, "None of the 2 mugs is red: []"),
+    *(
+        (dialect, text)
+        for dialect in (Dialect.MOLMO, Dialect.MOLMO2)
+        for text in (
+            "there are none",
+            "There are none of the 3 mugs.",
+            "I think there are none.",
+            "There is no red mug in the image.",
+            "There is no red mug",
+            "There is no mug 2 in the image.",
+            "I'm sorry, there is no red mug in this image, only a blue one.",
+            "There is no red mug visible. The table holds 1 bowl.",
+            "There is no question mark.",
+        )
+    ),
 ]
 
 OUT_OF_IMAGE = [
@@ -170,6 +196,81 @@ UNPARSEABLE = [
     (Dialect.MOLMO2, '<points coords="1 1 0.5 0.25">cup</points>'),
     (Dialect.ROBOBRAIN, "[(0.5, 0.25)]"),
     (Dialect.QWEN25_VL, '[{"point_2d": [0.5, 0.25]}]'),
+    # cut off, with a first point that is whole
+    (Dialect.ROBOREFER, "(0.5, 0.5), (0.6"),
+    (Dialect.ROBOREFER, "(0.5, 0.5), (0.6,"),
+    (Dialect.ROBOREFER, "(0.5, 0.5), ("),
+    (Dialect.ROBOREFER, "(0.5, 0.5), "),
+    (Dialect.ROBOREFER, "[0.5, 0.5], [0.6"),
+    (Dialect.ROBOREFER, "[(0.5, 0.5)]\n[(0.6"),
+    (Dialect.ROBOREFER, "<answer>(0.5, 0.5), (0.6"),
+    (Dialect.PIXELS, "(320, 120), (32"),
+    (Dialect.QWEN3_VL, '{"point_2d": [500, 250]}, {"point_2d": [300'),
+    (Dialect.QWEN3_VL, '{"point_2d": [500, 250]}\n{"point_2d": '),
+    (Dialect.QWEN3_VL, '{"point_2d": [500, 250]}, '),
+    (Dialect.QWEN3_VL, "[] [{"),
+    (Dialect.ROBOREFER, "[] [(0.6"),
+    (Dialect.ROBOREFER, "[[]"),
+    (Dialect.MOLMO, '<point x="50" y="25">cu'),
+    (Dialect.MOLMO, '<point x="50" y="25">cup</point> <poi'),
+    (Dialect.MOLMO, "There are none. <poi"),
+    (Dialect.MOLMO, "There are no "),
+    (Dialect.MOLMO2, '<points coords="1 1 500 250">'),
+    # a broken point beside a whole one
+    (Dialect.ROBOREFER, "(0.5, 0.5), (0.6 0.7)"),
+    (Dialect.ROBOREFER, "(0.5, 0.5), ()"),
+    (Dialect.ROBOREFER, "(0.5, 0.5), 0.6"),
+    (Dialect.ROBOREFER, "(x=0.2, y=0.2) or (0.5, 0.5)"),
+    (Dialect.ROBOREFER, "0.6, 0.7), (0.5, 0.5)]"),
+    (Dialect.ROBOREFER, "[(0.5, 0.5)]]"),
+    (Dialect.ROBOREFER, "[Position] [box] [(0.5, 0.6)]"),
+    (Dialect.ROBOREFER, "[position] [box]: [(0.5, 0.6)]"),
+    (Dialect.ROBOPOINT, "[Position] [box]: [(0.3, 0.4)]"),
+    # prose that is neither a point nor a plain "nothing there"
+    *(
+        (dialect, text)
+        for dialect in (Dialect.MOLMO, Dialect.MOLMO2)
+        for text in (
+            "There is no doubt, the mug is at x=63.5 y=44.5",
+            "There is no problem: (507, 492)",
+            "There is no doubt about it: the mug is on the left.",
+            "There is no problem.",
+            "There is no obstacle, the mug is on the left.",
+            "There is no mug that is closer than the one on the left.",
+            "There is no other mug in the image.",
+            "There is no mug but the red one.",
+            "There are none at 507 492.",
+            "There are none. The mug is at 63.5",
+            "The mug is on the left and there is no other.",
+        )
+    ),
+    (Dialect.ROBOREFER, "I thought of [], but the mug is at x=0.5 y=0.5"),
+    (Dialect.ROBOREFER, "[] [0.6]"),
+    (Dialect.QWEN3_VL, "I thought of [], but the mug is at x=500 y=250"),
+    # two answers that contradict each other
+    (Dialect.ROBOREFER, '<point x="63.5" y="44.5">mug</point> [(0.5, 0.5)]'),
+    (Dialect.ROBOREFER, "There is no red mug in the image; the closest is [(0.5, 0.5)]"),
+    (Dialect.QWEN3_VL, '[{"point_2d": [500, 250]}] or (10, 20)'),
+    (Dialect.QWEN3_VL, '(10, 20) or [{"point_2d": [500, 250]}]'),
+    (Dialect.QWEN3_VL, '[{"point_2d": [100, 250]}]\n```json\n[{"point_2d": [500, 250]}]\n```'),
+    (Dialect.QWEN3_VL, '```json\n[]\n```\n[{"point_2d": [500, 250]}]'),
+    (Dialect.QWEN3_VL, '[]\n```json\n[{"point_2d": [500, 250]}]\n```'),
+    (Dialect.QWEN3_VL, '```json\n[{"point_2d": [500, 250]}]\n``` <points coords="1 1 100 100">cup</points>'),
+    (Dialect.QWEN3_VL, '[{"point_2d": [500, 250], "bbox_2d": [0, 0, 10, 10]}]'),
+    (Dialect.QWEN3_VL, '[{"point_2d": [500, 250], "bbox_2d": [500, 250]}]'),
+    (Dialect.QWEN3_VL, '[{"bbox_2d": [600, 300, 100, 50]}]'),  # x, y, width, height: its centre is elsewhere
+    (Dialect.GEMINI, 'There are none. [{"point": [500, 250]}]'),
+    (Dialect.MOLMO, 'There are none. <point x="50" y="25">cup</point>'),
+    (Dialect.MOLMO, '<point x="50" y="25">cup</point> (0.5, 0.5)'),
+    (Dialect.MOLMO, '<point x="50" y="25" coords="1 1 100 100">cup</point>'),
+    (Dialect.MOLMO, '<points x1="50" y1="25" x="1" y="1">cup</points>'),
+    (Dialect.MOLMO, '<points x1="50" y1="25" x01="1" y01="1">cup</points>'),
+    (Dialect.MOLMO2, '<points coords="1 1 500 250" x="10" y="10">cup</points>'),
+    (Dialect.MOLMO2, '<points coords="1 1 500 250">cup</points> [{"point_2d": [1, 2]}]'),
+    # the corners of a 0-1 scale, which are whole numbers
+    (Dialect.ROBOBRAIN, "[(0.0, 1.0)]"),
+    (Dialect.QWEN3_VL, '[{"point_2d": [1.0, 0.0]}]'),
+    (Dialect.MOLMO2, '<points coords="1 1 0.0 1.0">cup</points>'),
 ]
 
 
@@ -188,11 +289,29 @@ def test_refused_answers_carry_their_status(status: Status, dialect: Dialect, te
     assert len(refusal.value.sentence) < 600
 
 
-def test_an_out_of_range_value_is_named_with_its_limit_and_setting() -> None:
-    with pytest.raises(Refused) as refusal:
-        parse_points("[(0.5, 1.25)]", Dialect.ROBOREFER, SIZE)
-    assert "y = 1.25" in refusal.value.sentence and "0 to 1" in refusal.value.sentence and "dialect" in refusal.value.sentence
-    assert refusal.value.details["value"] == 1.25
+@pytest.mark.parametrize(
+    ("dialect", "whole", "first"),
+    [
+        (Dialect.ROBOREFER, "[(0.5, 0.25), (0.25, 0.5)]", ""),
+        (Dialect.ROBOREFER, "(0.5, 0.25), (0.25, 0.5)", "(0.5, 0.25)"),
+        (Dialect.ROBOREFER, "(0.5, 0.25)\n(0.25, 0.5)", "(0.5, 0.25)\n"),
+        (Dialect.ROBOREFER, "[0.5, 0.25], [0.25, 0.5]", "[0.5, 0.25]"),
+        (Dialect.QWEN3_VL, '[{"point_2d": [500, 250], "label": "a"}, {"point_2d": [250, 500]}]', ""),
+        (Dialect.QWEN3_VL, '```json\n[{"point_2d": [500, 250]}, {"point_2d": [250, 500]}]\n```', ""),
+        (Dialect.GEMINI, '[{"point": [250, 500], "label": "a"}, {"point": [500, 250], "label": "b"}]', ""),
+        (Dialect.MOLMO, '<points x1="50" y1="25" x2="25" y2="50" alt="cups">cups</points>', ""),
+        (Dialect.MOLMO, '<point x="50" y="25">a</point> <point x="25" y="50">b</point>', '<point x="50" y="25">a</point> '),
+        (Dialect.MOLMO2, '<points coords="1 1 500 250 2 250 500">cups</points>', ""),
+    ],
+)
+def test_no_beginning_of_a_longer_answer_is_accepted_but_where_a_point_ends(dialect: Dialect, whole: str, first: str) -> None:
+    assert len(parse_points(whole, dialect, SIZE).points) == 2
+    for length in range(len(first.rstrip()) + 1 if first else 0, len(whole)):
+        if whole[:length] == first:
+            continue
+        with pytest.raises(Refused) as refusal:
+            parse_points(whole[:length], dialect, SIZE)
+        assert refusal.value.status is Status.UNPARSEABLE
 
 
 def test_absolute_dialects_refer_to_the_image_that_was_sent() -> None:
@@ -213,58 +332,3 @@ def test_rounding_gives_the_pixel_of_the_published_mapping(width: int) -> None:
             continue  # on the border of two pixels both are right
         point = parse_points(f"[({x:.3f}, 0.5)]", Dialect.ROBOREFER, (width, 10)).points[0]
         assert round(point.u_px) == int(x * width)
-
-
-def test_reasoning_steps_are_read_in_order_with_their_values() -> None:
-    text = (
-        "<think>[Position] [second mug]: [(0.331, 0.520)]\n[Orientation] [mug handle]: [(0.000, 0.600, 0.800)]\n"
-        "[Size] [mug]: 0.12 m\n[Position] [boxes]: [(0.1, 0.2), (0.3, 0.4)]</think><answer>[(0.5, 0.25)]</answer>"
-    )
-    answer = parse_points(text, Dialect.ROBOREFER, SIZE)
-    assert answer.steps == (
-        ReasoningStep("Position", "second mug", ((0.331, 0.520),)),
-        ReasoningStep("Orientation", "mug handle", ((0.0, 0.6, 0.8),)),
-        ReasoningStep("Size", "mug", ((0.12,),)),
-        ReasoningStep("Position", "boxes", ((0.1, 0.2), (0.3, 0.4))),
-    )
-    assert answer.malformed_steps == 0
-    assert pixels(answer) == [(319.5, 119.5)]
-
-
-def test_steps_without_tags_are_not_taken_for_the_answer() -> None:
-    answer = parse_points("[Position] [blue box]: [(0.9, 0.9)]\n[(0.5, 0.25)]", Dialect.ROBOREFER, SIZE)
-    assert pixels(answer) == [(319.5, 119.5)]
-    assert answer.steps == (ReasoningStep("Position", "blue box", ((0.9, 0.9),)),)
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "[Position] [a]: [(1.3, 0.5)]",
-        "[Orientation] [a]: [(1, 1, 1)]",
-        "[Size] [a]: -2",
-        "[Position] [a]: [(0.1, 0.2, 0.3)]",
-        "[Size] [a]: big",
-    ],
-)
-def test_malformed_steps_in_the_thinking_are_counted_and_do_not_hide_the_answer(step: str) -> None:
-    answer = parse_points(f"<think>{step}</think><answer>[(0.5, 0.25)]</answer>", Dialect.ROBOREFER, SIZE)
-    assert (answer.steps, answer.malformed_steps) == ((), 1)
-    assert pixels(answer) == [(319.5, 119.5)]
-
-
-@pytest.mark.parametrize(
-    ("steps", "read", "malformed"),
-    [
-        ("[Position] [a]: (0.1, 0.2)\n" * 64, 64, 0),
-        ("[Orientation] [a]: (0, 0.6, 0.8)\n" * 64, 64, 0),
-        ("[Position] [a]: (0.1, 0.2)\n" * 300, 64, 1),
-        ("[Size] [a]: big\n" * 300, 0, 65),
-        ("[Position] [a]: [" + "(0.1, 0.2), " * 60 + "(0.1, 0.2)]\n" + "[Position] [b]: (0.1, 0.2)\n" * 10, 11, 0),
-        (("[Position] [a]: [" + "(0.1, 0.2), " * 60 + "(0.1, 0.2)]\n") * 4, 2, 1),
-    ],
-)
-def test_only_so_many_steps_and_numbers_are_read(steps: str, read: int, malformed: int) -> None:
-    answer = parse_points(f"<think>{steps}</think>[(0.5, 0.25)]", Dialect.ROBOREFER, SIZE)
-    assert (len(answer.steps), answer.malformed_steps) == (read, malformed)
-    assert pixels(answer) == [(319.5, 119.5)]

@@ -152,6 +152,16 @@ HOSTILE = {
     "attribute name": "<point " + "a" * 8000 + ">",
     "attribute names": "<point " + "a " * 4000 + ">",
     "numbered attributes": "<points " + " ".join(f'x{i}="1" y{i}="1"' for i in range(390)) + ">",
+    "commas and blanks": "(0.5, 0.5)" + ("," + " " * 60) * 130,
+    "blanks after a comma": '{"point_2d":[1,2]},' + " " * 8000 + "x",
+    "open brackets after the point": "(0.5, 0.5)" + " (." * 500 + " " * 6000,
+    "pairs beside JSON": '[{"point_2d": [1, 2]}]' + "(        1" * 500,
+    "digits in a denial": "There is no " + "1 " * 4000,
+    "blanks in a denial": "There is no " + " " * 8000,
+    "a long denial": "There is no " + "a " * 4000 + "in the image",
+    "unclosed labels": '<point x="1" y="1">' * 400,
+    "labels": '<point x="1" y="1">a</point>' * 64 + "<" * 4000,
+    "numbered in two ways": "<points " + " ".join(f'x{i:03d}="1" y{i}="1"' for i in range(200)) + "/>",
     "too long": "a" * 10_000_000,
 }
 

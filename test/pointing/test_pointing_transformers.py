@@ -9,8 +9,8 @@ from tiny_llava import LESSON, build
 
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.registry import load_pointer
-from roboref_node.pointing.transformers_model import TransformersPointer, TransformersSettings
 from roboref_node.pointing.sent_image import SizeRule
+from roboref_node.pointing.transformers_model import TransformersPointer, TransformersSettings
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 

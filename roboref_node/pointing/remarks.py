@@ -1,0 +1,86 @@
+"""What stands around an answer's points, or in their place: remarks, second answers, and prose that says that nothing is there.
+
+Every pattern here has a bounded or negated-class repetition only, see `roboref_node.pointing.syntax`.
+"""
+
+from __future__ import annotations
+
+import re
+
+_OPENS = re.compile(
+    r"\W{0,4}(?:(?:no|sorry|unfortunately|i['\u2019]m (?:sorry|afraid)|i am (?:sorry|afraid)|i think|it (?:seems|looks like|appears))\b"
+    r"(?: that\b)?[ ,.!]{1,4}){0,2}(?:(?:in|on) (?:the|this) (?:image|picture|photo|scene)[ ,]{1,3})?there (?:is|are) (none|no)\b"
+    r"([^.,;:!?\r\n]{0,200})",
+    re.IGNORECASE,
+)
+_IDIOM = re.compile(r" (?:doubt|problem|need|reason|trouble|objection|way|question (?:about|that)|issue with)\b", re.IGNORECASE)
+_HALF_DENIED = re.compile(r"\b(?:other|another|more|else|further|additional|but|except|besides|is|are|was|were)\b", re.IGNORECASE)
+_OF_THE_IMAGE = re.compile(
+    r"\b(?:in|within|on) (?:the|this) (?:\w{1,16} )?(?:image|picture|photo|photograph|scene|frame|view)\b"
+    r"|\b(?:visible|shown|present|here)\b",
+    re.IGNORECASE,
+)
+_AFTER_NONE = re.compile(r"\s*\Z| (?:of|in|on|at|here|visible|shown|present)\b", re.IGNORECASE)
+_DIGITS = re.compile(r"\d+")
+_PAIR = re.compile(r"[(\[][ \t\r\n]{0,8}[-+]?[0-9.]{1,24}[ \t\r\n]{0,8},[ \t\r\n]{0,8}[-+]?[0-9.]")
+_EMPTY_LIST = re.compile(r"\[[ \t\r\n]{0,8}\]")
+_GOES_ON = re.compile(r"[ \t\r\n]{0,64},[ \t\r\n(\[{]{0,64}(?:[-+.]?\d|[)\]}])")
+_CUT_OFF = re.compile(r"[(\[{][^()\[\]{}A-Za-z]{0,64}\Z|,\Z")
+_BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"))
+
+
+def denies(text: str) -> bool:
+    """Whether prose says that nothing in the image fits, and says nothing else that could be an answer.
+
+    "There are none." and "There is no red mug in the image." do. A phrase alone proves nothing ("There is no doubt, ..."), so what it
+    denies must be a thing, and what follows it may not be where the thing is: two numbers could be a point, and an explanation is only
+    let through after words that are about the image.
+    """
+    return not holds_a_position(text) and _begins_with_denial(text, alone=True)
+
+
+def holds_a_position(text: str) -> bool:
+    """Whether text that says that nothing is there could hold a point all the same: two numbers (a fraction is two), or one cut off."""
+    numbers = _DIGITS.findall(text)
+    return len(numbers) > 1 or "<" in text or any(text.count(opening) > text.count(closing) for opening, closing in _BRACKETS)
+
+
+def second_answer(before: str, after: str, *, pairs: bool = True) -> str | None:
+    """What contradicts the points of an answer in the remarks around them, or shows that it was cut off; None when nothing does.
+
+    Args:
+        before: The remark before the points.
+        after: The remark after them.
+        pairs: Look for points and lists written as tuples too.
+    """
+    if is_cut_off(after):
+        return "the answer goes on after its last whole point"
+    remarks = f"{before}\n{after}"
+    if "<point" in remarks:
+        return "the answer holds a <point> tag beside its points"
+    if "{" in remarks:
+        return "the answer holds JSON beside its points"
+    if pairs and _PAIR.search(remarks):
+        return "the answer holds points in two notations"
+    if pairs and _EMPTY_LIST.search(remarks):
+        return "the answer holds both an empty list and points"
+    if _begins_with_denial(before, alone=False) or _begins_with_denial(after, alone=False):
+        return "the answer says that there is nothing, and points all the same"
+    return None
+
+
+def is_cut_off(after: str) -> bool:
+    """Whether the remark after the points is the beginning of one more point: a comma and a number, or a bracket that stays open."""
+    return after.count("{") > after.count("}") or _GOES_ON.match(after) is not None or _CUT_OFF.search(after.rstrip()) is not None
+
+
+def _begins_with_denial(text: str, *, alone: bool) -> bool:
+    match = _OPENS.match(text)
+    if match is None:
+        return False
+    what = match.group(2)
+    if match.group(1).lower() == "none":
+        return _AFTER_NONE.match(what) is not None
+    if _IDIOM.match(what) or _HALF_DENIED.search(what) or not re.search(r"\w", what):
+        return False
+    return _OF_THE_IMAGE.search(what) is not None or (alone and not re.search(r"\w", text[match.end() :]))
