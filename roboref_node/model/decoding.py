@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache, Qwen2ForCausalLM
 
 from roboref_node.model.decode_step import PART, DecodeStep
 
 GRAPH_WIDTHS = (1, 2, 4)
 LENGTH_STEP = PART
-_PREFILL_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Without cuDNN's, which plans anew for every length of a question: that takes longer than the answer."""
 
 
 class Decoder(Protocol):
@@ -68,10 +64,9 @@ class GrowingDecoder:
             now = torch.ones(batch, width, dtype=torch.bool, device=embeds.device) if valid is None else valid
             positions = (past.sum(1, keepdim=True) + now.cumsum(1) - 1).clamp(min=0)
             self.valid = torch.cat([past, now], dim=1)
-        with sdpa_kernel(_PREFILL_ATTENTION) if embeds.is_cuda else nullcontext():
-            hidden = self._llm.model(
-                inputs_embeds=embeds, attention_mask=self.valid, position_ids=positions, past_key_values=self.cache, use_cache=True
-            ).last_hidden_state
+        hidden = self._llm.model(
+            inputs_embeds=embeds, attention_mask=self.valid, position_ids=positions, past_key_values=self.cache, use_cache=True
+        ).last_hidden_state
         logits: Tensor = self._llm.lm_head(hidden[:, -1])
         return logits
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache
 
 from roboref_node.model.decode_step import is_plain
@@ -17,6 +18,9 @@ from roboref_node.model.grammar import TokenGrammar
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import ModelInputs, RoboReferProcessor
 from roboref_node.status import Refused, Status
+
+_attention_without_plans = sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
+"""cuDNN's plans anew for every number of tiles and length of a question, in every thread; that takes longer than the answer."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Generator:
         self._decoders: dict[int, FixedDecoder] = {}
 
     @torch.inference_mode()
+    @_attention_without_plans
     def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
         """Compute what all questions about the pictures of `inputs` share: everything up to the last media block.
 
@@ -132,6 +137,7 @@ class Generator:
         return answer
 
     @torch.inference_mode()
+    @_attention_without_plans
     def generate_batch(
         self,
         questions: Sequence[ModelInputs],
