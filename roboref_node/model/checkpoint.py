@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.utils import logging
 
 from roboref_node.model import tensor_files
 from roboref_node.model.config import RoboReferConfig
@@ -19,6 +18,7 @@ from roboref_node.model.config_checks import refusing
 from roboref_node.model.conversation import attach_tokenizer, check_tokenizer
 from roboref_node.model.memory import MemoryEstimate, available_memory, check_fits, estimate_memory
 from roboref_node.model.modeling import RoboReferModel
+from roboref_node.model.pretrained import without_progress_bars
 from roboref_node.model.processing import RoboReferProcessor, load_tokenizer
 from roboref_node.model.quantization import BITS, LAYERS, check_quantization, quantize_language_model
 from roboref_node.model.upstream import PARTS, is_unused, our_name, read_config, root_of
@@ -247,12 +247,7 @@ def _layer_counts(config: RoboReferConfig) -> dict[str, int]:
 def _fill(config: RoboReferConfig, weights: dict[str, tensor_files.Location], dtype: torch.dtype) -> RoboReferModel:
     """A model with the given tensors; nothing is initialised at random first."""
     tensors: dict[str, Tensor] = tensor_files.load(weights, dtype)
-    shows_progress = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # one bar per load would fill the log of a node
-    try:
+    with without_progress_bars():
         model = RoboReferModel.from_pretrained(None, config=config, state_dict=tensors, dtype=dtype)
-    finally:
-        if shows_progress:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     assert isinstance(model, RoboReferModel)
     return model

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils import logging
 
 from roboref_node.model.config_checks import refusing
 from roboref_node.status import Refused, Status
 
 OFFLINE = {"local_files_only": True, "trust_remote_code": False}
 """For all that transformers loads: nothing is downloaded, no code in a folder is run, and nobody is asked on a terminal whether to."""
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """One bar per load would fill the log of a node."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def named_device(name: str) -> torch.device:
@@ -52,7 +67,7 @@ def load_whole(kind: Any, folder: Path, device: torch.device, *, dtype: str) -> 
     Raises:
         Refused: MODEL_UNAVAILABLE when it cannot be loaded, or tensors are missing, of another shape, or left over from its layers.
     """
-    with refusing(f"transformers cannot load {folder}"):
+    with refusing(f"transformers cannot load {folder}"), without_progress_bars():
         model, found = kind.from_pretrained(
             folder,
             dtype=dtype,
