@@ -5,6 +5,7 @@ the PATH. So the check holds on any distribution; the package names are Debian's
 
 Usage: python3 setup_tools/system_check.py [--install] [--library-path DIR:DIR]; exit status 1 when something is missing. With --install,
 root on a machine with apt-get (a container, a CI runner) gets the missing packages installed; anybody else is told the line to run.
+With --tests it is about the programs that only tests use: what stays missing is told, and is no failure, since those tests are skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 MINIMUM_PYTHON = (3, 10)
 # Debian package -> the library that must load.
@@ -35,6 +36,8 @@ LIBRARIES = {
 DRIVER_PATTERNS = ("dri/swrast_dri.so", "libgallium-*.so", "libEGL_nvidia.so.0")
 # Debian package -> programs, one of which must be on the PATH.
 PROGRAMS = {"g++": ("c++", "g++", "clang++"), "make": ("make",), "openssl": ("openssl",)}
+# The voice that tests speak with, and the browser that they open the console in.
+TEST_PROGRAMS = {"flite": ("flite",), "chromium": ("chromium", "chromium-browser", "google-chrome")}
 
 
 def loads(library: str, directories: Sequence[str]) -> bool:
@@ -66,12 +69,17 @@ def missing_packages(library_path: Sequence[str] | None = None) -> list[str]:
     driver_directories = loader_directories() if library_path is None else library_path
     if not any(glob.glob(os.path.join(directory, pattern)) for directory in driver_directories for pattern in DRIVER_PATTERNS):
         missing.append("libgl1-mesa-dri")
-    missing += [package for package, names in PROGRAMS.items() if not any(shutil.which(name) for name in names)]
+    missing += missing_programs(PROGRAMS)
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         missing.append("python3-venv")
     if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
         missing.append("python3-dev")
     return missing
+
+
+def missing_programs(programs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The packages of which no program is on the PATH."""
+    return [package for package, names in programs.items() if not any(shutil.which(name) for name in names)]
 
 
 def install(packages: Sequence[str]) -> bool:
@@ -90,7 +98,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="check the system packages that roboref needs")
     parser.add_argument("--library-path", help="search shared libraries only in these directories (colon-separated)")
     parser.add_argument("--install", action="store_true", help="as root and with apt-get, install what is missing")
+    parser.add_argument("--tests", action="store_true", help="check the programs that only tests use")
     arguments = parser.parse_args()
+    may_install = arguments.install and os.geteuid() == 0 and shutil.which("apt-get") is not None
+    if arguments.tests:
+        missing = missing_programs(TEST_PROGRAMS)
+        if missing and may_install and install(missing):
+            missing = missing_programs(TEST_PROGRAMS)
+        if missing:
+            print(f"The tests that need them are skipped without: sudo apt-get install -y {' '.join(missing)}")
+        return 0
     given = arguments.library_path
     if sys.version_info < MINIMUM_PYTHON:
         print(f"roboref needs Python 3.10 or newer; {sys.executable} is {sys.version.split()[0]} (choose another: make PYTHON=python3.11)")
@@ -100,7 +117,7 @@ def main() -> int:
         return 1
     searched = None if given is None else given.split(os.pathsep)
     missing = missing_packages(searched)
-    if missing and arguments.install and os.geteuid() == 0 and shutil.which("apt-get") and install(missing):
+    if missing and may_install and install(missing):
         missing = missing_packages(searched)
     if missing:
         print("System packages are missing (names of Debian and Ubuntu). Install them, then run the same command again:")

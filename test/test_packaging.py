@@ -174,6 +174,12 @@ def test_system_check_installs_as_root_only(tmp_path: Path) -> None:
     assert calls == (["install -y --no-install-recommends g++ openssl"] if os.geteuid() == 0 else [])
 
 
+def test_programs_of_the_tests_are_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "google-chrome").symlink_to(shutil.which("true") or "/bin/true")
+    result = run_system_check(str(tmp_path), "--tests")
+    assert (result.returncode, result.stdout) == (0, "The tests that need them are skipped without: sudo apt-get install -y flite\n")
+
+
 def test_installation_names_the_packages_of_the_system_check(tmp_path: Path) -> None:
     line = run_system_check(str(tmp_path), "--library-path", str(tmp_path)).stdout.split("-y ")[1]
     documentation = (ROOT / "docs/installation.md").read_text()

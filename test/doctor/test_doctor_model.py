@@ -193,7 +193,7 @@ def test_something_that_speaks_no_http_is_named(tmp_path):
         thread = threading.Thread(target=greet, daemon=True)
         thread.start()
         file = server_file(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}", "roborefer_server")
-        assert "cannot be reached" in only(check_model(HERE, file), "model_server").what
+        assert "breaks off its answers" in only(check_model(HERE, file), "model_server").what
         thread.join(5.0)
 
 

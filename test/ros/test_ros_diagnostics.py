@@ -92,6 +92,8 @@ def healthy(request):
 
 def test_a_healthy_camera_gives_six_entries_without_complaint(panel):
     panel.wait_for_all_ok()
+    # Images may come before the graph tells who sends them.
+    wait_until(lambda: values(panel.entry("camera"))["qos_offered"], lambda: values(panel.entry("camera")))
     camera, pairing = values(panel.entry("camera")), values(panel.entry("pairing"))
     assert camera["topic"] == f"/{COLOR}" and camera["encoding"] == "rgb8" and camera["frame_id"] == OPTICAL
     assert camera["qos_requested"] == "best_effort volatile" and camera["qos_offered"] == "reliable volatile"
