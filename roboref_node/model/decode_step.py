@@ -1,11 +1,12 @@
 """Qwen2's step over a cache of fixed size in few operations, none of which asks the host for a value: what a CUDA graph records.
 
 The stock forward pass launches some 1,200 kernels a token, and its attention lets two of a GPU's hundred multiprocessors walk the whole
-cache; for one token that, and not the weights, is what takes the time. The computation here is the same (test_model_generation.py).
+cache; for one token that, and not the weights, is what takes the time. The computation here is the same (test_model_fixed_cache.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -30,7 +31,7 @@ class DecodeStep:
     (which slots hold a token) and `filled` int64 [] (the next slot, the same in all rows).
 
     Args:
-        llm: Language model for which `is_plain` holds.
+        llm: Language model for which `is_plain` holds. The parameters of projections that share their input become views of one tensor.
         batch: Rows.
         length: Slots, a multiple of `PART`.
     """
@@ -48,6 +49,8 @@ class DecodeStep:
         self.valid = torch.zeros(batch, length, dtype=torch.bool, device=weight.device)
         self.filled = torch.zeros((), dtype=torch.int64, device=weight.device)
         self._slots = torch.arange(length, device=weight.device)
+        self._qkv = [Joined(x.self_attn.q_proj, x.self_attn.k_proj, x.self_attn.v_proj) for x in llm.model.layers]
+        self._gate_up = [Joined(x.mlp.gate_proj, x.mlp.up_proj) for x in llm.model.layers]
 
     def __call__(self, ids: Tensor, valid: Tensor) -> Tensor:
         """Feed tokens.
@@ -59,23 +62,21 @@ class DecodeStep:
         Returns:
             Logits after the last column [B, V].
         """
-        model, width = self._llm.model, ids.shape[1]
+        model, (batch, width) = self._llm.model, ids.shape
         slots = self.filled + self._slots[:width]
         positions = (self.valid.sum(1, keepdim=True) + valid.cumsum(1) - 1).clamp(min=0)
         self.valid.index_copy_(1, slots, valid)
         mask = self._mask(slots)
         x = model.embed_tokens(ids)  # [B, w, d]
-        cosine, sine = (angles[:, :, None] for angles in model.rotary_emb(x, positions))  # [B, w, 1, D]
-        sine = torch.cat([-sine[..., : self._width // 2], sine[..., self._width // 2 :]], dim=-1)  # with the sign of `rotate_half`
-        for layer, cache in zip(model.layers, self.cache, strict=True):
-            attention, normed = layer.self_attn, _normalise(layer.input_layernorm, x)
-            turned = self._split(torch.cat([attention.q_proj(normed), attention.k_proj(normed)], dim=-1))  # [B, w, H + K, D]
+        cosine, sine = self._rotation(*model.rotary_emb(x, positions))
+        for layer, qkv, gate_up, cache in zip(model.layers, self._qkv, self._gate_up, self.cache, strict=True):
+            turned = qkv(_normalise(layer.input_layernorm, x)).view(batch, width, -1, self._width)  # [B, w, H + 2K, D]
             turned = torch.addcmul(turned * cosine, turned.roll(self._width // 2, dims=-1), sine)
-            query, key = turned[:, :, : self._heads], turned[:, :, self._heads :]
-            cache[0].index_copy_(2, slots, key.transpose(1, 2))
-            cache[1].index_copy_(2, slots, self._split(attention.v_proj(normed)).transpose(1, 2))
-            x = x + attention.o_proj(self._attend(query, cache, mask))
-            x = x + layer.mlp(_normalise(layer.post_attention_layernorm, x))
+            query, new = turned[:, :, : self._heads], turned[:, :, self._heads :]
+            cache.index_copy_(3, slots, new.reshape(batch, width, 2, self._kv_heads, self._width).permute(2, 0, 3, 1, 4))
+            x = _add(x, layer.self_attn.o_proj, self._attend(query, cache, mask))
+            gate, up = gate_up(_normalise(layer.post_attention_layernorm, x)).chunk(2, dim=-1)
+            x = _add(x, layer.mlp.down_proj, layer.mlp.act_fn(gate) * up)
         self.filled += width
         return cast(Tensor, self._llm.lm_head(_normalise(model.norm, x[:, -1])))
 
@@ -86,25 +87,98 @@ class DecodeStep:
         batch, width, groups = seen.shape[0], seen.shape[1], self._heads // self._kv_heads
         return mask[:, None, None].expand(batch, self._kv_heads, groups, width, self.length).reshape(-1, groups * width, self.length)
 
-    def _split(self, x: Tensor) -> Tensor:
-        """Into heads: [B, w, heads * D] -> [B, w, heads, D]."""
-        return x.view(*x.shape[:-1], -1, self._width)
+    def _rotation(self, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
+        """The angles [B, w, D] of queries and keys, and none of values, for all heads at once: [B, w, H + 2K, D].
+
+        The sine has the sign that `rotate_half` gives to the half that comes first.
+        """
+        half, turned = self._width // 2, self._heads + self._kv_heads
+        sine = torch.cat([-sine[..., :half], sine[..., half:]], dim=-1)
+        still = (*cosine.shape[:2], self._kv_heads, self._width)
+        return (
+            torch.cat([cosine[:, :, None].expand(-1, -1, turned, -1), cosine.new_ones(still)], dim=2),
+            torch.cat([sine[:, :, None].expand(-1, -1, turned, -1), sine.new_zeros(still)], dim=2),
+        )
 
     def _attend(self, query: Tensor, cache: Tensor, mask: Tensor) -> Tensor:
-        """Attention [B, w, H * D] of the query [B, w, H, D] over the keys and values [2, B, K, L, D], in float32.
+        """Attention [B, w, H * D] of the query [B, w, H, D] over the keys and values [2, B, K, L, D].
 
-        Scores of the published models reach hundreds, where bfloat16 knows every second number only. The weighted sum is cut into parts
-        of `PART` slots, so that many multiprocessors share the walk over the cache.
+        Scores are in float32: those of the published models reach hundreds, where bfloat16 knows every second number only. The weighted
+        sum is cut into parts of `PART` slots, so that many multiprocessors share the walk over the cache.
         """
         batch, width, heads, size = query.shape
         rows, groups, parts = batch * self._kv_heads, heads // self._kv_heads, self.length // PART
-        keys, values = cache.float()
-        query = query.reshape(batch, width, self._kv_heads, groups, size).permute(0, 2, 3, 1, 4).float().reshape(rows, -1, size)
-        scores = torch.baddbmm(mask, query, keys.view(rows, self.length, size).mT, alpha=size**-0.5)
+        keys, values = cache
+        query = query.reshape(batch, width, self._kv_heads, groups, size).permute(0, 2, 3, 1, 4).reshape(rows, -1, size)
+        scores = torch.add(mask, _product(query, keys.view(rows, self.length, size).mT), alpha=size**-0.5)
         weights = F.softmax(scores, dim=-1).view(rows, -1, parts, PART).transpose(1, 2)  # [rows, parts, G * w, PART]
-        sums = torch.bmm(weights.reshape(rows * parts, -1, PART), values.view(rows * parts, PART, size))
+        weights = weights.to(cache.dtype, memory_format=torch.contiguous_format).reshape(rows * parts, -1, PART)
+        sums = _product(weights, values.view(rows * parts, PART, size))
         attended = sums.view(batch, self._kv_heads, parts, groups, width, size).sum(2).permute(0, 3, 1, 2, 4)
         return attended.to(cache.dtype).reshape(batch, width, heads * size)
+
+
+class Joined:
+    """Linear maps of one input as one product, where their weights are ordinary parameters (quantized ones are not).
+
+    Args:
+        *parts: Their parameters become views of one tensor, and stay what they are for everybody else.
+    """
+
+    def __init__(self, *parts: nn.Linear) -> None:
+        self._parts = parts
+        self._weight: Tensor | None = None
+        self._bias: Tensor | None = None
+        if all(is_ordinary(part) for part in parts):
+            self._weight = _join([part.weight for part in parts])
+            self._bias = None if parts[0].bias is None else _join([part.bias for part in parts])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """All results side by side in the last dimension."""
+        if self._weight is None:
+            return torch.cat([part(x) for part in self._parts], dim=-1)
+        return F.linear(x, self._weight, self._bias)
+
+
+def is_ordinary(linear: nn.Linear) -> bool:
+    """Whether the weights are numbers that lie in memory as they are, and were not made to be left alone."""
+    return type(linear) is nn.Linear and type(linear.weight) is nn.Parameter and not linear.weight.is_inference()
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _join(parameters: Sequence[Tensor]) -> Tensor:
+    """One tensor that the parameters are consecutive rows of; made once, and found again afterwards."""
+    first, end = parameters[0], 0
+    storages = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    offsets = [parameter.storage_offset() - first.storage_offset() for parameter in parameters]
+    expected = []
+    for parameter in parameters:
+        expected.append(end)
+        end += parameter.numel()
+    if len(storages) == 1 and offsets == expected:
+        return first.data.as_strided((sum(len(p) for p in parameters), *first.shape[1:]), first.stride())
+    whole = torch.cat([parameter.data for parameter in parameters])
+    for parameter, part in zip(parameters, torch.split(whole, [len(p) for p in parameters]), strict=True):
+        parameter.data = part
+    return whole
+
+
+def _add(x: Tensor, linear: nn.Linear, y: Tensor) -> Tensor:
+    """X + linear(y), in x itself where one operation can do it."""
+    if not is_ordinary(linear) or linear.bias is not None:
+        return x + cast(Tensor, linear(y))
+    x.view(-1, x.shape[-1]).addmm_(y.reshape(-1, y.shape[-1]), linear.weight.t())
+    return x
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Batched product in float32, [N, m, k] x [N, k, n]; the inputs may be of half its precision."""
+    if a.dtype == torch.float32:
+        return torch.bmm(a, b)
+    if a.device.type == "cpu":  # has no product of mixed precision
+        return torch.bmm(a.float(), b.float())
+    return torch.bmm(a, b, out_dtype=torch.float32)
 
 
 def _normalise(norm: nn.Module, x: Tensor) -> Tensor:

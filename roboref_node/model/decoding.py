@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache, Qwen2ForCausalLM
 
 from roboref_node.model.decode_step import PART, DecodeStep
 
 GRAPH_WIDTHS = (1, 2, 4)
 LENGTH_STEP = PART
+_RECORDED_ON: set[int] = set()
+_attention_without_plans = sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
+"""cuDNN's plans anew for every length of a question, which takes longer than the answer. The towers' tiles have few shapes."""
 
 
 class Decoder(Protocol):
@@ -53,6 +58,7 @@ class GrowingDecoder:
         self.cache = cache
         self.valid = valid
 
+    @_attention_without_plans
     def feed(self, embeds: Tensor, valid: Tensor | None) -> Tensor:
         """As `step`, with embeddings [B, w, d]."""
         positions: Tensor | None = None
@@ -92,7 +98,11 @@ class FixedDecoder:
         self._device = self._run.cache.device
         self._filled = 0
         self._inputs = {width: self._buffers(width) for width in GRAPH_WIDTHS}
-        self._graphs = {width: self._record(width) for width in GRAPH_WIDTHS} if graphs else {}
+        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        if graphs:
+            with torch.cuda.device(self._device):
+                stream = _own_stream(self)
+                self._graphs = {width: self._record(width, stream) for width in GRAPH_WIDTHS}
 
     @property
     def room(self) -> int:
@@ -110,6 +120,7 @@ class FixedDecoder:
         if count > self.length or rows > self.batch:
             raise ValueError(f"{rows} x {count} tokens do not fit a cache of {self.batch} x {self.length}")
         step = self._run
+        step.cache.zero_()  # what is not finite would be seen behind a weight of 0, too
         step.valid.zero_()
         step.valid[:, 0] = True  # idle rows see something too: attention to nothing is undefined
         row = 0
@@ -165,22 +176,29 @@ class FixedDecoder:
         ids = torch.zeros(self.batch, width, dtype=torch.int64, device=self._device)
         return ids, torch.ones_like(ids, dtype=torch.bool)
 
-    def _record(self, width: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+    def _record(self, width: int, stream: torch.cuda.Stream) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """Record one step. The warm-up scribbles into the cache, so this comes before `load`."""
-        with torch.cuda.device(self._device):
-            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(3):
-                    self._run.filled.zero_()
-                    self._run(*self._inputs[width])
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
                 self._run.filled.zero_()
-            graph = torch.cuda.CUDAGraph()
-            # thread_local: what other threads do on the GPU meanwhile, such as preparing the next question, does not spoil the recording.
-            with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
-                logits = self._run(*self._inputs[width])
-            torch.cuda.current_stream().wait_stream(side)
+                self._run(*self._inputs[width])
+            self._run.filled.zero_()
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: what other threads do on the GPU meanwhile, such as preparing the next question, does not spoil the recording.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            logits = self._run(*self._inputs[width])
+        torch.cuda.current_stream().wait_stream(stream)
         return graph, logits
+
+
+def _own_stream(owner: FixedDecoder) -> torch.cuda.Stream:
+    """A stream to record on that no other living decoder has: with a graph torch frees cuBLAS' memory of its whole stream."""
+    streams = (torch.cuda.Stream() for _ in range(64))  # type: ignore[no-untyped-call]  # torch hands out 32 in turn
+    stream = next(stream for stream in streams if stream.cuda_stream not in _RECORDED_ON)
+    _RECORDED_ON.add(stream.cuda_stream)
+    weakref.finalize(owner, _RECORDED_ON.discard, stream.cuda_stream)
+    return stream
 
 
 def padded_width(width: int) -> int:

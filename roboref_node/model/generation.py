@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache
 
 from roboref_node.model.decode_step import is_plain
@@ -18,9 +17,6 @@ from roboref_node.model.grammar import TokenGrammar
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import ModelInputs, RoboReferProcessor
 from roboref_node.status import Refused, Status
-
-_attention_without_plans = sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
-"""cuDNN's plans anew for every number of tiles and length of a question, in every thread; that takes longer than the answer."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,6 @@ class Generator:
         self._decoders: dict[int, FixedDecoder] = {}
 
     @torch.inference_mode()
-    @_attention_without_plans
     def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
         """Compute what all questions about the pictures of `inputs` share: everything up to the last media block.
 
@@ -137,7 +132,6 @@ class Generator:
         return answer
 
     @torch.inference_mode()
-    @_attention_without_plans
     def generate_batch(
         self,
         questions: Sequence[ModelInputs],
@@ -181,7 +175,8 @@ class Generator:
             ids, valid = self._columns(rows)
             if isinstance(decoder, FixedDecoder) and decoder.room < padded_width(ids.shape[1]):
                 # Rows that wait for each other's forced tokens take more slots than tokens.
-                decoder = self._decoder([decoder.unload(len(rows))], len(rows), max_new_tokens)
+                content, decoder = decoder.unload(len(rows)), None
+                decoder = self._decoder([content], len(rows), max_new_tokens)
             logits = decoder.step(ids, valid)
             passes += 1
         clock.lap("decode")
@@ -270,7 +265,6 @@ class Generator:
             if row.finished:
                 continue
             if not math.isfinite(normaliser[index]):
-                self._decoders.clear()  # what is not finite in a cache would spoil the next answers, too
                 raise Refused(
                     Status.MODEL_UNAVAILABLE,
                     f"The model computes no finite numbers: its weights hold NaN or infinity, or overflow {self.model.dtype} "

@@ -25,8 +25,9 @@ def test_eight_bit_weights_answer_nearly_alike(family, tmp_path):
     inputs = processor(*pictures, "Point to it.")
     difference = float((logits(exact, inputs) - logits(rough, inputs)).abs().max())
     assert 0 < difference < 0.5
-    answer = Generator(rough, processor).generate(inputs, max_new_tokens=8)
-    assert len(answer.token_ids) <= 8 and 0.0 < answer.score <= 1.0
+    growing, fixed = (Generator(rough, processor, fixed_cache=way).generate(inputs, max_new_tokens=8) for way in (False, True))
+    assert len(growing.token_ids) <= 8 and 0.0 < growing.score <= 1.0
+    assert fixed.token_ids == growing.token_ids
 
 
 @pytest.mark.parametrize(
