@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache, Qwen2ForCausalLM
 
 from roboref_node.model.decode_step import PART, DecodeStep
+from roboref_node.model.lean_layers import LeanLayers
 
 GRAPH_WIDTHS = (1, 2, 4)
 LENGTH_STEP = PART
@@ -81,20 +82,42 @@ class GrowingDecoder:
         return self.feed(self._llm.get_input_embeddings()(ids), valid)
 
 
+@_attention_without_plans
+def read_prompts(layers: LeanLayers, embeds: Tensor) -> tuple[GrowingDecoder, Tensor]:
+    """What `GrowingDecoder.feed` makes of prompts without padding, in fewer operations.
+
+    Args:
+        layers: Of a language model for which `decode_step.is_plain` holds.
+        embeds: [B, L, d].
+
+    Returns:
+        A decoder that goes on, and the logits after the last position [B, V].
+    """
+    cache, x = DynamicCache(), embeds.clone()  # the layers add to it in place
+    angles = layers.rotation(x, torch.arange(x.shape[1], device=x.device)[None])
+    for index in range(len(layers.qkv)):
+        heads = layers.project(index, x, *angles).transpose(1, 2)  # [B, H + 2K, L, D]
+        query, key, value = torch.split(heads, [layers.heads, layers.kv_heads, layers.kv_heads], dim=1)
+        cache.update(key, value, index)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        x = layers.finish(index, x, attended.transpose(1, 2).flatten(2))
+    return GrowingDecoder(layers.llm, cache), layers.logits(x)
+
+
 class FixedDecoder:
     """A cache of fixed size and, on CUDA, one recorded graph per step width: a step costs one launch instead of hundreds.
 
     Args:
-        llm: Language model for which `decode_step.is_plain` holds.
+        layers: Of a language model for which `decode_step.is_plain` holds.
         batch: Most rows; with fewer, the last ones idle.
         length: Slots of the cache, a multiple of `LENGTH_STEP`.
         graphs: Record CUDA graphs; without, the same computation runs eagerly (any device).
     """
 
-    def __init__(self, llm: Qwen2ForCausalLM, batch: int, length: int, *, graphs: bool) -> None:
-        self._llm = llm
+    def __init__(self, layers: LeanLayers, batch: int, length: int, *, graphs: bool) -> None:
+        self._llm = layers.llm
         self.batch, self.length = batch, length
-        self._run = DecodeStep(llm, batch, length)
+        self._run = DecodeStep(layers, batch, length)
         self._device = self._run.cache.device
         self._filled = 0
         self._inputs = {width: self._buffers(width) for width in GRAPH_WIDTHS}

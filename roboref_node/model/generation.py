@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from roboref_node.model.decode_step import is_plain
-from roboref_node.model.decoding import LENGTH_STEP, Decoder, FixedDecoder, GrowingDecoder, fork, padded_width
+from roboref_node.model.decoding import LENGTH_STEP, Decoder, FixedDecoder, GrowingDecoder, fork, padded_width, read_prompts
 from roboref_node.model.grammar import TokenGrammar
+from roboref_node.model.lean_layers import LeanLayers
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import ModelInputs, RoboReferProcessor
 from roboref_node.status import Refused, Status
@@ -89,6 +90,7 @@ class Generator:
         self.processor = processor
         self.device = model.device
         self.fixed_cache = self.device.type == "cuda" and is_plain(model.llm.config) if fixed_cache is None else fixed_cache
+        self._layers = LeanLayers(model.llm) if self.fixed_cache else None
         self._decoders: dict[int, FixedDecoder] = {}
 
     @torch.inference_mode()
@@ -109,8 +111,7 @@ class Generator:
         blocks = self._media([inputs])
         clock.lap("vision")
         embeds = self.model.embed(inputs.input_ids.to(self.device), *blocks)
-        decoder = GrowingDecoder(self.model.llm, DynamicCache())
-        logits = decoder.feed(embeds, None)
+        decoder, logits = self._read(embeds)
         clock.lap("prefix")
         own = len(ids) - (last + 1)
         return FramePrefix(tuple(ids), last + 1, embeds.shape[1] - own, decoder.cache, logits, clock.laps)
@@ -184,19 +185,25 @@ class Generator:
 
     def _prefill(self, questions: Sequence[ModelInputs], prefix: FramePrefix | None, clock: _Clock) -> tuple[list[GrowingDecoder], Tensor]:
         """Run all prompts, or what follows their common prefix; logits [B, V] of the first answer token."""
-        llm = self.model.llm
         if prefix is not None:
             clock.lap("vision")
             return self._continue(questions, prefix)
         blocks = self._media(questions)
         clock.lap("vision")
         rows = self._embed(questions, blocks)
-        if self.fixed_cache and len({row.shape[0] for row in rows}) > 1:
+        if self.fixed_cache:
             # One after the other: padding needs a mask, with which a GPU's attention takes several times as long.
-            prefills = [GrowingDecoder(llm, DynamicCache()) for _ in rows]
-            return prefills, torch.cat([prefill.feed(row[None], None) for prefill, row in zip(prefills, rows, strict=True)])
-        decoder = GrowingDecoder(llm, DynamicCache())
+            read = [self._read(row[None]) for row in rows]
+            return [decoder for decoder, _ in read], torch.cat([logits for _, logits in read])
+        decoder = GrowingDecoder(self.model.llm, DynamicCache())
         return [decoder], decoder.feed(*_align_right(rows))
+
+    def _read(self, embeds: Tensor) -> tuple[GrowingDecoder, Tensor]:
+        """Run one prompt [1, L, d]."""
+        if self._layers is not None:
+            return read_prompts(self._layers, embeds)
+        decoder = GrowingDecoder(self.model.llm, DynamicCache())
+        return decoder, decoder.feed(embeds, None)
 
     def _continue(self, questions: Sequence[ModelInputs], prefix: FramePrefix) -> tuple[list[GrowingDecoder], Tensor]:
         """Run what follows the common prefix of the prompts."""
@@ -238,7 +245,7 @@ class Generator:
 
     def _decoder(self, prefills: Sequence[GrowingDecoder], batch: int, max_new_tokens: int) -> Decoder:
         """Go on from a prefill with the growing cache, or move all of them into a fixed one."""
-        if not self.fixed_cache:
+        if self._layers is None:
             (prefill,) = prefills
             return prefill
         # A step of three tokens takes four slots, and no other width is rounded up by more.
@@ -249,7 +256,7 @@ class Generator:
         if decoder is None or not needed <= decoder.length <= 4 * needed + LENGTH_STEP:
             decoder = None  # gives its memory back before the next one takes some
             length = (needed // LENGTH_STEP + 2) * LENGTH_STEP  # questions that are somewhat longer fit too
-            decoder = FixedDecoder(self.model.llm, size, length, graphs=self.device.type == "cuda")
+            decoder = FixedDecoder(self._layers, size, length, graphs=self.device.type == "cuda")
         self._decoders[size] = decoder
         decoder.load(prefills)
         return decoder

@@ -8,7 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM
 
 from roboref_node.model.decode_step import PART, is_plain
-from roboref_node.model.decoding import GRAPH_WIDTHS, FixedDecoder, GrowingDecoder, padded_width
+from roboref_node.model.decoding import GRAPH_WIDTHS, FixedDecoder, GrowingDecoder, padded_width, read_prompts
+from roboref_node.model.lean_layers import LeanLayers
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 HEADS = {"one head each": (4, 4), "two groups": (6, 2), "one for all": (4, 1)}
@@ -58,7 +59,7 @@ def columns(llm, rows, width, seed):
 
 
 def fixed(llm, prefills, batch, length=2 * PART):
-    decoder = FixedDecoder(llm, batch, length, graphs=llm.device.type == "cuda")
+    decoder = FixedDecoder(LeanLayers(llm), batch, length, graphs=llm.device.type == "cuda")
     decoder.load(prefills)
     return decoder
 
@@ -76,6 +77,23 @@ def test_steps_are_those_of_the_stock_model(heads, alone, device):
         expected = stock.step(ids, valid)
         torch.testing.assert_close(quick.step(ids, valid), expected, atol=2e-4, rtol=1e-4)
     assert float(expected.std()) > 0.3
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("heads", HEADS)
+@torch.inference_mode()
+def test_prompts_are_read_as_by_the_stock_model(heads, device):
+    llm = build(*HEADS[heads], device=device)
+    embeds = torch.randn(2, 50, llm.config.hidden_size, generator=torch.Generator().manual_seed(0)).to(device)
+    before = embeds.clone()
+    stock = GrowingDecoder(llm, DynamicCache())
+    quick, logits = read_prompts(LeanLayers(llm), embeds)
+    torch.testing.assert_close(logits, stock.feed(embeds, None), atol=2e-4, rtol=1e-4)
+    assert torch.equal(embeds, before)
+    for ours, theirs in zip(quick.cache.layers, stock.cache.layers, strict=True):
+        torch.testing.assert_close((ours.keys, ours.values), (theirs.keys, theirs.values), atol=1e-4, rtol=1e-4)
+    ids, _ = columns(llm, 2, 1, 0)
+    torch.testing.assert_close(quick.step(ids, None), stock.step(ids, None), atol=2e-4, rtol=1e-4)
 
 
 @torch.inference_mode()
@@ -149,11 +167,11 @@ def test_joined_weights_take_no_memory_and_stay_those_of_the_model(tmp_path):
     llm = build()
     before = {name: parameter.clone() for name, parameter in llm.state_dict().items()}
     objects = dict(llm.named_parameters())
-    FixedDecoder(llm, 1, PART, graphs=False)
+    LeanLayers(llm)
     attention = llm.model.layers[0].self_attn
     place = attention.q_proj.weight.untyped_storage().data_ptr()
     assert {part.weight.untyped_storage().data_ptr() for part in (attention.q_proj, attention.k_proj, attention.v_proj)} == {place}
-    FixedDecoder(llm, 2, PART, graphs=False)
+    LeanLayers(llm)
     assert attention.q_proj.weight.untyped_storage().data_ptr() == place, "joined once"
     assert all(parameter is objects[name] for name, parameter in llm.named_parameters())
     llm.save_pretrained(tmp_path)
@@ -208,7 +226,7 @@ def test_what_is_recorded_for_a_gpu_reads_nothing_back():
 def test_slots_of_a_step():
     assert [padded_width(width) for width in range(1, 10)] == [1, 2, 4, 4, 5, 6, 8, 8, 9]
     with pytest.raises(ValueError, match="length is 300, it must be a multiple of 256"):
-        FixedDecoder(build(), 1, 300, graphs=False)
+        FixedDecoder(LeanLayers(build()), 1, 300, graphs=False)
 
 
 def test_models_whose_steps_differ_keep_the_stock_one():

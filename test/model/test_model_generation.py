@@ -76,9 +76,9 @@ def test_batches_of_any_size_share_few_fixed_caches(loaded, monkeypatch):
     made = []
 
     class Counted(FixedDecoder):
-        def __init__(self, llm, batch, length, *, graphs):
+        def __init__(self, layers, batch, length, *, graphs):
             made.append((batch, length))
-            super().__init__(llm, batch, length, graphs=graphs)
+            super().__init__(layers, batch, length, graphs=graphs)
 
     monkeypatch.setattr(generation, "FixedDecoder", Counted)
     model, processor, same_frame, frames = loaded
