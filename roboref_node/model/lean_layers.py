@@ -105,7 +105,7 @@ def _join(parameters: Sequence[Tensor]) -> Tensor:
 
 
 def add(x: Tensor, linear: nn.Linear, y: Tensor) -> Tensor:
-    """X + linear(y), in x itself where one operation can do it."""
+    """The sum of x and linear(y), in x itself where one operation can do it."""
     if not is_ordinary(linear) or linear.bias is not None:
         return x + cast(Tensor, linear(y))
     x.view(-1, x.shape[-1]).addmm_(y.reshape(-1, y.shape[-1]), linear.weight.t())
