@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from control_msgs.action import GripperCommand
 from moveit_msgs.action import ExecuteTrajectory, MoveGroup
 from moveit_msgs.msg import (
     BoundingVolume,
@@ -34,6 +33,7 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.parameters import check_settings, setting
 from roboref_node.ros.action_call import ActionCaller, NotServed
 from roboref_node.ros.arm_server import Finish, Report
+from roboref_node.ros.gripper_action import GripperAction, GripperKind
 from roboref_node.ros.transforms import pose_from_transform
 
 _POLL_S = 0.02
@@ -65,9 +65,10 @@ class MoveItSettings:
     flange_to_tip_m: float = setting(
         "From that link to the finger tips, along its z axis.", default=0.163, unit="m", minimum=0.0, maximum=1.0
     )
-    gripper_action: str = setting("control_msgs/GripperCommand.", default="gripper_controller/gripper_cmd")
+    gripper_action: str = setting("Name of the gripper's action.", default="gripper_controller/gripper_cmd")
+    gripper_kind: GripperKind = setting("Its type, of control_msgs.", default=GripperKind.GRIPPER_COMMAND)
     position_open: float = setting(
-        "Its position when the fingers are farthest apart: metres or radians of the joint. A Robotiq 2F-85: 0.0.",
+        "The gripper joint's position when the fingers are farthest apart: metres or radians of the joint. A Robotiq 2F-85: 0.0.",
         default=0.0425, minimum=-10.0, maximum=10.0,
     )  # fmt: skip
     position_closed: float = setting(
@@ -116,7 +117,7 @@ class MoveItMover:
         self._node, self._settings = node, settings
         self._move = ActionCaller(node, MoveGroup, "move_action")
         self._execute = ActionCaller(node, ExecuteTrajectory, "execute_trajectory")
-        self._gripper = ActionCaller(node, GripperCommand, settings.gripper_action)
+        self._gripper = GripperAction(node, settings.gripper_kind, settings.gripper_action)
         self._cartesian = node.create_client(GetCartesianPath, "compute_cartesian_path")
         self._stop = threading.Event()
         self._busy = False
@@ -147,7 +148,7 @@ class MoveItMover:
 
     @property
     def _callers(self) -> tuple[ActionCaller, ...]:
-        return self._move, self._execute, self._gripper
+        return self._move, self._execute, self._gripper.caller
 
     def _run(self, motion: Motion, report: Report, finish: Finish) -> None:
         try:
@@ -217,10 +218,9 @@ class MoveItMover:
         self._check(self._send(self._execute, ExecuteTrajectory.Goal(trajectory=found.solution)).error_code, "the straight path")
 
     def _fingers(self, opening_m: float) -> None:
-        settings, goal = self._settings, GripperCommand.Goal()
-        goal.command.position, goal.command.max_effort = settings.position_of(opening_m), settings.grip_force_n
-        result = self._send(self._gripper, goal)
-        self._opening_m = settings.opening_m_of(float(result.position))
+        settings = self._settings
+        result = self._send(self._gripper.caller, self._gripper.goal(settings.position_of(opening_m), settings.grip_force_n))
+        self._opening_m = settings.opening_m_of(self._gripper.position(result))
         self._holding = opening_m == 0.0 and bool(result.stalled) and self._opening_m > settings.empty_below_m
 
     def _send(self, caller: ActionCaller, goal: Any) -> Any:

@@ -9,7 +9,7 @@ pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfac
 from action_msgs.msg import GoalStatus
 from arm_client import ArmClient
 from builtin_interfaces.msg import Duration
-from control_msgs.action import GripperCommand
+from control_msgs.action import GripperCommand, ParallelGripperCommand
 from live_graph import wait_until
 from moveit_msgs.action import ExecuteTrajectory, MoveGroup
 from moveit_msgs.msg import MoveItErrorCodes
@@ -21,7 +21,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from roboref_node.arm import Outcome
 from roboref_node.geometry.transform import Transform
+from roboref_node.ros.gripper_action import GripperAction, GripperKind
 from roboref_node.ros.moveit_arm import MoveItSettings, outcome_of, slow_down
+from roboref_node.status import Refused
 
 TIP_M, OPEN_M = 0.163, 0.085
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])
@@ -40,6 +42,7 @@ class MoveIt:
         self.codes, self.fraction, self.gaps_m, self.hold, self.canceled = {}, 1.0, [0.04], None, []
         self.ends = (0.0, OPEN_M / 2)
         kinds = {"move_action": MoveGroup, "execute_trajectory": ExecuteTrajectory, "gripper/gripper_cmd": GripperCommand}
+        kinds["parallel/gripper_cmd"] = ParallelGripperCommand
         self.servers = [
             ActionServer(graph.node, kind, f"{namespace}/{name}", self.served(name, kind), cancel_callback=lambda _: CancelResponse.ACCEPT)
             for name, kind in kinds.items()
@@ -64,10 +67,16 @@ class MoveIt:
             else:
                 code = self.codes.get(name, DONE)
                 handle.succeed() if code == DONE else handle.abort()
-            if kind is GripperCommand:
-                closing = handle.request.command.position == self.ends[0]
+            if "gripper" in name:
+                position = handle.request.command.position
+                position = position if kind is GripperCommand else position[0]
+                closing = position == self.ends[0]
                 gap_m = self.gaps_m.pop(0) if closing and len(self.gaps_m) > 1 else self.gaps_m[0]
-                result.position = float(np.interp(gap_m, (0.0, OPEN_M), self.ends)) if closing else handle.request.command.position
+                reached = float(np.interp(gap_m, (0.0, OPEN_M), self.ends)) if closing else position
+                if kind is GripperCommand:
+                    result.position = reached
+                else:
+                    result.state.position = [reached]
                 result.stalled = closing and gap_m > 0.0
             else:
                 result.error_code.val = code
@@ -98,9 +107,8 @@ def moveit(graph):
 @pytest.fixture
 def arm(graph, moveit, request):
     parameters = (
-        *getattr(request, "param", ()),
         f"flange_to_tip_m:={TIP_M}", "speed:=0.25", "gripper_action:=gripper/gripper_cmd", "server_timeout_s:=5.0", "part_timeout_s:=8.0",
-        "home_joints:=elbow", "home_rad:=[1.5]",
+        "home_joints:=elbow", "home_rad:=[1.5]", *getattr(request, "param", ()),
     )  # fmt: skip
     process = graph.start(
         "roboref_node.nodes.moveit_arm", "--ros-args", "-r", "__ns:=/cell", *(x for p in parameters for x in ("-p", p))
@@ -179,6 +187,32 @@ def test_a_gripper_whose_joint_turns(moveit, arm):
     assert fingers == pytest.approx([0.8 * 25 / 85, 0.8, 0.8])
     moveit.gaps_m = [0.0]
     assert arm.move("pick", 0.06)[1].outcome == MoveArm.Result.EMPTY
+
+
+PARALLEL = ("gripper_kind:=parallel_gripper_command", "gripper_action:=parallel/gripper_cmd")
+
+
+@pytest.mark.parametrize("arm", [PARALLEL], indirect=True)
+def test_a_gripper_of_the_newer_controller(moveit, arm):
+    _, result = arm.move("pick", 0.06)
+    assert (result.outcome, result.holding) == (MoveArm.Result.DONE, True), result.sentence
+    assert result.gripper_opening_m == pytest.approx(0.04)
+    commands = [request.command for name, request in moveit.asked if name == "parallel/gripper_cmd"]
+    assert [list(command.position) for command in commands] == [pytest.approx([0.03]), [0.0], [0.0]]
+    assert all(list(command.effort) == [40.0] for command in commands)
+    moveit.hold = "parallel/gripper_cmd"
+    handle = arm.begin("pick")
+    wait_until(lambda: moveit.asked[-1][0] == moveit.hold, lambda: arm.process.log)
+    arm.check_halt(handle, "cancel")
+    assert moveit.canceled == ["parallel/gripper_cmd"]
+
+
+def test_an_older_control_msgs_is_named(monkeypatch):
+    monkeypatch.delattr("control_msgs.action.ParallelGripperCommand")
+    with pytest.raises(
+        Refused, match="gripper_kind is parallel_gripper_command, and the installed control_msgs has no ParallelGripperCommand"
+    ):
+        GripperAction(None, GripperKind.PARALLEL_GRIPPER_COMMAND, "gripper")
 
 
 def test_a_gripper_without_a_way_is_refused():
