@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def plan_memory(
 
 
 def convert(source: str | Path, destination: str | Path) -> RoboReferConfig:
-    """Write a published checkpoint as one self-contained folder, in the precision it has.
+    """Write a published checkpoint as one self-contained folder, in the precision it has, or the least that holds all that it has.
 
     Args:
         source: Any folder that `load_model` takes.
@@ -102,11 +103,9 @@ def convert(source: str | Path, destination: str | Path) -> RoboReferConfig:
     """
     target = Path(destination)
     config, tokenizer, weights = _open(Path(source))
-    precisions = {location.dtype for location in weights.values()}
-    if len(precisions) > 1:
-        raise Refused(Status.MODEL_UNAVAILABLE, f"{source} mixes the precisions {', '.join(map(str, precisions))}; expected one.")
+    precision = functools.reduce(torch.promote_types, {location.dtype for location in weights.values()})
     with _new_folder(target) as folder:
-        model = _fill(config, weights, next(iter(precisions)))
+        model = _fill(config, weights, precision)
         with refusing(f"{target} cannot be written", Status.BAD_REQUEST):
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)

@@ -74,3 +74,14 @@ def test_towers_that_do_not_go_together_are_refused_when_they_are_loaded(tmp_pat
     with pytest.raises(Refused) as caught:
         load_model(folder, device="cpu")
     assert caught.value.status is Status.MODEL_UNAVAILABLE and expected in caught.value.sentence
+
+
+def test_mixed_precisions_are_converted_to_one_that_holds_them_all(tmp_path):
+    folder = write_tiny_checkpoint(tmp_path / "c", "2b", dtype=torch.bfloat16)
+    file = folder / "vision_tower" / "model.safetensors"
+    save_file({name: tensor.half() for name, tensor in load_file(file).items()}, file)
+    convert(folder, tmp_path / "converted")
+    inputs = load_model(folder, device="cpu")[1](*pictures(), "Point to it.")
+    source, converted = (logits(load_model(path, device="cpu")[0], inputs) for path in (folder, tmp_path / "converted"))
+    assert torch.equal(source, converted)
+    assert {tensor.dtype for tensor in load_file(tmp_path / "converted" / "model.safetensors").values()} == {torch.float32}
