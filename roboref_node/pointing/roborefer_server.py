@@ -33,7 +33,7 @@ class RoboReferServerSettings:
 
     Args:
         http: Address and limits.
-        depth: Source of the depth map.
+        depth: Source of the depth map: ``server`` (estimated there), ``sensor`` (the camera's) or ``none``.
         format_suffix: Append the request for the answer format, as the published checkpoints expect.
         max_instruction_chars: Longest expression.
     """
