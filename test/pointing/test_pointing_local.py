@@ -12,6 +12,7 @@ import torch
 
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
+from roboref_node.model import Generator
 from roboref_node.pointing.local import LocalPointer
 from roboref_node.pointing.local_settings import LocalModelSettings, check_weights
 from roboref_node.pointing.registry import load_pointer
@@ -144,6 +145,15 @@ class TestRefusals:
         with pytest.raises(Refused, match="expected a Depth-Anything model") as refusal:
             pointer(folder, depth_model=str(tmp_path / "nothing"))
         assert refusal.value.status is Status.MODEL_UNAVAILABLE
+
+    def test_batches_can_be_made_ready_for(self, folder) -> None:
+        """On a GPU; here the caches alone, without graphs."""
+        model = pointer(folder).model
+        model.expect_batches(5)
+        assert model._generator._decoders == {}, "nothing to record where the cache grows"
+        model._generator = Generator(model._generator.model, model.processor, fixed_cache=True)
+        model.expect_batches(5)
+        assert sorted(model._generator._decoders) == [2, 4, 8]
 
     def test_quantized_weights_are_a_setting(self, folder, monkeypatch) -> None:
         if importlib.util.find_spec("torchao") is not None:
