@@ -91,6 +91,8 @@ class Generator:
         self.device = model.device
         self.fixed_cache = self.device.type == "cuda" and is_plain(model.llm.config) if fixed_cache is None else fixed_cache
         self._layers = LeanLayers(model.llm) if self.fixed_cache else None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # where parameters lay before they were joined, which others may need
         self._decoders: dict[int, FixedDecoder] = {}
 
     @torch.inference_mode()
