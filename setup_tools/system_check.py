@@ -5,7 +5,8 @@ the PATH. So the check holds on any distribution; the package names are Debian's
 
 Usage: python3 setup_tools/system_check.py [--install] [--library-path DIR:DIR]; exit status 1 when something is missing. With --install,
 root on a machine with apt-get (a container, a CI runner) gets the missing packages installed; anybody else is told the line to run.
-With --tests it is about the programs that only tests use: what stays missing is told, and is no failure, since those tests are skipped.
+With --tests it is about the programs that only tests use. Who may not install them is told, and those tests are skipped; where they could
+be installed and were not, that is a failure, or CI would skip tests for a broken mirror.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def main() -> int:
             missing = missing_programs(TEST_PROGRAMS)
         if missing:
             print(f"The tests that need them are skipped without: sudo apt-get install -y {' '.join(missing)}")
-        return 0
+        return 1 if missing and may_install else 0
     given = arguments.library_path
     if sys.version_info < MINIMUM_PYTHON:
         print(f"roboref needs Python 3.10 or newer; {sys.executable} is {sys.version.split()[0]} (choose another: make PYTHON=python3.11)")

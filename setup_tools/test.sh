@@ -21,7 +21,7 @@ if [ -x .venv/bin/python ] && ! python -c "import nav2_msgs, moveit_msgs, contro
     . .cache/ros/test_interfaces/install/local_setup.bash
     set -u
 fi
-python setup_tools/system_check.py --tests --install
+python setup_tools/system_check.py --tests --install || status=1
 # torchao is optional: wherever it is installed transformers imports it, and every start takes longer. One file gets it on its path.
 quantized=test/model/test_model_quantized.py
 extra=.cache/test_packages

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tiny_depth_anything import write_depth_anything
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a model hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes with two threads each collapse on two cores
@@ -33,15 +34,4 @@ def random_nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def depth_anything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small Depth-Anything of random weights."""
-    import torch
-    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
-
-    backbone = {
-        "model_type": "dinov2", "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "mlp_ratio": 2, "image_size": 56,
-        "patch_size": 14, "out_features": ["stage1", "stage2", "stage3", "stage4"], "reshape_hidden_states": False, "apply_layernorm": True,
-    }  # fmt: skip
-    neck = {"reassemble_hidden_size": 16, "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "head_hidden_size": 8}
-    path = tmp_path_factory.mktemp("depth_anything")
-    torch.manual_seed(0)
-    DepthAnythingForDepthEstimation(DepthAnythingConfig(backbone_config=backbone, **neck)).save_pretrained(path)
-    return path
+    return write_depth_anything(tmp_path_factory.mktemp("depth_anything"))

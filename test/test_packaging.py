@@ -180,6 +180,15 @@ def test_programs_of_the_tests_are_no_failure(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "The tests that need them are skipped without: sudo apt-get install -y flite\n")
 
 
+def test_programs_of_the_tests_that_could_not_be_installed_are_a_failure(tmp_path: Path) -> None:
+    """Else CI, which is root, would skip tests whenever a mirror is down."""
+    (tmp_path / "apt-get").write_text("#!/bin/sh\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    result = run_system_check(str(tmp_path), "--tests", "--install")
+    assert result.returncode == (1 if os.geteuid() == 0 else 0)
+    assert "sudo apt-get install -y flite chromium" in result.stdout
+
+
 def test_installation_names_the_packages_of_the_system_check(tmp_path: Path) -> None:
     line = run_system_check(str(tmp_path), "--library-path", str(tmp_path)).stdout.split("-y ")[1]
     documentation = (ROOT / "docs/installation.md").read_text()

@@ -6,23 +6,14 @@ cache; for one token that, and not the weights, is what takes the time. The comp
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import Qwen2Config
 
 from roboref_node.model.lean_layers import LeanLayers
 
 PART = 256
 """Slots that one multiprocessor walks; the length of a cache is a multiple of it."""
-
-
-def is_plain(config: Qwen2Config) -> bool:
-    """Whether every layer attends to everything, at positions whose rotation does not change with the length of the text."""
-    rope: Any = config.rope_parameters
-    return set(config.layer_types or ()) <= {"full_attention"} and rope["rope_type"] not in ("dynamic", "longrope")
 
 
 class DecodeStep:
@@ -32,7 +23,7 @@ class DecodeStep:
     (which slots hold a token) and `filled` int64 [] (the next slot, the same in all rows).
 
     Args:
-        layers: Of a language model for which `is_plain` holds.
+        layers: Of a language model for which `lean_layers.is_plain` holds.
         batch: Rows.
         length: Slots, a multiple of `PART`.
     """

@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache, Qwen2ForCausalLM
 
-from roboref_node.model.decode_step import PART, DecodeStep
+from roboref_node.model.decode_step import DecodeStep
 from roboref_node.model.lean_layers import LeanLayers
 
 GRAPH_WIDTHS = (1, 2, 4)
-LENGTH_STEP = PART
 _RECORDED_ON: set[int] = set()
+"""Streams on which living decoders recorded their graphs."""
 _attention_without_plans = sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
-"""cuDNN's plans anew for every length of a question, which takes longer than the answer. The towers' tiles have few shapes."""
+"""Leaves out cuDNN's attention, which makes a plan for every new length of a question, and that takes longer than the answer.
+
+The towers keep it: their tiles come in few numbers.
+"""
 
 
 class Decoder(Protocol):
@@ -87,7 +90,7 @@ def read_prompts(layers: LeanLayers, embeds: Tensor) -> tuple[GrowingDecoder, Te
     """What `GrowingDecoder.feed` makes of prompts without padding, in fewer operations.
 
     Args:
-        layers: Of a language model for which `decode_step.is_plain` holds.
+        layers: Of a language model for which `lean_layers.is_plain` holds.
         embeds: [B, L, d].
 
     Returns:
@@ -108,9 +111,9 @@ class FixedDecoder:
     """A cache of fixed size and, on CUDA, one recorded graph per step width: a step costs one launch instead of hundreds.
 
     Args:
-        layers: Of a language model for which `decode_step.is_plain` holds.
+        layers: Of a language model for which `lean_layers.is_plain` holds.
         batch: Most rows; with fewer, the last ones idle.
-        length: Slots of the cache, a multiple of `LENGTH_STEP`.
+        length: Slots of the cache, a multiple of `decode_step.PART`.
         graphs: Record CUDA graphs; without, the same computation runs eagerly (any device).
     """
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from roboref_node.model.decode_step import is_plain
-from roboref_node.model.decoding import LENGTH_STEP, Decoder, FixedDecoder, GrowingDecoder, fork, padded_width, read_prompts
+from roboref_node.model.decode_step import PART
+from roboref_node.model.decoding import Decoder, FixedDecoder, GrowingDecoder, fork, padded_width, read_prompts
 from roboref_node.model.grammar import TokenGrammar
-from roboref_node.model.lean_layers import LeanLayers
+from roboref_node.model.lean_layers import LeanLayers, is_plain
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import ModelInputs, RoboReferProcessor
 from roboref_node.status import Refused, Status
@@ -50,7 +50,7 @@ class FramePrefix:
     Args:
         prompt: Token ids of the question that it was computed with, markers included.
         shared_ids: How many of them all questions share.
-        shared: Their positions in `cache`.
+        shared_positions: How many positions of `cache` these take.
         cache: Keys and values of the whole prompt.
         logits: Of the first token of its answer, [1, V].
         timings_ms: ``vision`` and ``prefix``.
@@ -58,7 +58,7 @@ class FramePrefix:
 
     prompt: tuple[int, ...]
     shared_ids: int
-    shared: int
+    shared_positions: int
     cache: DynamicCache
     logits: Tensor
     timings_ms: Mapping[str, float]
@@ -89,11 +89,15 @@ class Generator:
         self.model = model
         self.processor = processor
         self.device = model.device
-        self.fixed_cache = self.device.type == "cuda" and is_plain(model.llm.config) if fixed_cache is None else fixed_cache
-        self._layers = LeanLayers(model.llm) if self.fixed_cache else None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()  # where parameters lay before they were joined, which others may need
+        if fixed_cache is None:
+            fixed_cache = self.device.type == "cuda" and is_plain(model.llm.config)
+        self._layers = LeanLayers(model.llm) if fixed_cache else None
         self._decoders: dict[int, FixedDecoder] = {}
+
+    @property
+    def fixed_cache(self) -> bool:
+        """Whether answers are decoded from a cache of fixed size."""
+        return self._layers is not None
 
     @torch.inference_mode()
     def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
@@ -217,7 +221,7 @@ class Generator:
             return [GrowingDecoder(llm, fork(prefix.cache, prefix.cache.get_seq_length()))], prefix.logits
         embedding = self.model.get_input_embeddings()
         rows = [embedding(question.input_ids[0, start:].to(self.device)) for question in questions]
-        decoder = GrowingDecoder(llm, fork(prefix.cache, prefix.shared, len(questions)))
+        decoder = GrowingDecoder(llm, fork(prefix.cache, prefix.shared_positions, len(questions)))
         return [decoder], decoder.feed(*_align_right(rows))
 
     def _media(self, questions: Sequence[ModelInputs]) -> tuple[list[Tensor], list[Tensor]]:
@@ -255,9 +259,9 @@ class Generator:
         # Recording graphs takes as long as several answers, so batches of 1, 2, 4, 8 rows have one decoder each and fewer rows idle in it.
         size = 1 << (batch - 1).bit_length()
         decoder = self._decoders.pop(size, None)
-        if decoder is None or not needed <= decoder.length <= 4 * needed + LENGTH_STEP:
+        if decoder is None or not needed <= decoder.length <= 4 * needed + PART:
             decoder = None  # gives its memory back before the next one takes some
-            length = (needed // LENGTH_STEP + 2) * LENGTH_STEP  # questions that are somewhat longer fit too
+            length = (needed // PART + 2) * PART  # questions that are somewhat longer fit too
             decoder = FixedDecoder(self._layers, size, length, graphs=self.device.type == "cuda")
         self._decoders[size] = decoder
         decoder.load(prefills)

@@ -104,7 +104,7 @@ class TokenGrammar:
         values = logits[ids]
         if groups is None:
             return int(ids[values.argmax()])
-        shares = torch.zeros(int(groups.max()) + 1, device=logits.device).index_add_(0, groups, torch.softmax(values.float(), 0))
+        shares = torch.zeros(len(ids), device=logits.device).index_add_(0, groups, torch.softmax(values.float(), 0))
         return int(ids[torch.where(groups == shares.argmax(), values, -torch.inf).argmax()])
 
     def _group(self, state: int) -> Tensor | None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+
+def is_plain(config: Qwen2Config) -> bool:
+    """Whether every layer attends to everything, at positions whose rotation does not change with the length of the text."""
+    rope: Any = config.rope_parameters
+    return set(config.layer_types or ()) <= {"full_attention"} and rope["rope_type"] not in ("dynamic", "longrope")
 
 
 class LeanLayers:
@@ -26,6 +32,8 @@ class LeanLayers:
         self.kv_heads = int(config.num_key_value_heads or self.heads)
         self.qkv = [Joined(x.self_attn.q_proj, x.self_attn.k_proj, x.self_attn.v_proj) for x in llm.model.layers]
         self.gate_up = [Joined(x.mlp.gate_proj, x.mlp.up_proj) for x in llm.model.layers]
+        if llm.device.type == "cuda":
+            torch.cuda.empty_cache()  # where the parameters lay before they were joined
 
     def rotation(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine [B, w, H + 2K, D] of the rotary embedding at positions [B, w]: of H query heads and K keys, and none of K values.

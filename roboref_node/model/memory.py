@@ -65,12 +65,12 @@ def estimate_memory(config: RoboReferConfig, weight_bytes: int, dtype: torch.dty
     blocks = 1 if config.tiling == "resize" else config.max_tiles + (config.tiling == "dynamic")
     tokens = 160 + images * blocks * (config.tokens_per_tile(config.vision) + 2)
     head = text.hidden_size // text.num_attention_heads
-    cache = 2 * 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * tokens * size
+    cache = 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * tokens * size
     tower_tokens = most_tiles(config) * config.token_grid(vision) ** 2
     # Largest live tensors: the MLP of a tower layer over all tiles of one image, or that of a language layer; and one row of logits.
     tower = tower_tokens * (2 * vision.intermediate_size + 6 * vision.hidden_size) * size
     language = tokens * (3 * text.intermediate_size + 6 * text.hidden_size) * size + 4 * text.vocab_size
-    return MemoryEstimate(weight_bytes, cache, max(tower, language), tokens)
+    return MemoryEstimate(weight_bytes, 2 * cache, max(tower, language), tokens)
 
 
 def available_memory(device: torch.device) -> int:

@@ -15,7 +15,7 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer, Sigli
 from roboref_node.model.config import RoboReferConfig
 from roboref_node.model.conv_stem import ConvStem
 from roboref_node.model.patch_stem import PatchStem
-from roboref_node.model.projector import Projector, merge_scales, merge_tiles, split_tiles
+from roboref_node.model.projector import Projector, merge_scales, merge_tiles, scale_blocks, split_tiles
 
 Blocks = Tensor | list[Tensor]
 """Media embeddings in marker order: [N, T, d] when all blocks have one length, else a list of [T_i, d]."""
@@ -155,7 +155,7 @@ class RoboReferModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # trans
                 blocks.append((1, 1))
                 start += 1
                 continue
-            count = sum((scale // scales[0]) ** 2 for scale in scales[:-1]) + size[0] * size[1]
+            count = sum(rows * columns for rows, columns in scale_blocks(scales, size))
             merged, block = merge_scales(tokens[start : start + count], size, scales, self.config.s2_output_scale)
             tiles.append(split_tiles(merged, *block))
             blocks.append(block)

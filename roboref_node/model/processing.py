@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from roboref_node.model import conversation, tiling
 from roboref_node.model.config import RoboReferConfig
+from roboref_node.model.projector import scale_blocks
 
 BlockSizes = tuple[tuple[int, int] | None, ...]
 
@@ -132,9 +133,8 @@ class RoboReferProcessor:
         """Tiles of the grid that ``dynamic_s2`` makes of a picture: of the scale that gives the size, see `projector.merge_scales`."""
         if block is None:
             return 1
-        scales = list(self.config.s2_scales or ())
-        rows, columns = [*((scale // scales[0],) * 2 for scale in scales[:-1]), block][self.config.s2_output_scale]
-        return int(rows * columns)
+        rows, columns = scale_blocks(list(self.config.s2_scales or ()), block)[self.config.s2_output_scale]
+        return rows * columns
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of an answer, without special tokens and outer white space."""

@@ -84,6 +84,11 @@ def split_tiles(grid: Tensor, rows: int, columns: int) -> Tensor:
     return tiles.reshape(rows * columns, side * side, channels)
 
 
+def scale_blocks(scales: list[int], block: tuple[int, int]) -> list[tuple[int, int]]:
+    """Rows and columns of tiles at each scale: the earlier ones are squares, `block` is the last one's."""
+    return [*((scale // scales[0], scale // scales[0]) for scale in scales[:-1]), block]
+
+
 def merge_scales(tokens: Tensor, block: tuple[int, int], scales: list[int], output_scale: int) -> tuple[Tensor, tuple[int, int]]:
     """Merge the tiles of one image at several scales into one grid with the channels of all scales (S2, arXiv 2403.13043).
 
@@ -96,8 +101,7 @@ def merge_scales(tokens: Tensor, block: tuple[int, int], scales: list[int], outp
     Returns:
         Merged grid [rows*s, columns*s, c*scales] and its block (rows, columns).
     """
-    ratios = [scale // scales[0] for scale in scales[:-1]]
-    blocks = [(ratio, ratio) for ratio in ratios] + [block]
+    blocks = scale_blocks(scales, block)
     expected = sum(rows * columns for rows, columns in blocks)
     if tokens.shape[0] != expected:
         raise ValueError(f"{tokens.shape[0]} tiles for the blocks {blocks}, expected {expected}")

@@ -29,6 +29,7 @@ from roboref_node.status import Refused, Status
 
 _POLL_S = 0.02
 _SHOWN_BYTES = 2000
+"""Of an error's body; more than its sentence holds, because tags and blanks are taken out of it."""
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -255,22 +256,19 @@ class HttpClient:
 
     async def _read(self, response: httpx.Response) -> bytes:
         """The body; of an error only what is shown of it, because its status says more than its size or its encoding."""
-        limit = self.settings.max_response_bytes
-        is_legible = response.headers.get("content-encoding", "").strip().lower() in ("", "identity")
+        limit = self.settings.max_response_bytes if response.is_success else _SHOWN_BYTES
+        if response.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+            if response.is_success:
+                raise self._unparseable("is compressed although that was not asked for")
+            return b""
         content = bytearray()
-        if not response.is_success:
-            async for chunk in response.aiter_raw():
-                content += chunk
-                if not is_legible or len(content) >= _SHOWN_BYTES:
-                    break
-            return bytes(content[:_SHOWN_BYTES]) if is_legible else b""
-        if not is_legible:
-            raise self._unparseable("is compressed although that was not asked for")
         async for chunk in response.aiter_raw():
             content += chunk
             if len(content) > limit:
-                raise self._unparseable(f"is longer than {limit} bytes (`max_response_bytes`)")
-        return bytes(content)
+                if response.is_success:
+                    raise self._unparseable(f"is longer than {limit} bytes (`max_response_bytes`)")
+                break
+        return bytes(content[:limit])
 
     def _decode(self, url: str, response: httpx.Response, content: bytes) -> dict[str, Any]:
         code = response.status_code

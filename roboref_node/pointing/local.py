@@ -67,9 +67,9 @@ class LocalPointer(PromptedPointer[LocalModelSettings]):
         """The model's depth map, and where it is from."""
         if not self.model.takes_depth:
             return None, "none"
-        if self.model.estimates_depth:
+        if self.model.depth_estimator is not None:
             if self._estimated is None or self._estimated[0]() is not frame:
-                self._estimated = weakref.ref(frame), self.model.estimate_depth(frame.rgb)
+                self._estimated = weakref.ref(frame), self.model.depth_estimator.relative_depth_image(frame.rgb)
             return self._estimated[1], "estimated"
         depth = model_depth(frame)
         return depth, "none" if depth is None else "sensor"

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from roboref_node.model import FramePrefix, GeneratedAnswer, Generator, ModelInputs, TokenGrammar, load_model, point_answer
+from roboref_node.model.pretrained import usable_device
 from roboref_node.pointing.local_settings import LocalModelSettings, check_weights
 from roboref_node.pointing.weights_hash import weights_sha256
 from roboref_node.status import Refused, Status
@@ -37,17 +38,17 @@ class LocalModel:
         try:
             model, self.processor = load_model(
                 settings.path,
-                device=None if settings.device == "auto" else settings.device,
+                device=usable_device(None if settings.device == "auto" else settings.device),
                 dtype=None if settings.dtype == "auto" else settings.dtype,
                 tile_budget=settings.tile_budget or None,
                 quantize=settings.quantize or None,
                 rgb_newline=settings.rgb_newline,
             )
-        except (RuntimeError, AssertionError) as error:  # what torch raises for a device that does not exist
+        except RuntimeError as error:  # memory that runs out all the same
             raise Refused(Status.MODEL_UNAVAILABLE, f"{settings.path} cannot be loaded on device {settings.device!r}: {error}") from error
         self.weights_sha256 = weights_sha256(settings.path)
         self.takes_depth = settings.use_depth and bool(model.config.use_depth)
-        self._estimator = _depth_estimator(settings.depth_model, model.device) if settings.depth_model else None
+        self.depth_estimator = _depth_estimator(settings.depth_model, model.device) if settings.depth_model else None
         self._generator = Generator(model, self.processor)
         self._grammar = (
             TokenGrammar(point_answer(think=settings.think), self.processor.tokenizer, model.config.stop_token_ids or ())
@@ -87,16 +88,6 @@ class LocalModel:
             return self.processor(rgb, depth_image if self.takes_depth else None, text)
         except ValueError as error:
             raise Refused(Status.BAD_REQUEST, f"The question cannot be put to the model: {error}.") from error
-
-    @property
-    def estimates_depth(self) -> bool:
-        """True when `depth_model` is set."""
-        return self._estimator is not None
-
-    def estimate_depth(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The depth map that the model sees, from a colour image uint8 (H, W, 3) alone; see `MonocularDepth.relative_depth_image`."""
-        assert self._estimator is not None, "`depth_model` is not set"
-        return self._estimator.relative_depth_image(rgb)
 
     def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
         """What all questions about the pictures of `inputs` share."""

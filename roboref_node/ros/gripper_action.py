@@ -22,6 +22,9 @@ class GripperKind(str, Enum):
     """ParallelGripperCommand: ``parallel_gripper_action_controller/GripperActionController``, from Jazzy on."""
 
 
+_ACTIONS = {GripperKind.GRIPPER_COMMAND: "GripperCommand", GripperKind.PARALLEL_GRIPPER_COMMAND: "ParallelGripperCommand"}
+
+
 class GripperAction:
     """Goals and results of the two actions, alike.
 
@@ -35,7 +38,7 @@ class GripperAction:
     """
 
     def __init__(self, node: Node, kind: GripperKind, name: str) -> None:
-        wanted = "".join(word.capitalize() for word in kind.value.split("_"))
+        wanted = _ACTIONS[kind]
         self._action: Any = getattr(actions, wanted, None)
         if self._action is None:
             raise Refused(Status.BAD_REQUEST, f"gripper_kind is {kind.value}, and the installed control_msgs has no {wanted}")

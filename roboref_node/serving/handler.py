@@ -149,7 +149,7 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
             settings.images,
             self._client(),
             new_tokens=settings.new_tokens,
-            max_new_tokens=settings.max_new_tokens,
+            max_new_tokens=max(settings.new_tokens, settings.max_new_tokens),
             model=settings.model,
         )
         return protocols.write_chat(self._answer(question), settings.model)

@@ -68,13 +68,13 @@ class ModelBackend:
     def _depth(self, question: Question) -> NDArray[np.uint8] | None:
         if question.depth_image is not None or not question.estimate_depth or not self.model.takes_depth:
             return question.depth_image
-        if not self.model.estimates_depth:
+        if self.model.depth_estimator is None:
             raise RequestError(
                 400,
                 "enable_depth is 1 without a depth map, and this server has no depth estimator: start it with --depth-model, send "
                 "depth_url (`depth: sensor` in a model file of roboref), or enable_depth 0 (`depth: none`)",
             )
-        return self.model.estimate_depth(question.rgb)
+        return self.model.depth_estimator.relative_depth_image(question.rgb)
 
     def _text(self, question: Question) -> str:
         """RoboRefer's clients always append the request for the answer format; a model trained without it must not see it."""

@@ -112,7 +112,6 @@ class ServeSettings:
                 Status.BAD_REQUEST,
                 f"Serving on {self.host} without a token would let everyone on the network use the model: set a token, or host 127.0.0.1.",
             )
-        object.__setattr__(self, "max_new_tokens", max(self.new_tokens, self.max_new_tokens))
 
     def check_address(self) -> None:
         """See that the address can be listened on, before a model is loaded for it.

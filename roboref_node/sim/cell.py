@@ -186,7 +186,7 @@ class SimulatedCell:
         self._touch()
 
     def remove_object(self, index: int) -> None:
-        """Take an object out of the cell, until `reset_objects`.
+        """Take an object out of the cell, until it is put somewhere again.
 
         Raises:
             IndexError: There is no such object.
@@ -200,10 +200,7 @@ class SimulatedCell:
     def reset_objects(self) -> None:
         """Put every object back where the scene had it, also what was taken away or is held."""
         for index, item in enumerate(self.spec.objects):
-            self.arm.world.bring_back(index, item.pose)
-            self._poses[index] = item.pose
-        self._awake = True
-        self._touch()
+            self.move_object(index, item.pose)
 
     def push_object(self, index: int, distance_m: float) -> None:
         """Set an object aside to the nearest free place on the table that is so far away, or a little farther.

@@ -54,7 +54,7 @@ class CellWorld:
         self.model = build_physics(spec)
         self.data = mujoco.MjData(self.model)
         self.count = len(spec.objects)
-        self._gone: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
+        self._gone: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}  # what each object collided with before
         model = self.model
         self.arm_qpos = np.array([model.joint(name).qposadr[0] for name in JOINT_NAMES])
         self._arm_dof = np.array([model.joint(name).dofadr[0] for name in JOINT_NAMES])
@@ -136,7 +136,11 @@ class CellWorld:
         self._refresh()
 
     def place_object(self, index: int, world_from_object: Transform) -> None:
-        """Put an object somewhere at once, at rest."""
+        """Put an object somewhere at once, at rest, also one that was removed."""
+        if index in self._gone:
+            body, geoms = self._body_of(index)
+            self.model.geom_contype[geoms], self.model.geom_conaffinity[geoms] = self._gone.pop(index)
+            self.model.body_gravcomp[body] = 0.0
         x, y, z, w = world_from_object.quaternion_xyzw
         start, dof = self.object_qpos[index], self._object_dof[index]
         self.data.qpos[start : start + 7] = (*world_from_object.translation_m, w, x, y, z)
@@ -146,21 +150,13 @@ class CellWorld:
         self._refresh()
 
     def remove_object(self, index: int) -> None:
-        """Take an object out of the cell, until it is brought back."""
+        """Take an object out of the cell, until it is placed again."""
+        self.place_object(index, Transform(np.array([0.0, 0.0, 0.0, 1.0]), np.array(_GONE_M)))
         body, geoms = self._body_of(index)
-        self._gone.setdefault(index, (self.model.geom_contype[geoms].copy(), self.model.geom_conaffinity[geoms].copy()))
+        self._gone[index] = self.model.geom_contype[geoms].copy(), self.model.geom_conaffinity[geoms].copy()
         self.model.geom_contype[geoms] = 0
         self.model.geom_conaffinity[geoms] = 0
         self.model.body_gravcomp[body] = 1.0
-        self.place_object(index, Transform(np.array([0.0, 0.0, 0.0, 1.0]), np.array(_GONE_M)))
-
-    def bring_back(self, index: int, world_from_object: Transform) -> None:
-        """Put an object somewhere at once, at rest, also one that was removed."""
-        if index in self._gone:
-            body, geoms = self._body_of(index)
-            self.model.geom_contype[geoms], self.model.geom_conaffinity[geoms] = self._gone.pop(index)
-            self.model.body_gravcomp[body] = 0.0
-        self.place_object(index, world_from_object)
 
     def _body_of(self, index: int) -> tuple[int, slice]:
         """The body of an object, and its geoms."""

@@ -50,7 +50,7 @@ def demo(model: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], s
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt install chromium)")
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser, which `make test` may install only as root: apt install chromium")
 def test_type_send_see(demo: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
     process, url = demo
     assert CHROMIUM is not None

@@ -7,9 +7,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM
 
-from roboref_node.model.decode_step import PART, is_plain
+from roboref_node.model.decode_step import PART
 from roboref_node.model.decoding import GRAPH_WIDTHS, FixedDecoder, GrowingDecoder, padded_width, read_prompts
-from roboref_node.model.lean_layers import LeanLayers
+from roboref_node.model.lean_layers import LeanLayers, is_plain
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 HEADS = {"one head each": (4, 4), "two groups": (6, 2), "one for all": (4, 1)}

@@ -138,7 +138,7 @@ def test_a_prefix_is_reused_and_not_used_up(loaded, fixed):
     model, processor, same_frame, _ = loaded
     generator = Generator(model, processor, fixed_cache=fixed)
     prefix = generator.encode_frame(same_frame[0])
-    assert 0 < prefix.shared < (length := prefix.cache.get_seq_length()) == processor.sequence_length(same_frame[0])
+    assert 0 < prefix.shared_positions < (length := prefix.cache.get_seq_length()) == processor.sequence_length(same_frame[0])
     expected = [transformers_answer(model, inputs) for inputs in same_frame]
     for _ in range(2):
         alone = [generator.generate(inputs, max_new_tokens=NEW, prefix=prefix) for inputs in same_frame]

@@ -4,32 +4,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
+from tiny_depth_anything import write_depth_anything
+from transformers import DepthAnythingForDepthEstimation
 
 from roboref_node.model.monocular import MonocularDepth
 from roboref_node.status import Refused, Status
 
 
-def tiny(tmp_path, **changes):
-    torch.manual_seed(0)
-    backbone = {
-        "model_type": "dinov2", "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "mlp_ratio": 2, "image_size": 56,
-        "patch_size": 14, "out_features": ["stage1", "stage2", "stage3", "stage4"], "reshape_hidden_states": False, "apply_layernorm": True,
-    }  # fmt: skip
-    config = DepthAnythingConfig(
-        backbone_config=backbone,
-        reassemble_hidden_size=16,
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8,
-        head_hidden_size=8,
-        **changes,
-    )
-    DepthAnythingForDepthEstimation(config).save_pretrained(tmp_path)
-    return tmp_path
-
-
 def test_the_map_is_the_models_output_stretched_to_eight_bits(tmp_path):
-    estimator = MonocularDepth(tiny(tmp_path), device="cpu", input_size=56)
+    estimator = MonocularDepth(write_depth_anything(tmp_path), device="cpu", input_size=56)
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     inverse, image = estimator.inverse_depth(rgb), estimator.relative_depth_image(rgb)
     assert inverse.shape == (40, 60) and image.shape == (40, 60, 3)
@@ -41,13 +24,13 @@ def test_the_map_is_the_models_output_stretched_to_eight_bits(tmp_path):
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3)])
 def test_a_picture_without_pixels_is_refused(tmp_path, shape):
     with pytest.raises(Refused, match="No depth can be estimated: image has shape .*, expected at least one pixel") as caught:
-        MonocularDepth(tiny(tmp_path), device="cpu", input_size=56).relative_depth_image(np.zeros(shape, np.uint8))
+        MonocularDepth(write_depth_anything(tmp_path), device="cpu", input_size=56).relative_depth_image(np.zeros(shape, np.uint8))
     assert caught.value.status is Status.BAD_REQUEST
 
 
 def test_metric_models_are_refused(tmp_path):
     with pytest.raises(Refused, match="expected 'relative'"):
-        MonocularDepth(tiny(tmp_path, depth_estimation_type="metric", max_depth=20))
+        MonocularDepth(write_depth_anything(tmp_path, depth_estimation_type="metric", max_depth=20))
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -71,42 +54,42 @@ def change_tensors(folder, change):
 
 def test_missing_tensors_are_named_and_not_made_up(tmp_path):
     name = "head.conv2.weight"
-    change_tensors(tiny(tmp_path), lambda tensors: tensors.pop(name))
+    change_tensors(write_depth_anything(tmp_path), lambda tensors: tensors.pop(name))
     assert f"{tmp_path}: tensor {name} is missing" in refusal(lambda: MonocularDepth(tmp_path))
 
 
 def test_tensors_of_another_shape_are_named(tmp_path):
     name = "head.conv2.bias"
-    change_tensors(tiny(tmp_path), lambda tensors: tensors.update({name: torch.zeros(9)}))
+    change_tensors(write_depth_anything(tmp_path), lambda tensors: tensors.update({name: torch.zeros(9)}))
     assert f"tensor {name} has shape [9], expected [" in refusal(lambda: MonocularDepth(tmp_path))
 
 
 def test_layers_that_the_configuration_leaves_out(tmp_path):
     name = "backbone.encoder.layer.3.norm1.weight"
-    change_tensors(tiny(tmp_path), lambda tensors: tensors.update({name.replace("3", "4"): tensors[name].clone()}))
+    change_tensors(write_depth_anything(tmp_path), lambda tensors: tensors.update({name.replace("3", "4"): tensors[name].clone()}))
     assert "backbone.encoder.layer.4.norm1.weight belongs to a layer" in refusal(lambda: MonocularDepth(tmp_path))
 
 
 def test_a_head_for_another_task_does_no_harm(tmp_path):
-    change_tensors(tiny(tmp_path), lambda tensors: tensors.update({"segmentation_head.weight": torch.zeros(9)}))
+    change_tensors(write_depth_anything(tmp_path), lambda tensors: tensors.update({"segmentation_head.weight": torch.zeros(9)}))
     MonocularDepth(tmp_path, device="cpu", input_size=56)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 2000, -100])
 def test_truncated_weights(tmp_path, keep):
-    file = tiny(tmp_path) / "model.safetensors"
+    file = write_depth_anything(tmp_path) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:keep])
     assert str(tmp_path) in refusal(lambda: MonocularDepth(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "", "[" * 100_000, "{}", '{"model_type": 5}'])
 def test_config_json_is_no_configuration(tmp_path, text):
-    (tiny(tmp_path) / "config.json").write_text(text)
+    (write_depth_anything(tmp_path) / "config.json").write_text(text)
     assert str(tmp_path / "config.json") in refusal(lambda: MonocularDepth(tmp_path))
 
 
 def test_sections_of_the_configuration_that_are_none(tmp_path):
-    file = tiny(tmp_path) / "config.json"
+    file = write_depth_anything(tmp_path) / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"backbone_config": []}))
     assert str(tmp_path) in refusal(lambda: MonocularDepth(tmp_path))
 
@@ -126,23 +109,23 @@ def test_code_in_the_folder_is_not_run(tmp_path):
 
 @pytest.mark.parametrize("device", ["mars", "cuda:x", "meta"])
 def test_names_of_no_device(tmp_path, device):
-    assert f"`device` is '{device}'" in refusal(lambda: MonocularDepth(tiny(tmp_path), device=device), Status.BAD_REQUEST)
+    assert f"`device` is '{device}'" in refusal(lambda: MonocularDepth(write_depth_anything(tmp_path), device=device), Status.BAD_REQUEST)
 
 
 @pytest.mark.parametrize("device", ["cuda:77", "xpu:7"])
 def test_devices_that_are_not_here(tmp_path, device):
-    assert f"`device` '{device}' cannot be used here" in refusal(lambda: MonocularDepth(tiny(tmp_path), device=device))
+    assert f"`device` '{device}' cannot be used here" in refusal(lambda: MonocularDepth(write_depth_anything(tmp_path), device=device))
 
 
 @pytest.mark.parametrize("size", [0, -1, 13])
 def test_inputs_smaller_than_a_patch(tmp_path, size):
-    sentence = refusal(lambda: MonocularDepth(tiny(tmp_path), device="cpu", input_size=size), Status.BAD_REQUEST)
+    sentence = refusal(lambda: MonocularDepth(write_depth_anything(tmp_path), device="cpu", input_size=size), Status.BAD_REQUEST)
     assert f"`input_size` is {size}, expected at least one patch of the model, 14 px" in sentence
 
 
 def test_weights_stored_in_half_precision_give_the_same_map(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    single = MonocularDepth(tiny(tmp_path), device="cpu", input_size=56).inverse_depth(rgb)
+    single = MonocularDepth(write_depth_anything(tmp_path), device="cpu", input_size=56).inverse_depth(rgb)
     DepthAnythingForDepthEstimation.from_pretrained(tmp_path, dtype=torch.float16).save_pretrained(tmp_path)
     half = MonocularDepth(tmp_path, device="cpu", input_size=56).inverse_depth(rgb)
     assert np.allclose(half, single, atol=0.02 * np.ptp(single))
@@ -150,7 +133,7 @@ def test_weights_stored_in_half_precision_give_the_same_map(tmp_path):
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_numbers_that_are_none_make_no_black_map(tmp_path, wrong):
-    change_tensors(tiny(tmp_path), lambda tensors: tensors["head.conv1.weight"].fill_(wrong))
+    change_tensors(write_depth_anything(tmp_path), lambda tensors: tensors["head.conv1.weight"].fill_(wrong))
     estimator = MonocularDepth(tmp_path, device="cpu", input_size=56)
     picture = np.zeros((40, 60, 3), dtype=np.uint8)
     assert "no finite numbers" in refusal(lambda: estimator.relative_depth_image(picture))

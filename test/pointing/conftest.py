@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +98,21 @@ def frame() -> Frame:
     rgb = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
     depth_m = np.linspace(0.5, 2.0, 48 * 64, dtype=np.float32).reshape(48, 64)
     return Frame(rgb, depth_m, CameraModel(fx=60.0, fy=60.0, cx=31.5, cy=23.5, width=64, height=48))
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch) -> Path:
+    """The folder of what is kept between runs, such as hashes of weights; each test has its own."""
+    path = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def taught_llava(tmp_path_factory) -> Path:
+    """See `tiny_llava`; its lesson takes seconds."""
+    from tiny_llava import build
+
+    path = tmp_path_factory.mktemp("tiny_llava")
+    build(path)
+    return path

@@ -22,16 +22,12 @@ from roboref_node.task import Task, TaskKind
 
 CUP = Task(TaskKind.PICK, "the red cup left of the blue box", "pick up the red cup left of the blue box")
 PLACE = Task(TaskKind.PLACE, "behind the bowl", "put it behind the bowl")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="session")
 def folder(random_nano: Path) -> Path:
     return random_nano
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 def pointer(folder: Path, **changes) -> LocalPointer:
@@ -171,13 +167,13 @@ class TestRefusals:
 
 
 class TestWeightsHash:
-    def test_it_depends_on_every_weight_and_is_remembered(self, tmp_path) -> None:
+    def test_it_depends_on_every_weight_and_is_remembered(self, tmp_path, own_cache) -> None:
         file = tmp_path / "model" / "a.safetensors"
         file.parent.mkdir()
         file.write_bytes(b"1" * 1000)
         first = weights_sha256(file.parent)
         assert weights_sha256(file.parent) == first
-        assert (tmp_path / "roboref" / "weights_sha256.json").read_text().count(first) == 1
+        assert (own_cache / "roboref" / "weights_sha256.json").read_text().count(first) == 1
         file.write_bytes(b"1" * 999 + b"2")
         assert weights_sha256(file.parent) != first
 
@@ -207,8 +203,8 @@ class TestWeightsHash:
         (folder / "a.safetensors").write_bytes(b"1")
         assert len(weights_sha256(folder)) == 64
 
-    def test_a_damaged_cache_is_ignored(self, tmp_path) -> None:
+    def test_a_damaged_cache_is_ignored(self, tmp_path, own_cache) -> None:
         (tmp_path / "a.safetensors").write_bytes(b"1")
         first = weights_sha256(tmp_path)
-        (tmp_path / "roboref" / "weights_sha256.json").write_text("{broken")
+        (own_cache / "roboref" / "weights_sha256.json").write_text("{broken")
         assert weights_sha256(tmp_path) == first

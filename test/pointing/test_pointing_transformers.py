@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_llava import LESSON, build
+from tiny_llava import LESSON
 
 from roboref_node.pointing.dialect import Dialect
 from roboref_node.pointing.registry import load_pointer
@@ -17,16 +17,12 @@ from roboref_node.task import Task, TaskKind
 CUP = Task(TaskKind.PICK, "the red cup", "take the red cup")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("tiny_llava")
-    build(path)
-    return path
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+@pytest.fixture
+def folder(taught_llava) -> Path:
+    return taught_llava
 
 
 def pointer(folder: Path, dialect: Dialect = Dialect.QWEN3_VL, **changes) -> TransformersPointer:

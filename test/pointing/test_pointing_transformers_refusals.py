@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_llava import LESSON, build
+from tiny_llava import LESSON
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from roboref_node.frame import Frame
@@ -25,22 +25,13 @@ from roboref_node.task import Task, TaskKind
 CUP = Task(TaskKind.PICK, "the red cup", "take the red cup")
 
 
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("taught_llava")
-    build(path)
-    return path
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
-def folder(taught, tmp_path) -> Path:
+def folder(taught_llava, tmp_path) -> Path:
     """A copy to break."""
-    return Path(shutil.copytree(taught, tmp_path / "model"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return Path(shutil.copytree(taught_llava, tmp_path / "model"))
 
 
 def settings(folder: Path | str, **changes) -> TransformersSettings:
