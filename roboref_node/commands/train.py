@@ -61,7 +61,17 @@ def run(args: argparse.Namespace) -> int:
     """Run one stage; 2 = the request is wrong."""
     if args.stage in ("nano", "sft", "rft", "ablation"):
         check_training_packages(f"roboref train {args.stage}")
-    return _STAGES[args.stage](args)
+    code = _STAGES[args.stage](args)
+    _leave_group_of_processes()
+    return code
+
+
+def _leave_group_of_processes() -> None:
+    """End what `accelerate launch` with several processes began: its threads must not outlive the interpreter, which aborts then."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _render(args: argparse.Namespace) -> int:
