@@ -22,6 +22,7 @@ from roboref_node.goals.profile import RobotKind
 from roboref_node.language import Act
 from roboref_node.pick_place import Loop, Outcome, Step
 from roboref_node.ros import qos
+from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.pick_place_ports import ActionArm, ActionReferrer, CameraEyes, Interruption
@@ -171,8 +172,8 @@ class PickPlaceNode(SentenceNode):
             task_count=result.task_count, elapsed_s=round(self._elapsed_s, 3),
         )  # fmt: skip
         following, self._next_instruction = self._next_instruction, ""
-        if following and self.executor is not None:
-            self.executor.create_task(self.begin, following)
+        if following:
+            call_soon(self, self.begin, following)
 
     def _ask_person(self, question: str) -> bool:
         """Wait for a yes or a no; silence is a no."""

@@ -29,9 +29,11 @@ from roboref_node.pipeline import Pipeline
 from roboref_node.pointing.registry import load_pointer
 from roboref_node.ros import qos
 from roboref_node.ros.answering import Answerer
+from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.diagnostics import Diagnostics, Sources
 from roboref_node.ros.failures import QuestionRecorder
+from roboref_node.ros.last_results import results_leave
 from roboref_node.ros.messages import held_from_messages, refusal_message
 from roboref_node.ros.occupancy import map_from_message
 from roboref_node.ros.parameters import NodeParameters
@@ -87,10 +89,8 @@ class ReferNode(LifecycleNode):
 
     def close(self) -> bool:
         """Answer what is waiting and stop the threads; False when the model is still busy."""
-        stopped = self._stop_answering("the node is shutting down", _EXIT_S)
-        deadline = time.monotonic() + 0.5
-        while self._goals and time.monotonic() < deadline:  # results leave through the executor, which still spins
-            time.sleep(0.01)
+        with results_leave(self._goals):
+            stopped = self._stop_answering("the node is shutting down", _EXIT_S)
         if stopped and self._receiver is not None:
             self._close_receiver(self._receiver)
             self._receiver = None
@@ -214,11 +214,11 @@ class ReferNode(LifecycleNode):
 
     def _on_instruction(self, message: String) -> None:
         request = Request(message.data, finish=lambda request, messages: None, replaceable=True)
-        refused = self._rate.admit(self._settings.current.max_questions_hz)
-        if refused is not None:
+        flooded = self._rate.admit(self._settings.current.max_questions_hz)
+        if flooded is not None:
             if self._rate.is_told():
-                self.get_logger().warning(f"an instruction was dropped: {refused.sentence}")
-                self._refuse(request, refused)
+                self.get_logger().warning(f"an instruction was dropped: {flooded.sentence}")
+                self._refuse(request, flooded)
             return
         try:
             self._submit(request)
@@ -260,9 +260,7 @@ class ReferNode(LifecycleNode):
 
         def finish(request: Request, messages: Sequence[ReferralMessage]) -> None:
             # Set inside the executor, which is thereby woken: the coroutine that waits for it runs there.
-            executor = self.executor
-            if executor is not None:
-                executor.create_task(answered.set_result, list(messages))
+            call_soon(self, answered.set_result, list(messages))
 
         request = Request(
             goal.instruction,

@@ -122,7 +122,7 @@ class SimG1Node(WorkingNode[SimG1Settings]):
 
 def _path(world: SimulatedG1, stamp_ns: int) -> Path:
     """The route that is being walked; empty when there is none."""
-    points = [] if world.route is None or world.walk is not Walk.WALKING else world.route
+    points = np.zeros((0, 2)) if world.route is None or world.walk is not Walk.WALKING else world.route
     poses = [pose_stamped(flat_pose(float(x), float(y), 0.0), frame_id=MAP_FRAME, stamp_ns=stamp_ns) for x, y in points]
     return Path(header=header(MAP_FRAME, stamp_ns), poses=poses)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from rclpy.action import ActionClient
+from rclpy.action.client import ActionClient
 from rclpy.node import Node
 from roboref.action import Refer
 from std_msgs.msg import Empty, Header, Int16MultiArray, String
@@ -79,7 +79,7 @@ class SpeechNode(Node):
         self.create_service(Trigger, "~/stop", lambda request, response: self._on_interrupt_service(Act.STOP, response))
         self.create_service(Trigger, "~/cancel", lambda request, response: self._on_interrupt_service(Act.CANCEL, response))
         self.create_service(SetBool, "~/confirm", self._on_confirm_service)
-        self.create_subscription(String, "~/text", lambda message: self._texts.put(message.data), qos.ANSWERS)
+        self.create_subscription(String, "~/text", self._on_text, qos.ANSWERS)
 
     # ---- process -------------------------------------------------------------------------------------------------------------
 
@@ -200,6 +200,9 @@ class SpeechNode(Node):
         if dialogue is not None and dialogue.act in INTERRUPTS and self._interrupted_ns >= utterance.onset_ns:
             return  # the spotter was first; a second stop would hit what the person has asked for since
         self._converse(utterance.heard, utterance.onset_ns)
+
+    def _on_text(self, message: String) -> None:
+        self._texts.put(message.data)
 
     def _read(self) -> None:
         while (text := self._texts.get()) is not None:

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from rclpy.action import ActionClient
+from rclpy.action.client import ActionClient
 from rclpy.node import Node, NodeNameNonExistentError
 
+from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.stopwatch import Stopwatch
 
 T = TypeVar("T")
@@ -130,7 +131,7 @@ class ActionCaller:
                 continue
             late = watch.elapsed_s() > timeout_s
             if late or poll():
-                self._node.executor.create_task(self.cancel)
+                call_soon(self._node, self.cancel)
                 if late:
                     raise NotServed(f"{self.name} gave no result within {timeout_s:g} s; it was told to stop")
                 watch, stopping = Stopwatch(self._node.get_clock()), True
@@ -149,14 +150,14 @@ class _Pending:
             self._future = request()
             self._future.add_done_callback(lambda _: self._done.set())
 
-        node.executor.create_task(start)
+        call_soon(node, start)
 
     def wait(self, timeout_s: float) -> bool:
         return self._done.wait(timeout_s)
 
     def then(self, follow: Callable[[Any], Any]) -> None:
         """Do something with a result that comes late."""
-        self._node.executor.create_task(lambda: self._future.add_done_callback(lambda future: follow(future.result())))
+        call_soon(self._node, lambda: self._future.add_done_callback(lambda future: follow(future.result())))
 
     @property
     def result(self) -> Any:

@@ -15,6 +15,7 @@ from roboref.action import MoveArm
 from std_srvs.srv import Trigger
 
 from roboref_node.arm.motion import Motion, MotionKind, MotionResult, Outcome, Stage
+from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.transforms import transform_from_pose
 from roboref_node.status import Refused, Status
 
@@ -84,9 +85,7 @@ class ArmServer:
 
         def finish(result: MotionResult) -> None:
             # Set inside the executor, which is thereby woken: the coroutine that waits for it runs there.
-            executor = self._node.executor
-            if executor is not None:
-                executor.create_task(answer.set_result, result)
+            call_soon(self._node, answer.set_result, result)
 
         try:
             self._mover.begin(motion_from_goal(handle.request, self._frames), report, finish)

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from moveit_msgs.action import ExecuteTrajectory, MoveGroup
 from moveit_msgs.msg import (
     BoundingVolume,
@@ -276,7 +277,7 @@ class MoveItMover:
         return Constraints(joint_constraints=[JointConstraint(joint_name=n, position=float(q), **within) for n, q in pairs])
 
     def _flange(self, base_from_tool: Transform) -> Transform:
-        return base_from_tool @ Transform([0.0, 0.0, 0.0, 1.0], [0.0, 0.0, -self._settings.flange_to_tip_m])
+        return base_from_tool @ Transform(np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, -self._settings.flange_to_tip_m]))
 
 
 def slow_down(trajectory: JointTrajectory, speed: float) -> None:

@@ -24,6 +24,7 @@ from roboref_node.pick_place.ports import Watch
 from roboref_node.referral import Referral
 from roboref_node.rgbd import DepthTrust, RgbdPair, build_frame
 from roboref_node.ros.action_call import ActionCaller, NotServed
+from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.messages import held_message, referral_from_message
 from roboref_node.ros.pick_place_settings import PickPlaceSettings
@@ -223,7 +224,7 @@ class ActionArm:
                 poll=poll, on_feedback=on_feedback,
             )  # fmt: skip
         except NotServed as problem:
-            self._node.executor.create_task(self.stop)
+            call_soon(self._node, self.stop)
             self._interruption.check()
             raise Ended(Outcome.ARM_SILENT, f"{problem} (server_timeout_s, arm_timeout_s, arm_stop_timeout_s)") from problem
         try:

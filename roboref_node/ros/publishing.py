@@ -1,5 +1,6 @@
 """What leaves the refer node on topics: every referral, the goals that may be executed, and pictures for people."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -74,10 +75,10 @@ class AnswerPublisher:
         if answers.frame is None:
             return
         frame = answers.frame
-        stamp = {"stamp_ns": frame.stamp_ns, "frame_id": frame.frame_id}
         picture = draw_overlay(frame, answers.referrals, goal_from_optical=answers.target_from_optical)
-        self._publishers["~/overlay"].publish(color_message(picture, **stamp))
+        self._publishers["~/overlay"].publish(color_message(picture, stamp_ns=frame.stamp_ns, frame_id=frame.frame_id))
         self._publishers["~/markers"].publish(markers(answers.referrals))
         for referral in answers.referrals:
             if referral.ok and referral.segment is not None:
-                self._publishers["~/object_cloud"].publish(cloud_message(referral.segment.cloud_m, **stamp))
+                cloud = cloud_message(referral.segment.cloud_m, stamp_ns=frame.stamp_ns, frame_id=frame.frame_id)
+                self._publishers["~/object_cloud"].publish(cloud)

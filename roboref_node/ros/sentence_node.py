@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,8 @@ from rclpy.node import Node
 from rclpy.task import Future
 from roboref.action import PickPlace
 
+from roboref_node.ros.call_soon import call_soon
+from roboref_node.ros.last_results import results_leave
 from roboref_node.ros.profile import ProfileParameters
 from roboref_node.status import Refused
 
@@ -90,16 +91,12 @@ class SentenceNode(Node, ABC):
     def close(self) -> bool:
         """Stop the robot, answer who waits and end the thread; False when it is still busy."""
         self._closing = True
-        if self.busy:
-            self.interrupt("the node is shutting down")
-        if self._worker is not None:
-            self._worker.join(_EXIT_S)
-            if self._worker.is_alive():
-                return False
-        deadline = time.monotonic() + 0.5
-        while self._results and time.monotonic() < deadline:  # results leave through the executor, which still spins
-            time.sleep(0.01)
-        return True
+        with results_leave(self._results):
+            if self.busy:
+                self.interrupt("the node is shutting down")
+            if self._worker is not None:
+                self._worker.join(_EXIT_S)
+        return self._worker is None or not self._worker.is_alive()
 
     def begin(self, instruction: str, handle: Any = None) -> bool:
         """Start to work on a sentence; False when another one is not finished, or the node is ending."""
@@ -120,8 +117,8 @@ class SentenceNode(Node, ABC):
         self.get_logger().info(f"{result.outcome}: {result.sentence}")
         self.busy = False
         self.ended(instruction, result)
-        if handle is not None and self.executor is not None:
-            self.executor.create_task(self._results[_key(handle)].set_result, result)
+        if handle is not None:
+            call_soon(self, self._results[_key(handle)].set_result, result)
 
     def _on_goal(self, goal: PickPlace.Goal) -> GoalResponse:
         if not self.busy:

@@ -14,6 +14,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from roboref_node.arm.motion import Motion, MotionResult, Outcome
 from roboref_node.ros.arm_server import ArmServer, Finish, Report
+from roboref_node.ros.call_soon import call_soon
 from roboref_node.sim.cell import SimulatedCell
 from roboref_node.sim.frames import BASE_FRAME, WORLD_FRAME
 
@@ -106,9 +107,7 @@ class SimulatedArm:
             except queue.Empty:
                 break
             text = order(cell)
-            executor = self._node.executor
-            if executor is not None:
-                executor.create_task(answer.set_result, text)
+            call_soon(self._node, answer.set_result, text)
         self.mover.before_step(cell)
         cell.step(dt_s)
         self.mover.after_step(cell)

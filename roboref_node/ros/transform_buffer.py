@@ -18,7 +18,7 @@ _BOTH_S = 2.0
 """Two parents count as contradicting each other when both were told within this time; later the second has replaced the first."""
 
 
-class TransformBuffer(Buffer):
+class TransformBuffer(Buffer):  # type: ignore[misc]  # tf2_ros has no types
     """A tf2 buffer that is watched.
 
     tf2 lets the last of two parents win, so that lookups jump between them. And it drops transforms that are older than its cache,

@@ -59,10 +59,14 @@ class Process:
         """Exit status of a process that ends by itself."""
         return self._popen.wait(timeout_s)
 
-    def end(self, number=signal.SIGINT, timeout_s=15.0):
-        """Send a signal once and return the exit status."""
+    def send(self, number):
+        """Send a signal."""
         if self.alive:
             self._popen.send_signal(number)
+
+    def end(self, number=signal.SIGINT, timeout_s=15.0):
+        """Send a signal once and return the exit status."""
+        self.send(number)
         try:
             return self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:

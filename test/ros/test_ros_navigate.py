@@ -11,7 +11,7 @@ pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfac
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from geometry_msgs.msg import PoseStamped
 from live_graph import wait_until
-from nav_msgs.msg import OccupancyGrid
+from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.action import ActionClient, ActionServer
 from rclpy.time import Time
 from roboref.action import PickPlace
@@ -70,6 +70,7 @@ class Flat:
         self.truth = graph.collect(String, f"{namespace}/sim_g1/truth", LATCHED)
         self.hands = graph.collect(PoseStamped, f"{namespace}/navigate/hand_pose")
         self.map = graph.collect(OccupancyGrid, f"{namespace}/map", LATCHED)
+        self.routes = graph.collect(Path, f"{namespace}/sim_g1/path", LATCHED)
         self.actions = known_client(graph, f"{namespace}/navigate", navigate)
         wait_until(lambda: self.truth and self.map, lambda: self.logs)
         self.world = SimulatedG1(SEED)
@@ -117,7 +118,10 @@ class Flat:
         """Send the robot somewhere without the navigate node."""
         x, y, yaw = pose
         goal = pose_stamped(flat_pose(x, y, yaw), frame_id="map", stamp_ns=0)
+        routes = len(self.routes)
         self.graph.publisher(PoseStamped, f"{self.namespace}/goal_pose").publish(goal)
+        # It may stand near enough already, and would set out once the next goal is there.
+        wait_until(lambda: len(self.routes) > routes, lambda: self.logs)
         wait_until(lambda: math.dist(self.robot[:2], (x, y)) < 0.05 and self.walk == "arrived", lambda: self.logs, LONG_S)
 
     def end(self):

@@ -1,10 +1,12 @@
 """Who gives way to whom: instructions replace waiting instructions, goals queue up to a limit, a cancel is answered."""
 
 import threading
+import time
 
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
+from roboref_node.ros.last_results import results_leave
 from roboref_node.ros.requests import Request, RequestQueue
 from roboref_node.status import Refused, Status
 
@@ -88,3 +90,17 @@ def test_stop_answers_everything_and_accepts_nothing_more(desk):
         desk.put("c")
     assert caught.value.status is Status.CANCELED
     assert desk.finish() == [("CANCELED", "b"), ("canceled", "a")]
+
+
+def test_a_node_that_ends_waits_until_its_results_have_left():
+    def wait_s(goals):
+        started_s = time.monotonic()
+        with results_leave(goals):
+            pass
+        return time.monotonic() - started_s
+
+    goals = {"a": None, "b": None}
+    threading.Timer(0.2, goals.clear).start()
+    assert wait_s(goals) >= 0.4 and not goals
+    assert wait_s({}) < 0.2, "nobody waits"
+    assert wait_s({"a": None}) < 3.0, "a goal that never ends must not hold the process up"
