@@ -77,6 +77,15 @@ def render(tokenizer: Any, turns: Sequence[Turn], *, answer_follows: bool = True
     return str(tokenizer.apply_chat_template(messages, add_generation_prompt=answer_follows, tokenize=False))
 
 
+def knows_system_messages(tokenizer: Any) -> bool:
+    """Whether the chat template sets a system message apart from the question behind it."""
+    try:
+        apart = render(tokenizer, [("system", "a"), ("user", "b")])
+    except Exception:  # a template says in its own way that it does not know a role
+        return False
+    return apart not in (render(tokenizer, [("user", "ab")]), render(tokenizer, [("user", "b")]))
+
+
 def tokenize(tokenizer: Any, text: str) -> list[int]:
     """Ids of a rendered conversation. Always the whole string in one call: newlines merge across the seams of its parts."""
     return [int(token) for token in tokenizer(text)["input_ids"]]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from roboref_node.model.answer_rows import AnswerRow, AnswerRows
 from roboref_node.model.decode_step import PART
 from roboref_node.model.decoding import Decoder, FixedDecoder, GrowingDecoder, fork, padded_width, read_prompts
 from roboref_node.model.grammar import TokenGrammar
 from roboref_node.model.lean_layers import LeanLayers, is_plain
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.model.processing import ModelInputs, RoboReferProcessor
+from roboref_node.model.sampling import Sampling
 from roboref_node.status import Refused, Status
 
 
@@ -64,20 +66,8 @@ class FramePrefix:
     timings_ms: Mapping[str, float]
 
 
-@dataclass
-class _Row:
-    """One answer in the making."""
-
-    state: int | None
-    tokens: list[int] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    pending: list[int] = field(default_factory=list)
-    end_score: float = 1.0
-    finished: bool = False
-
-
 class Generator:
-    """Greedy answers from one model. Not thread-safe: one question, or one batch, at a time.
+    """Answers from one model. Not thread-safe: one question, or one batch, at a time.
 
     Args:
         model: In evaluation mode, on its device.
@@ -131,10 +121,17 @@ class Generator:
         grammar: TokenGrammar | None = None,
         canceled: Callable[[], bool] | None = None,
         prefix: FramePrefix | None = None,
+        sampling: Sampling | None = None,
     ) -> GeneratedAnswer:
         """Answer one question; see `generate_batch`."""
         (answer,) = self.generate_batch(
-            [inputs], max_new_tokens=max_new_tokens, stop_ids=stop_ids, grammar=grammar, canceled=canceled, prefix=prefix
+            [inputs],
+            max_new_tokens=max_new_tokens,
+            stop_ids=stop_ids,
+            grammar=grammar,
+            canceled=canceled,
+            prefix=prefix,
+            sampling=[sampling],
         )
         return answer
 
@@ -148,8 +145,9 @@ class Generator:
         grammar: TokenGrammar | None = None,
         canceled: Callable[[], bool] | None = None,
         prefix: FramePrefix | None = None,
+        sampling: Sequence[Sampling | None] | None = None,
     ) -> list[GeneratedAnswer]:
-        """Answer several questions together, greedily.
+        """Answer several questions together.
 
         Args:
             questions: Of one frame (give its `prefix`) or of several.
@@ -158,28 +156,31 @@ class Generator:
             grammar: Allow only answers of this language.
             canceled: Polled before each forward pass.
             prefix: What `encode_frame` computed for the pictures of all these questions.
+            sampling: How the tokens of each answer are drawn; None, for one or for all, takes the best.
 
         Raises:
             Refused: CANCELED; MODEL_UNAVAILABLE when the model computes NaN or infinity.
-            ValueError: The prefix belongs to other pictures, or there is no stop token.
+            ValueError: The prefix belongs to other pictures, there is no stop token, or `sampling` is of another number of questions.
         """
         stops = set(self.model.config.stop_token_ids or () if stop_ids is None else stop_ids)
         if not stops:
             raise ValueError("no stop token: attach a tokenizer to the configuration or pass stop_ids")
+        rows = AnswerRows([None] * len(questions) if sampling is None else sampling, stops, grammar, max_new_tokens)
+        if len(rows) != len(questions):
+            raise ValueError(f"sampling is given for {len(rows)} of {len(questions)} questions")
         clock = _Clock(self.device)
         _check(canceled)
         prefills, logits = self._prefill(questions, prefix, clock)
         clock.lap("prefill")
-        rows = [_Row(grammar.start if grammar else None) for _ in questions]
         passes = 1
         decoder: Decoder | None = None
         while True:
-            self._choose(rows, logits, stops, grammar, max_new_tokens)
-            if all(row.finished or not row.pending for row in rows):
+            rows.advance(logits)
+            if rows.is_done:
                 break
             _check(canceled)
             decoder = decoder or self._decoder(prefills, len(rows), max_new_tokens)
-            ids, valid = self._columns(rows)
+            ids, valid = rows.columns(self.device)
             if isinstance(decoder, FixedDecoder) and decoder.room < padded_width(ids.shape[1]):
                 # Rows that wait for each other's forced tokens take more slots than tokens.
                 content, decoder = decoder.unload(len(rows)), None
@@ -267,61 +268,7 @@ class Generator:
         decoder.load(prefills)
         return decoder
 
-    def _choose(self, rows: list[_Row], logits: Tensor, stops: set[int], grammar: TokenGrammar | None, max_new_tokens: int) -> None:
-        """Take the best token of every open row, and the tokens that the grammar forces behind it."""
-        logits = logits.float()
-        # In one tensor, because each value that is read waits for the GPU.
-        facts = torch.stack([torch.logsumexp(logits, dim=-1).double(), *(x.double() for x in logits.max(dim=-1))]).tolist()
-        normaliser, highest, best = facts[0], facts[1], [int(token) for token in facts[2]]
-        for index, row in enumerate(rows):
-            row.pending = []
-            if row.finished:
-                continue
-            if not math.isfinite(normaliser[index]):
-                raise Refused(
-                    Status.MODEL_UNAVAILABLE,
-                    f"The model computes no finite numbers: its weights hold NaN or infinity, or overflow {self.model.dtype} "
-                    f"(`dtype` float32 or bfloat16 reaches further than float16).",
-                )
-            if len(row.tokens) >= max_new_tokens:
-                continue
-            forced = grammar.forced(row.state) if grammar and row.state is not None else None
-            if grammar is None or row.state is None:
-                token = best[index]
-            else:
-                token = grammar.best(row.state, logits[index]) if forced is None else forced
-            height = highest[index] if token == best[index] else float(logits[index, token])
-            score = 1.0 if forced is not None else math.exp(min(0.0, height - normaliser[index]))
-            self._append(row, token, score, stops, grammar)
-            while grammar is not None and not row.finished and len(row.tokens) < max_new_tokens:
-                assert row.state is not None
-                forced = grammar.forced(row.state)
-                if forced is None:
-                    break
-                self._append(row, forced, 1.0, stops, grammar)
-
-    @staticmethod
-    def _append(row: _Row, token: int, score: float, stops: set[int], grammar: TokenGrammar | None) -> None:
-        if token in stops:
-            row.finished, row.end_score, row.pending = True, score, []
-            return
-        row.tokens.append(token)
-        row.scores.append(score)
-        row.pending.append(token)
-        if grammar is not None:
-            assert row.state is not None
-            row.state = grammar.advance(row.state, token)
-
-    def _columns(self, rows: Sequence[_Row]) -> tuple[Tensor, Tensor | None]:
-        """Pending tokens [B, w], left-padded, and which of them are real."""
-        width = max(len(row.pending) for row in rows)
-        ids = torch.tensor([[0] * (width - len(row.pending)) + row.pending for row in rows], device=self.device)
-        if all(len(row.pending) == width for row in rows):
-            return ids, None
-        valid = [[False] * (width - len(row.pending)) + [True] * len(row.pending) for row in rows]
-        return ids, torch.tensor(valid, device=self.device)
-
-    def _answer(self, row: _Row, timings_ms: Mapping[str, float], passes: int) -> GeneratedAnswer:
+    def _answer(self, row: AnswerRow, timings_ms: Mapping[str, float], passes: int) -> GeneratedAnswer:
         return GeneratedAnswer(
             text=self.processor.decode(row.tokens),
             token_ids=tuple(row.tokens),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from roboref_node.model.automaton import Automaton, Expression, any_of, either, none_of, repeat, sequence, text
 from roboref_node.model.conversation import special_token_ids
+from roboref_node.model.sampling import Drawer
 
 _DIGIT = any_of("0123456789")
 _COORDINATE = re.compile(r"\d\.\d")
@@ -85,16 +86,18 @@ class TokenGrammar:
             self._ids[state] = torch.tensor(ids, dtype=torch.int64)
         return self._ids[state]
 
-    def best(self, state: int, logits: Tensor) -> int:
-        """The most probable continuation.
+    def choose(self, state: int, logits: Tensor, drawer: Drawer | None = None) -> int:
+        """A continuation: drawn, or the most probable one.
 
         Where a vocabulary has a token per coordinate, "a point" is spread over all of them while "nothing" or a reasoning step is one
         token each: the single best token would be a refusal although a point is the more probable answer. Tokens that differ in their
-        digits only are therefore one choice, by their sum, and then one of them is taken. Other vocabularies: the best token.
+        digits only are therefore one choice, by their sum, and then one of them is taken. Other vocabularies: the best token. A token
+        that is drawn needs no such care.
 
         Args:
             state: Where the answer stands.
             logits: Of the whole vocabulary, (V,).
+            drawer: What draws the token; None takes the most probable one.
         """
         key = state, logits.device
         if key not in self._choices:
@@ -102,6 +105,8 @@ class TokenGrammar:
             self._choices[key] = self.allowed(state).to(logits.device), None if groups is None else groups.to(logits.device)
         ids, groups = self._choices[key]
         values = logits[ids]
+        if drawer is not None:
+            return int(ids[drawer.draw(values)])
         if groups is None:
             return int(ids[values.argmax()])
         shares = torch.zeros(len(ids), device=logits.device).index_add_(0, groups, torch.softmax(values.float(), 0))

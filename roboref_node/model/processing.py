@@ -75,22 +75,34 @@ class RoboReferProcessor:
         self._rgb_table = _lookup_table(config.image_rescale, config.image_mean, config.image_std)
         self._depth_table = _lookup_table(config.depth_rescale, config.depth_mean, config.depth_std)
 
-    def __call__(self, rgb: Any, depth_image: Any = None, text: str = "", *, history: Sequence[conversation.Turn] = ()) -> ModelInputs:
+    def __call__(
+        self,
+        rgb: Any,
+        depth_image: Any = None,
+        text: str = "",
+        *,
+        history: Sequence[conversation.Turn] = (),
+        system: str | None = None,
+    ) -> ModelInputs:
         """Prepare one question.
 
         Args:
             rgb: A colour image (PIL or uint8 (H, W, 3)), a list of them, or None.
             depth_image: A relative depth image of 8 bit (see `relative_depth_image`), a list of them, or None for colour only.
             text: The question.
-            history: Later turns of a dialogue, beginning with the assistant's answer to `text`.
+            history: Later turns of a dialogue, beginning with the assistant's answer to `text`; media markers in it are deleted.
+            system: Message that stands before everything, in place of the chat template's own.
 
         Raises:
-            ValueError: An image is not 8 bit RGB, the model takes no depth, or the sequence is longer than the model may see.
+            ValueError: An image is not 8 bit RGB, the model takes no depth, its chat template knows no system message, or the sequence is
+                longer than the model may see.
         """
         config = self.config
         colours, depths = _as_list(rgb), _as_list(depth_image)
         if depths and not config.use_depth:
             raise ValueError("this model takes no depth image")
+        if system is not None and not conversation.knows_system_messages(self.tokenizer):
+            raise ValueError("the chat template of this model knows no system message")
         jobs = ((colours, config.tile_size), (depths, int(config.depth.image_size)))  # type: ignore[arg-type]
         if config.tiling == "resize" or self.device.type != "cpu":
             cut = [self._tiles(*job) for job in jobs]
@@ -101,7 +113,10 @@ class RoboReferProcessor:
         content = conversation.user_content(
             text, [len(t) for t in rgb_tiles], [len(t) for t in depth_tiles], config, rgb_newline=self.rgb_newline
         )
-        prompt = conversation.render(self.tokenizer, [("user", content), *history])
+        turns = [("user", content), *((role, conversation.clean_text(said, config)) for role, said in history)]
+        if system is not None:
+            turns.insert(0, ("system", conversation.clean_text(system, config)))
+        prompt = conversation.render(self.tokenizer, turns)
         ids = conversation.tokenize(self.tokenizer, prompt)
         inputs = ModelInputs(
             input_ids=torch.tensor([ids], device=self.device),
@@ -139,6 +154,10 @@ class RoboReferProcessor:
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of an answer, without special tokens and outer white space."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+    def token_text(self, token_id: int) -> str:
+        """What one token of an answer says, white space included."""
+        return str(self.tokenizer.decode([token_id]))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write tokenizer and configuration, so that `from_pretrained` works on the folder."""

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from roboref_node.model import FramePrefix, GeneratedAnswer, Generator, ModelInputs, TokenGrammar, load_model, point_answer
+from roboref_node.model.conversation import Turn
 from roboref_node.model.pretrained import usable_device
+from roboref_node.model.sampling import Sampling
 from roboref_node.pointing.local_settings import LocalModelSettings, check_weights
 from roboref_node.pointing.weights_hash import weights_sha256
 from roboref_node.status import Refused, Status
@@ -78,14 +80,22 @@ class LocalModel:
             if refused.status is not Status.CANCELED:
                 raise
 
-    def prepare(self, rgb: NDArray[np.uint8], depth_image: NDArray[np.uint8] | None, text: str) -> ModelInputs:
-        """Tiles and token ids of a question.
+    def prepare(
+        self,
+        rgb: NDArray[np.uint8],
+        depth_image: NDArray[np.uint8] | None,
+        text: str,
+        *,
+        history: Sequence[Turn] = (),
+        system: str | None = None,
+    ) -> ModelInputs:
+        """Tiles and token ids of a question; `history` and `system` as `RoboReferProcessor` takes them.
 
         Raises:
-            Refused: BAD_REQUEST when the question does not fit into the model's context.
+            Refused: BAD_REQUEST when the question does not fit into the model's context, or its chat template knows no system message.
         """
         try:
-            return self.processor(rgb, depth_image if self.takes_depth else None, text)
+            return self.processor(rgb, depth_image if self.takes_depth else None, text, history=history, system=system)
         except ValueError as error:
             raise Refused(Status.BAD_REQUEST, f"The question cannot be put to the model: {error}.") from error
 
@@ -100,15 +110,16 @@ class LocalModel:
         *,
         prefix: FramePrefix | None = None,
         canceled: Callable[[], bool] | None = None,
+        sampling: Sequence[Sampling | None] | None = None,
     ) -> list[GeneratedAnswer]:
-        """Answer prepared questions together.
+        """Answer prepared questions together, greedily where there is no `sampling`.
 
         Raises:
             Refused: CANCELED; MODEL_UNAVAILABLE when memory runs out or the model computes NaN or infinity.
         """
         try:
             return self._generator.generate_batch(
-                questions, max_new_tokens=max_new_tokens, grammar=self._grammar, prefix=prefix, canceled=canceled
+                questions, max_new_tokens=max_new_tokens, grammar=self._grammar, prefix=prefix, canceled=canceled, sampling=sampling
             )
         except torch.OutOfMemoryError as error:
             raise Refused(

@@ -11,10 +11,11 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from roboref_node.serving import protocols
+from roboref_node.serving import chat_api, query_api
 from roboref_node.serving.question import Answer, Question, RequestError
 
 if TYPE_CHECKING:
@@ -22,8 +23,25 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _JSON = "application/json"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _POLL_S = 0.25
 _LINGER_S = 2.0
+
+
+@dataclass(frozen=True)
+class Text:
+    """A reply that is no JSON.
+
+    Args:
+        content: The text.
+        kind: Its content type.
+    """
+
+    content: str
+    kind: str
+
+
+Reply = dict[str, Any] | Text
 
 
 class RequestHandler(http.server.BaseHTTPRequestHandler):
@@ -43,8 +61,15 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer GET."""
-        routes = {"/": self._hello, "/health": self._health, "/metrics": self._metrics, "/v1/models": self._models}
-        self._respond({**routes, f"/v1/models/{self.server.settings.model}": self._model})
+        self._respond(
+            {
+                "/": self._hello,
+                "/health": self._health,
+                "/metrics": self._metrics,
+                "/v1/models": self._models,
+                f"/v1/models/{self.server.settings.model}": self._model,
+            }
+        )
 
     def do_POST(self) -> None:
         """Answer POST."""
@@ -57,9 +82,9 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Errors of the HTTP layer (bad request line, unsupported method) are JSON too."""
         self.close_connection = True
-        self._send(int(code), protocols.write_error(RequestError(int(code), message or "bad request")))
+        self._send(int(code), chat_api.write_error(RequestError(int(code), message or "bad request")))
 
-    def _respond(self, routes: dict[str, Callable[[], Any]]) -> None:
+    def _respond(self, routes: dict[str, Callable[[], Reply]]) -> None:
         started = time.monotonic()
         self._unread_body = self.command == "POST" or self._has_body()
         if self.command != "POST":  # what is left unread would be taken for the next request
@@ -76,13 +101,13 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
             code, content = 200, routes[route]()
         except RequestError as error:
             self.close_connection = self.close_connection or self._unread_body
-            code, content = error.http_status, protocols.write_error(error)
+            code, content = error.http_status, chat_api.write_error(error)
         except (ConnectionError, TimeoutError):
             raise  # the client is gone: nothing to answer
         except Exception as error:
             _LOG.exception("%s %s failed", self.command, route)
             self.close_connection = True
-            code, content = 500, protocols.write_error(RequestError(500, f"{type(error).__name__}: {error}"))
+            code, content = 500, chat_api.write_error(RequestError(500, f"{type(error).__name__}: {error}"))
         self.server.metrics.observe_request(route if known else "other", code, time.monotonic() - started)
         self._send(code, content)
         self.server.expect_request(self.connection, self.server.settings.request_timeout_s)
@@ -101,13 +126,13 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         while self.rfile.read1(1 << 16):
             pass
 
-    def _send(self, code: int, content: Any) -> None:
-        text = isinstance(content, str)
-        body = content.encode() if text else json.dumps(content).encode()
+    def _send(self, code: int, content: Reply) -> None:
+        text = content if isinstance(content, Text) else Text(json.dumps(content), _JSON)
+        body = text.content.encode()
         if self.server.stopping:
             self.close_connection = True
         self.send_response(code)
-        self.send_header("content-type", "text/plain; version=0.0.4; charset=utf-8" if text else _JSON)
+        self.send_header("content-type", text.kind)
         self.send_header("content-length", str(len(body)))
         if code == 401:
             self.send_header("www-authenticate", "Bearer")
@@ -118,8 +143,8 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _hello(self) -> str:
-        return "Hello, World! This is roboref serve."
+    def _hello(self) -> Text:
+        return Text("Hello, World! This is roboref serve.", "text/plain; charset=utf-8")
 
     def _health(self) -> dict[str, Any]:
         server = self.server
@@ -128,23 +153,23 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         uptime_s = round(time.monotonic() - server.started, 1)
         return {"status": "ok", "model": server.settings.model, "uptime_s": uptime_s, "queue_length": server.metrics.queue_length}
 
-    def _metrics(self) -> str:
-        return self.server.metrics.render()
+    def _metrics(self) -> Text:
+        return Text(self.server.metrics.render(), _METRICS)
 
     def _models(self) -> dict[str, Any]:
-        return protocols.write_models(self.server.settings.model)
+        return chat_api.write_models(self.server.settings.model)
 
     def _model(self) -> dict[str, Any]:
-        return protocols.write_model(self.server.settings.model)
+        return chat_api.write_model(self.server.settings.model)
 
     def _query(self) -> dict[str, Any]:
         settings = self.server.settings
-        question = protocols.read_query(self._body(), settings.images, self._client(), settings.new_tokens)
-        return protocols.write_query(self._answer(question))
+        question = query_api.read_query(self._body(), settings.images, self._client(), settings.new_tokens)
+        return query_api.write_query(self._answer(question))
 
-    def _chat(self) -> dict[str, Any]:
+    def _chat(self) -> Reply:
         settings = self.server.settings
-        question = protocols.read_chat(
+        request = chat_api.read_chat(
             self._body(),
             settings.images,
             self._client(),
@@ -152,7 +177,10 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
             max_new_tokens=max(settings.new_tokens, settings.max_new_tokens),
             model=settings.model,
         )
-        return protocols.write_chat(self._answer(question), settings.model)
+        answer = self._answer(request.question)
+        if request.stream:
+            return Text(chat_api.write_chat_events(answer, request), "text/event-stream")
+        return chat_api.write_chat(answer, request)
 
     def _client(self) -> str:
         """Who asks: the address, and a name that clients behind one address may give themselves."""

@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from roboref_node.model import ModelInputs
+from roboref_node.model.sampling import Sampling
 from roboref_node.pointing.local_model import LocalModel
 from roboref_node.pointing.prompt import asked_phrase, without_format_suffix
 from roboref_node.serving.question import Answer, Question, RequestError
@@ -40,11 +42,12 @@ class ModelBackend:
             RequestError: 400 when a question cannot be put to this model, 503 when memory runs out.
         """
         try:
-            inputs = [self.model.prepare(q.rgb, self._depth(q), self._text(q)) for q in questions]
+            inputs = [self._prepare(question) for question in questions]
             known = [index for index, question in enumerate(questions) if self._knows(question)]
             longest = max(question.max_new_tokens for question in questions)
             asked = [inputs[index] for index in known]
-            generated = self.model.answer(asked, longest, canceled=self._stopping.is_set) if asked else []
+            sampling = [_sampling(questions[index]) for index in known]
+            generated = self.model.answer(asked, longest, canceled=self._stopping.is_set, sampling=sampling) if asked else []
         except Refused as refusal:
             if refusal.status is Status.CANCELED:
                 raise RequestError(503, "the server is shutting down") from refusal
@@ -58,12 +61,18 @@ class ModelBackend:
                 text=self.model.processor.decode(tokens) if cut else answer.text,
                 completion_tokens=len(tokens),
                 complete=answer.finished and not cut,
+                tokens=tuple(zip(map(self.model.processor.token_text, tokens), answer.token_scores, strict=False)),
             )
         return answers
 
+    def _prepare(self, question: Question) -> ModelInputs:
+        history = [(role, self._text(text) if role == "user" else text) for role, text in question.history]
+        return self.model.prepare(question.rgb, self._depth(question), self._text(question.text), history=history, system=question.system)
+
     def _knows(self, question: Question) -> bool:
         """False for words that the model would guess at (`refuse_unknown_words`), as `LocalPointer` refuses them."""
-        return not (self.model.settings.refuse_unknown_words and self.model.unknown_words(asked_phrase(question.text)))
+        asked = [question.text, *(text for role, text in question.history if role == "user")]
+        return not (self.model.settings.refuse_unknown_words and any(self.model.unknown_words(asked_phrase(text)) for text in asked))
 
     def _depth(self, question: Question) -> NDArray[np.uint8] | None:
         if question.depth_image is not None or not question.estimate_depth or not self.model.takes_depth:
@@ -76,6 +85,10 @@ class ModelBackend:
             )
         return self.model.depth_estimator.relative_depth_image(question.rgb)
 
-    def _text(self, question: Question) -> str:
+    def _text(self, asked: str) -> str:
         """RoboRefer's clients always append the request for the answer format; a model trained without it must not see it."""
-        return question.text if self.model.settings.format_suffix else without_format_suffix(question.text)
+        return asked if self.model.settings.format_suffix else without_format_suffix(asked)
+
+
+def _sampling(question: Question) -> Sampling | None:
+    return Sampling(question.temperature, question.top_p, question.seed) if question.temperature > 0 else None

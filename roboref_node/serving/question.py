@@ -26,6 +26,11 @@ class Question:
         text: The prompt.
         max_new_tokens: Longest answer.
         client: Who asks; the queue is shared fairly between clients.
+        system: Message that stands before the dialogue, in place of the model's own.
+        history: Later turns, ("assistant", said) and ("user", asked) in turn; the last one is what is to be answered.
+        temperature: Of the draw of each token; 0 = the best one is taken.
+        top_p: Of the draw, see `roboref_node.model.sampling.Sampling`.
+        seed: Of the draw; None = another one every time.
     """
 
     rgb: NDArray[np.uint8]
@@ -34,6 +39,11 @@ class Question:
     text: str
     max_new_tokens: int
     client: str
+    system: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +55,14 @@ class Answer:
         prompt_tokens: Length of the question in tokens, pictures included.
         completion_tokens: Length of the answer in tokens.
         complete: False when the answer was cut off at `Question.max_new_tokens`.
+        tokens: Text and probability of each token of the answer, 1 where the grammar left no choice.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     complete: bool
+    tokens: tuple[tuple[str, float], ...] = ()
 
 
 class RequestError(Exception):

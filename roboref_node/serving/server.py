@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from roboref_node.serving.batcher import AnswerBatch, Batcher
+from roboref_node.serving.chat_api import write_error
 from roboref_node.serving.handler import RequestHandler
 from roboref_node.serving.metrics import Metrics
-from roboref_node.serving.protocols import write_error
 from roboref_node.serving.question import ImageLimits, RequestError
 from roboref_node.status import Refused, Status
 

@@ -2,7 +2,7 @@ import pytest
 from tiny_checkpoint import tiny_tokenizer
 
 from roboref_node.model.config import RoboReferConfig
-from roboref_node.model.conversation import attach_tokenizer, render, stop_token_ids, tokenize, user_content
+from roboref_node.model.conversation import attach_tokenizer, knows_system_messages, render, stop_token_ids, tokenize, user_content
 
 
 def configuration(tiling: str, **changes) -> RoboReferConfig:
@@ -101,3 +101,15 @@ def test_a_marker_outside_the_embedding_table_is_refused():
     config.text.vocab_size = 262
     with pytest.raises(ValueError, match="embedding table has 262 rows"):
         attach_tokenizer(config, tiny_tokenizer())
+
+
+ONE_AFTER_THE_OTHER = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+QUESTIONS_ONLY = "{% for message in messages if message['role'] == 'user' %}<|im_start|>{{ message['content'] }}{% endfor %}"
+REFUSES = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system messages') }}{% endif %}" + QUESTIONS_ONLY
+
+
+@pytest.mark.parametrize(("template", "known"), [(None, True), (ONE_AFTER_THE_OTHER, False), (QUESTIONS_ONLY, False), (REFUSES, False)])
+def test_which_templates_know_system_messages(template, known):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template or tokenizer.chat_template
+    assert knows_system_messages(tokenizer) is known

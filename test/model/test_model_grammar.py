@@ -78,9 +78,9 @@ def test_a_point_that_is_spread_over_many_tokens_is_one_choice():
     logits = torch.full((len(tokenizer),), -20.0)
     logits[points], logits[nothing] = 0.0, 0.5
     logits[points[7]] = 0.25
-    assert grammar.best(grammar.start, logits) == points[7], "together the points are more probable than nothing"
+    assert grammar.choose(grammar.start, logits) == points[7], "together the points are more probable than nothing"
     logits[nothing] = 6.0
-    assert grammar.best(grammar.start, logits) == nothing
+    assert grammar.choose(grammar.start, logits) == nothing
 
 
 def test_digits_of_other_vocabularies_are_chosen_one_by_one():
@@ -92,4 +92,4 @@ def test_digits_of_other_vocabularies_are_chosen_one_by_one():
     for seed in range(20):
         logits = torch.randn(len(tokenizer) + 8, generator=torch.Generator().manual_seed(seed))
         allowed = grammar.allowed(state)
-        assert grammar.best(state, logits) == int(allowed[logits[allowed].argmax()])
+        assert grammar.choose(state, logits) == int(allowed[logits[allowed].argmax()])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 from PIL import Image
 
 from roboref_node.serving import Answer, ModelServer, Question, ServeSettings
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "model"))  # tiny_checkpoint
 
 TOKEN = "a-token-for-tests"
 

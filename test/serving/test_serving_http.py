@@ -13,15 +13,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from roboref_node.serving import Answer, ImageLimits, ServeSettings
+from roboref_node.serving import ImageLimits, ServeSettings
 from roboref_node.status import Refused, Status
 
 TOKEN = "a-token-for-tests"
-
-
-def chat(encode, *, pictures: int = 1, text: str = "Where?", **changes) -> dict:
-    parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encode(64 + i, 48)}"}} for i in range(pictures)]
-    return {"messages": [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}], **changes}
 
 
 class TestQuery:
@@ -66,11 +61,10 @@ class TestQuery:
         assert reply.json()["result"] == 0 and word in reply.json()["error"]["message"]
 
     @pytest.mark.parametrize("text", ["\ud800", "the red \udcff cup"])
-    def test_half_a_character_is_a_bad_request(self, start, client, query, encode, text: str) -> None:
-        url = start().url
-        for path, body in (("/query", {**query, "text": text}), ("/v1/chat/completions", chat(encode, text=text))):
-            reply = client.post(url + path, content=json.dumps(body), headers={"content-type": "application/json"})
-            assert reply.status_code == 400 and "surrogate" in reply.json()["error"]["message"]
+    def test_half_a_character_is_a_bad_request(self, start, client, query, text: str) -> None:
+        body = json.dumps({**query, "text": text})
+        reply = client.post(f"{start().url}/query", content=body, headers={"content-type": "application/json"})
+        assert reply.status_code == 400 and "surrogate" in reply.json()["error"]["message"]
 
     def test_metric_depth_files_are_refused_instead_of_saturated(self, start, client, query, encode) -> None:
         body = {**query, "enable_depth": 1, "depth_url": [encode(64, 48, mode="I;16")]}
@@ -105,134 +99,6 @@ class TestQuery:
         Image.new("L", (20, 10)).save(stream, "PNG")
         for data in (encode(20, 10, kind="JPEG"), base64.b64encode(stream.getvalue()).decode()):
             assert client.post(f"{start().url}/query", json={**query, "image_url": [data]}).json()["answer"].startswith("20x10|")
-
-
-class TestChat:
-    def test_a_completion(self, start, client, encode) -> None:
-        reply = client.post(f"{start(model='mini').url}/v1/chat/completions", json=chat(encode, max_tokens=7)).json()
-        assert reply["object"] == "chat.completion" and reply["model"] == "mini"
-        assert reply["choices"][0]["message"] == {"role": "assistant", "content": "64x48|none|Where?|7"}
-        assert reply["choices"][0]["finish_reason"] == "stop"
-        assert reply["usage"] == {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
-
-    @pytest.mark.parametrize(
-        ("change", "tokens"),
-        [
-            ({}, 256),
-            ({"max_tokens": None}, 256),
-            ({"max_completion_tokens": 3, "max_tokens": 7}, 3),
-            ({"max_completion_tokens": None, "max_tokens": 3}, 3),
-            ({"max_completion_tokens": 3, "max_tokens": None}, 3),
-            ({"max_tokens": 0}, None),
-            ({"max_tokens": False}, None),
-            ({"max_completion_tokens": 0, "max_tokens": 7}, None),
-            ({"max_completion_tokens": ""}, None),
-        ],
-    )
-    def test_the_limit_of_an_answer_has_two_names(self, start, client, encode, change: dict, tokens: int | None) -> None:
-        reply = client.post(f"{start().url}/v1/chat/completions", json=chat(encode, **change))
-        if tokens is None:
-            assert reply.status_code == 400 and "max_tokens" in reply.json()["error"]["message"]
-        else:
-            assert reply.json()["choices"][0]["message"]["content"].endswith(f"|{tokens}")
-
-    @pytest.mark.parametrize("tokens", [31, 2000])
-    def test_a_client_that_names_no_limit_gets_the_models_own(self, start, client, encode, tokens: int) -> None:
-        url = start(new_tokens=tokens).url
-        query = client.post(f"{url}/query", json={"image_url": [encode()], "text": "Where?"}).json()["answer"]
-        completion = client.post(f"{url}/v1/chat/completions", json=chat(encode)).json()["choices"][0]["message"]["content"]
-        assert query.endswith(f"|{tokens}") and completion.endswith(f"|{tokens}")
-
-    def test_the_second_picture_is_the_depth_map(self, start, client, encode) -> None:
-        reply = client.post(f"{start().url}/v1/chat/completions", json=chat(encode, pictures=2)).json()
-        assert reply["choices"][0]["message"]["content"].split("|")[:2] == ["64x48", "65x48"]
-
-    def test_an_answer_that_was_cut_off_says_so(self, start, client, encode) -> None:
-        server = start(lambda questions: [Answer("[(0.5", 3, 2, False) for _ in questions])
-        reply = client.post(f"{server.url}/v1/chat/completions", json=chat(encode)).json()
-        assert reply["choices"][0]["finish_reason"] == "length"
-
-    def test_the_model_is_listed(self, start, client) -> None:
-        reply = client.get(f"{start(model='mini').url}/v1/models").json()
-        assert [entry["id"] for entry in reply["data"]] == ["mini"]
-
-    @pytest.mark.parametrize("name", ["mini", "mini 2", "some/mini"])
-    def test_the_model_can_be_asked_for_by_its_name_and_no_other(self, start, client, encode, name: str) -> None:
-        url = start(model=name).url
-        assert client.get(f"{url}/v1/models/{name}").json() == client.get(f"{url}/v1/models").json()["data"][0]
-        assert client.get(f"{url}/v1/models/gpt-4").status_code == 404
-        for model, code in ((name, 200), (None, 200), ("gpt-4", 404), ("", 404), ([name], 404)):
-            reply = client.post(f"{url}/v1/chat/completions", json=chat(encode, model=model))
-            assert reply.status_code == code
-            if code == 404:
-                assert reply.json()["error"]["code"] == "model_not_found" and repr(name) in reply.json()["error"]["message"]
-
-    def test_values_that_change_nothing_are_taken(self, start, client, encode) -> None:
-        defaults = {
-            "n": 1,
-            "best_of": 1,
-            "temperature": 0.0,
-            "top_p": 1.0,
-            "frequency_penalty": 0,
-            "presence_penalty": 0.0,
-            "logit_bias": {},
-            "stream": False,
-            "logprobs": False,
-            "top_logprobs": 0,
-            "stop": [],
-            "response_format": {"type": "text"},
-            "tools": [],
-            "tool_choice": "auto",
-            "functions": [],
-            "seed": 7,
-            "user": "robot",
-            "metadata": {},
-            "store": False,
-        }
-        url = f"{start().url}/v1/chat/completions"
-        assert client.post(url, json=chat(encode, **defaults)).status_code == 200
-        assert client.post(url, json=chat(encode, **dict.fromkeys(defaults))).status_code == 200
-
-    @pytest.mark.parametrize(
-        ("change", "word"),
-        [
-            ({"stream": True}, "stream"),
-            ({"n": 3}, "n = "),
-            ({"temperature": 0.7}, "temperature"),
-            ({"logprobs": True}, "logprobs"),
-            ({"n": True}, "n = "),
-            ({"stream": 0}, "stream"),
-            ({"top_p": 0.9}, "top_p"),
-            ({"stop": ["]"]}, "stop"),
-            ({"stop": ")"}, "stop"),
-            ({"response_format": {"type": "json_object"}}, "response_format"),
-            ({"top_logprobs": 5}, "top_logprobs"),
-            ({"logit_bias": {"5": 100}}, "logit_bias"),
-            ({"functions": [{"name": "f"}]}, "functions"),
-            ({"tool_choice": "required"}, "tool_choice"),
-            ({"best_of": 2}, "best_of"),
-            ({"frequency_penalty": 0.5}, "frequency_penalty"),
-            ({"presence_penalty": -1}, "presence_penalty"),
-            ({"max_tokens": 100_000}, "max_tokens"),
-            ({"max_tokens": "many"}, "max_tokens"),
-            ({"messages": []}, "messages"),
-            ({"messages": [{"role": "system", "content": "x"}]}, "messages"),
-            ({"messages": [{"role": "user", "content": "no picture"}]}, "picture"),
-            ({"messages": [{"role": "user", "content": 3}]}, "content"),
-            ({"messages": [{"role": "user", "content": [{"type": "video"}]}]}, "part"),
-        ],
-    )
-    def test_what_is_not_supported_is_refused_and_not_ignored(self, start, client, encode, change: dict, word: str) -> None:
-        reply = client.post(f"{start().url}/v1/chat/completions", json=chat(encode, **change))
-        assert reply.status_code == 400 and word in reply.json()["error"]["message"]
-
-    @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.png", "file:///etc/passwd", "data:text/html;base64,AAAA", "", None])
-    def test_pictures_are_never_fetched(self, start, client, url) -> None:
-        body = {
-            "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "?"}]}]
-        }
-        reply = client.post(f"{start().url}/v1/chat/completions", json=body)
-        assert reply.status_code == 400 and "data URI" in reply.json()["error"]["message"]
 
 
 class TestAccess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from tiny_checkpoint import write_tiny_checkpoint
 
 import roboref_node.model as model_package
 from roboref_node.frame import Frame
@@ -29,6 +31,7 @@ from roboref_node.pointing.local_model import LocalModel
 from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.openai_server import OpenAIPointer, OpenAISettings
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer, RoboReferServerSettings
+from roboref_node.pointing.sent_image import model_depth
 from roboref_node.serving.model_backend import ModelBackend
 from roboref_node.serving.question import Question, RequestError
 from roboref_node.status import Refused, Status
@@ -60,6 +63,12 @@ def folder(request, random_nano) -> Path:
 @pytest.fixture(scope="module")
 def model(folder) -> LocalModel:
     return LocalModel(settings(folder))
+
+
+@pytest.fixture(scope="module")
+def random_2b(tmp_path_factory) -> Path:
+    """A checkpoint in the published layout, whose chat template is Qwen2's."""
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("random_2b") / "c", "2b")
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +183,64 @@ class TestSameAnswers:
         )
         assert asked == given
         assert without.prompt_tokens < given.prompt_tokens
+
+    def test_a_client_that_asks_for_probabilities_gets_those_of_the_model(self, start, model, folder, frames) -> None:
+        server = start(ModelBackend(model).answer_batch)
+        openai = OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "roboref", Dialect.ROBOREFER, send_depth=True, logprobs=True))
+        depth = model_depth(frames[0])
+        (answer,) = model.answer([model.prepare(frames[0].rgb, depth, "Please point to the leftmost bottle.")], 64)
+        if answer.text == "[]":
+            with pytest.raises(Refused) as refusal:
+                openai.point(frames[0], TASKS[1])
+            assert refusal.value.status is Status.NOT_FOUND
+        else:
+            score = openai.point(frames[0], TASKS[1]).points[0].score
+            assert score == pytest.approx(math.prod(answer.token_scores) ** (1 / len(answer.token_scores)), rel=1e-3)
+        openai.close()
+        (told,) = ModelBackend(model).answer_batch([Question(frames[0].rgb, depth, False, "Please point to the leftmost bottle.", 64, "a")])
+        assert "".join(text for text, _ in told.tokens).strip() == answer.text
+        np.testing.assert_allclose([share for _, share in told.tokens], answer.token_scores, rtol=1e-4)
+
+    def test_drawn_answers_differ_and_seeds_bring_them_back(self, model, frames) -> None:
+        question = Question(frames[0].rgb, None, False, "Please point to the red cup.", 64, "a")
+        drawn = [replace(question, temperature=1.9, seed=seed) for seed in range(6)]
+        backend = ModelBackend(model)
+        texts = [answer.text for answer in backend.answer_batch([question, *drawn])]
+        assert texts == [answer.text for answer in backend.answer_batch([question, *drawn])]
+        assert len(set(texts[1:])) > 1
+        assert [answer.text for answer in backend.answer_batch([question])] == texts[:1]
+
+    def test_a_dialogue_is_put_to_the_model_turn_by_turn(self, random_2b, frames) -> None:
+        asked = []
+
+        class Listening(LocalModel):
+            def prepare(self, *args, **kwargs):
+                asked.append(super().prepare(*args, **kwargs))
+                return asked[-1]
+
+        backend = ModelBackend(Listening(settings(random_2b, refuse_unknown_words=False)))
+        history = (("assistant", "[(0.1, 0.2)]"), ("user", "And the <image>other one? Your answer should be formatted as a list."))
+        (answer,) = backend.answer_batch(
+            [Question(frames[0].rgb, None, False, "Where is the cup?", 64, "a", system="You <depth>point.", history=history)]
+        )
+        assert answer.complete
+        *_, inputs = asked
+        assert inputs.prompt.startswith("<|im_start|>system\nYou point.<|im_end|>\n<|im_start|>user\n<image>")
+        assert inputs.prompt.endswith(
+            "Where is the cup?<|im_end|>\n<|im_start|>assistant\n[(0.1, 0.2)]<|im_end|>\n"
+            "<|im_start|>user\nAnd the other one?<|im_end|>\n<|im_start|>assistant\n"
+        )
+
+    def test_a_model_without_system_messages_says_so(self, start, model, frames) -> None:
+        question = Question(frames[0].rgb, None, False, "Please point to the red cup.", 64, "a")
+        with pytest.raises(RequestError, match="no system message") as error:
+            ModelBackend(model).answer_batch([replace(question, system="Be brief.")])
+        assert error.value.http_status == 400
+
+    def test_unknown_words_of_a_later_turn_are_not_found_too(self, model, frames) -> None:
+        history = (("assistant", "[]"), ("user", "Please point to the red flugelhorn."))
+        (answer,) = ModelBackend(model).answer_batch([Question(frames[0].rgb, None, False, "Where is the cup?", 64, "a", history=history)])
+        assert (answer.text, answer.completion_tokens) == ("[]", 0)
 
     def test_a_stopping_server_ends_the_batch_it_is_at(self, model, frames) -> None:
         backend = ModelBackend(model)
