@@ -53,8 +53,8 @@ def check_server(host: Host, raw: Mapping[str, Any], label: str) -> list[Finding
 def _asked(http: HttpSettings, place: str, raw: Mapping[str, Any]) -> Finding:
     """What the list of models says, or what its absence does."""
     openai = raw.get("backend") == "openai"
-    limits = {"connect_timeout_s": _CONNECT_S, "read_timeout_s": _READ_S, "total_timeout_s": _TOTAL_S, "retries": 0}
-    client = HttpClient(replace(http, **limits))
+    limited = replace(http, connect_timeout_s=_CONNECT_S, read_timeout_s=_READ_S, total_timeout_s=_TOTAL_S, retries=0)
+    client = HttpClient(limited)
     try:
         answer = client.get_json("/models" if openai else "/v1/models")
     except Refused as refusal:
@@ -72,8 +72,10 @@ def _asked(http: HttpSettings, place: str, raw: Mapping[str, Any]) -> Finding:
     listed = answer.get("data")
     names = [str(m["id"]) for m in listed if isinstance(m, dict) and "id" in m] if isinstance(listed, list) else []
     wanted = str(raw.get("model", ""))
-    if openai and names and not any(name == wanted or name.endswith(f"/{wanted}") for name in names):
-        what = f"the server at {place} has no model {wanted!r}; it has {', '.join(names[:6])}"
+    fits = any(name == wanted or name.endswith(f"/{wanted}") for name in names) if wanted else len(names) == 1
+    if openai and names and not fits:
+        which = f"has no model {wanted!r}; it has" if wanted else "has several models, and the file names none:"
+        what = f"the server at {place} {which} {', '.join(names[:6])}"
         fix = "set `model` in the model's file to one of these, or start the server with the other one"
         return Finding("model_server", Level.ERROR, what, _NO_ANSWER, fix)
     return Finding("model_server", Level.OK, f"a server answers at {place}" + (f" with {', '.join(names[:3])}" if names else ""))

@@ -23,7 +23,7 @@ class OpenAISettings:
 
     Args:
         http: Address (ending before ``/chat/completions``, usually in ``/v1``) and limits.
-        model: Name of the model on the server.
+        model: Name of the model on the server; empty = the only one that it serves.
         dialect: How that model writes points.
         send_depth: Send the relative depth map as a second image; only for models that were trained on it.
         resize: Size in which the image is sent; see `SizeRule` for why absolute dialects need one.
@@ -85,14 +85,14 @@ class OpenAIPointer(PromptedPointer[OpenAISettings]):
             for i in images
         ]
         payload = {
-            "model": settings.model,
+            **({"model": settings.model} if settings.model else {}),
             "messages": [{"role": "user", "content": [*content, {"type": "text", "text": prompt}]}],
             "max_tokens": settings.max_tokens,
             "temperature": settings.temperature,
             **({"logprobs": True} if settings.logprobs else {}),
         }
         provenance = {
-            "model": f"{self.name}: {settings.model}",
+            "model": f"{self.name}: {settings.model}" if settings.model else self.name,
             "server": settings.http.url,
             "depth": "none" if depth is None else "sensor",
         }

@@ -142,9 +142,9 @@ class Answering:
         self._server.server_close()
 
 
-def server_file(folder, url, backend, token_env=""):
+def server_file(folder, url, backend, token_env="", model="wanted"):
     file = folder / "server.yaml"
-    more = "model: wanted\ndialect: qwen3_vl\n" if backend == "openai" else ""
+    more = f"model: '{model}'\ndialect: qwen3_vl\n" if backend == "openai" else ""
     file.write_text(f"backend: {backend}\n{more}http:\n  url: {url}\n  token_env: '{token_env}'\n")
     return str(file)
 
@@ -172,6 +172,15 @@ def test_a_server_that_answers_is_no_finding(tmp_path, backend, code, body):
     with Answering(code, body) as server:
         found = check_model(HERE, server_file(tmp_path, server.url, backend))
         assert {f.id for f in found} == {"model_server", "model"} and all(f.level is Level.OK for f in found), found
+
+
+def test_a_file_may_leave_the_model_to_a_server_that_has_one(tmp_path):
+    with Answering(200, json.dumps({"data": [{"id": "nano"}]}).encode()) as server:
+        found = check_model(HERE, server_file(tmp_path, server.url, "openai", model=""))
+        assert all(f.level is Level.OK for f in found), found
+    with Answering(200, LIST) as server:
+        found = only(check_model(HERE, server_file(tmp_path, server.url, "openai", model="")), "model_server")
+        assert "several models, and the file names none: org/wanted, other" in found.what
 
 
 def test_a_wrong_token_is_named_with_its_variable(tmp_path, monkeypatch):

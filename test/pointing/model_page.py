@@ -59,7 +59,7 @@ max_new_tokens: 128
 ```
 
 `roboref doctor --model FILE` checks a file, its weights or its server. One GPU for several robots: `roboref serve --model FILE` there, and
-`backend: roborefer_server` or `openai` with `dialect: roborefer` here. Several GPUs: vLLM, or any other server with OpenAI's API.
+`roboref_server` here ([serving.md](serving.md)). Several GPUs: vLLM, or any other server with OpenAI's API.
 """
 
 

@@ -15,8 +15,8 @@ from roboref_node.pointing.several_looks import SeveralLooksSettings
 from roboref_node.status import Refused, Status
 
 MODELS = {
-    *("nano", "nano_careful", "nano_rft", "roborefer_2b", "roborefer_8b", "roborefer_server", "qwen3_vl", "qwen25_vl", "molmo", "molmo2"),
-    *("gemini", "robobrain", "robopoint"),
+    *("nano", "nano_careful", "nano_rft", "roborefer_2b", "roborefer_8b", "roborefer_server", "roboref_server", "qwen3_vl"),
+    *("qwen25_vl", "molmo", "molmo2", "gemini", "robobrain", "robopoint"),
 }
 
 

@@ -30,6 +30,7 @@ from roboref_node.pointing.local import LocalPointer
 from roboref_node.pointing.local_model import LocalModel
 from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.openai_server import OpenAIPointer, OpenAISettings
+from roboref_node.pointing.registry import load_pointer
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer, RoboReferServerSettings
 from roboref_node.pointing.sent_image import model_depth
 from roboref_node.serving.model_backend import ModelBackend
@@ -184,9 +185,9 @@ class TestSameAnswers:
         assert asked == given
         assert without.prompt_tokens < given.prompt_tokens
 
-    def test_a_client_that_asks_for_probabilities_gets_those_of_the_model(self, start, model, folder, frames) -> None:
-        server = start(ModelBackend(model).answer_batch)
-        openai = OpenAIPointer(OpenAISettings(http(f"{server.url}/v1"), "roboref", Dialect.ROBOREFER, send_depth=True, logprobs=True))
+    def test_the_client_that_ships_gets_the_probabilities_of_the_model(self, start, model, frames) -> None:
+        server = start(ModelBackend(model).answer_batch, model="whatever")
+        openai = load_pointer("roboref_server", **{"http.url": f"{server.url}/v1", "http.token_env": "ROBOREF_TEST_TOKEN"})
         depth = model_depth(frames[0])
         (answer,) = model.answer([model.prepare(frames[0].rgb, depth, "Please point to the leftmost bottle.")], 64)
         if answer.text == "[]":
