@@ -55,7 +55,7 @@ def load_frame(
         raise Refused(Status.BAD_REQUEST, "unregistered depth needs both --depth-camera and --color-from-depth")
     owner = model if other is None else other
     _check_size(depth_m, owner.width, owner.height, depth, camera if depth_camera is None else depth_camera)
-    rgb_image = np.ascontiguousarray(picture[..., ::-1])
+    rgb_image = np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
     return Frame(rgb_image, depth_m, model, depth_camera=other, color_from_depth=extrinsics)
 
 

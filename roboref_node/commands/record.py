@@ -51,6 +51,7 @@ def _remove_failed(bag: Path, complete: Callable[[], bool], kind: type[BaseExcep
 def _record(args: argparse.Namespace) -> dict[str, int]:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
+    from rclpy.utilities import try_shutdown
 
     from roboref_node.demo.processes import NodeProcess
     from roboref_node.ros.recorder import Recorder
@@ -64,7 +65,7 @@ def _record(args: argparse.Namespace) -> dict[str, int]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roboref_record_")))
             sim = stack.enter_context(NodeProcess("roboref_node.nodes.sim", ["--ros-args", "-p", f"seed:={args.seed}"], folder / "sim.log"))
         rclpy.init()
-        stack.callback(rclpy.try_shutdown)
+        stack.callback(try_shutdown)
         node = rclpy.create_node("roboref_record")
         stack.callback(node.destroy_node)
         executor = SingleThreadedExecutor()

@@ -114,7 +114,7 @@ def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, number: int
     from roboref_node.pipeline import Context
     from roboref_node.referral import Referral
 
-    tasks = (Task(TaskKind.POINT, question.instruction, question.instruction),)
+    tasks: tuple[Task, ...] = (Task(TaskKind.POINT, question.instruction, question.instruction),)
     picture = None
     try:
         tasks = parse_instruction(question.instruction, role=question.role)

@@ -90,9 +90,9 @@ def _export(args: argparse.Namespace) -> int:
     number, slash, parts = args.part.partition("/")
     if not (slash and number.isdecimal() and parts.isdecimal() and int(number) < int(parts)):
         raise Refused(Status.BAD_REQUEST, f"--part is {args.part!r}; it must be I/N with 0 <= I < N, for example 0/4")
-    fast = {"shadows": False, "samples": 0} if args.fast else {}
+    samples = 0 if args.fast else ExportSettings.samples
     try:
-        settings = ExportSettings(args.width, args.height, args.questions, args.shard_scenes, **fast)
+        settings = ExportSettings(args.width, args.height, args.questions, args.shard_scenes, shadows=not args.fast, samples=samples)
     except ValueError as error:
         raise Refused(Status.BAD_REQUEST, str(error)) from error
     done = export_shards(args.out, training_seeds(args.count, args.start), settings, part=(int(number), int(parts)))

@@ -23,6 +23,7 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.referral import Referral
 from roboref_node.rgbd import DepthTrust, build_frame
 from roboref_node.ros import qos
+from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.messages import referral_from_message
 from roboref_node.ros.settings import CameraSettings
@@ -86,11 +87,11 @@ class Feed:
 
     def _answer(self, yes: bool) -> None:
         if self._confirm.service_is_ready():
-            self._node.executor.create_task(self._confirm.call_async, SetBool.Request(data=yes))
+            call_soon(self._node, self._confirm.call_async, SetBool.Request(data=yes))
 
     def _on_stop(self) -> None:
         if self._stop.service_is_ready():
-            self._node.executor.create_task(self._stop.call_async, Trigger.Request())
+            call_soon(self._node, self._stop.call_async, Trigger.Request())
 
     # ---- what is published (the executor's thread) ---------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ class Page:
     def _send(self, actions: Actions) -> None:
         text = self._instruction.value.strip()
         if text:
-            self._instruction.value = ""
+            self._instruction.value = ""  # type: ignore[misc]  # has a setter, but not right behind its getter, as mypy wants it
             actions.send(text)
 
     # ---- what it shows -------------------------------------------------------------------------------------------------------
@@ -145,9 +145,9 @@ class Page:
             handle.remove()
         self._goals = []
         if point_m is not None:
-            place = tuple(float(x) for x in point_m)
-            self._goals.append(scene.add_icosphere("/answer/point", radius=0.008, color=(255, 60, 200), position=place))
-            self._goals.append(scene.add_label("/answer/label", text, position=(place[0], place[1], place[2] + 0.08)))
+            x, y, z = (float(value) for value in point_m)
+            self._goals.append(scene.add_icosphere("/answer/point", radius=0.008, color=(255, 60, 200), position=(x, y, z)))
+            self._goals.append(scene.add_label("/answer/label", text, position=(x, y, z + 0.08)))
         for index, pose in enumerate(candidates):
             self._add_axes(f"/answer/candidate_{index}", pose, _CANDIDATE_M, _CANDIDATE_SHAFT_M)
         for name, chosen in (("goal", goal), ("approach", approach)):

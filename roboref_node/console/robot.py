@@ -23,11 +23,11 @@ def link_meshes() -> dict[str, Any]:
     for joint in arm_chain():
         if joint.mesh is not None:
             mesh = trimesh.load_mesh(joint.mesh)
-            mesh.visual.face_colors = _GREY
+            mesh.visual = trimesh.visual.ColorVisuals(mesh, face_colors=_GREY)
             meshes[joint.child] = mesh
     palm = trimesh.creation.box((*PALM_SIZE_M, 0.1))
     palm.apply_translation((0.0, 0.0, 0.05))
-    palm.visual.face_colors = _DARK
+    palm.visual = trimesh.visual.ColorVisuals(palm, face_colors=_DARK)
     meshes["tool0"] = palm
     return meshes
 

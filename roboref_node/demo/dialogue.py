@@ -1,5 +1,6 @@
 """Talking to a refer node from outside, as a user's program would: the instruction topic and the action."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import json
@@ -13,8 +14,10 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
-from rclpy.action import ActionClient
+from rclpy.action.client import ActionClient
+from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.utilities import try_shutdown
 from roboref.action import Refer
 from roboref.msg import Referral as ReferralMessage
 from sensor_msgs.msg import Image
@@ -32,7 +35,7 @@ class Dialogue:
     """
 
     def __init__(self, refer: str = "/refer") -> None:
-        self._context = rclpy.Context()
+        self._context = Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node("roboref_dialogue", context=self._context)
         self._referrals: list[ReferralMessage] = []
@@ -162,7 +165,7 @@ class Dialogue:
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(2.0)
         self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
+        try_shutdown(context=self._context)
 
 
 def answer_to_dict(answer: ReferralMessage) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import threading
 from types import TracebackType
 
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.utilities import try_shutdown
 
 
 class SpinningNode:
@@ -21,7 +23,7 @@ class SpinningNode:
     """
 
     def __init__(self, name: str, *, sim_time: bool = False) -> None:
-        self._context = rclpy.Context()
+        self._context = Context()
         rclpy.init(context=self._context)
         overrides = [Parameter("use_sim_time", value=sim_time)]
         self.node: Node = rclpy.create_node(name, context=self._context, parameter_overrides=overrides)
@@ -43,4 +45,4 @@ class SpinningNode:
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(2.0)
         self.node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
+        try_shutdown(context=self._context)

@@ -85,6 +85,7 @@ class _Speaker:
 
     def __init__(self, refer: NodeProcess) -> None:
         import rclpy
+        from rclpy.context import Context
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.signals import SignalHandlerOptions
         from roboref.msg import Referral
@@ -95,7 +96,7 @@ class _Speaker:
 
         self._refer = refer
         self._string = String
-        self._context = rclpy.Context()  # type: ignore[attr-defined]
+        self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("bench_e2e", context=self._context)
         self._arrived = threading.Event()

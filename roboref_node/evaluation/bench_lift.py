@@ -275,7 +275,7 @@ def open3d_dbscan(case: Case, u: int, v: int, reach_m: float = 0.15) -> FloatArr
 
     camera = case.frame.camera
     intrinsic = open3d.camera.PinholeCameraIntrinsic(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
-    image = open3d.geometry.Image(np.nan_to_num(case.frame.depth_m))  # type: ignore[call-overload]
+    image = open3d.geometry.Image(np.nan_to_num(case.frame.depth_m))  # type: ignore[call-overload, unused-ignore]  # arrays are typed as buffers since Python 3.12
     cloud = open3d.geometry.PointCloud.create_from_depth_image(image, intrinsic, depth_scale=1.0, depth_trunc=5.0)
     z = float(np.nanmedian(case.frame.depth_m[v - 2 : v + 3, u - 2 : u + 3]))
     point = camera.unproject((u, v), z)

@@ -246,7 +246,7 @@ def _shipped_nano() -> str | None:
     """Folder of the nano's weights where they are installed."""
     from importlib import resources
 
-    folder = resources.files("roboref_node.model").joinpath("weights", "nano")
+    folder = resources.files("roboref_node.model").joinpath("weights").joinpath("nano")
     return str(folder) if folder.joinpath("model.safetensors").is_file() else None
 
 

@@ -178,11 +178,12 @@ def _frame(
             for part in ("rgb", "depth_m"):
                 _decode(frame, part)
             return frame, ""
-    files = [given or (Path(source[key]) if key in source else None) for key, given in (("rgb", rgb), ("depth", depth), ("camera", camera))]
-    if any(file is None for file in files):
+    files = {key: Path(source[key]) for key in ("rgb", "depth", "camera", "depth_camera", "color_from_depth") if source.get(key)}
+    rgb, depth, camera = rgb or files.get("rgb"), depth or files.get("depth"), camera or files.get("camera")
+    if rgb is None or depth is None or camera is None:
         return None, "the answer does not say where its images are: give --rgb, --depth and --camera to see them"
-    more = {key: Path(source[key]) for key in ("depth_camera", "color_from_depth") if source.get(key)}
-    return load_frame(*[file for file in files if file is not None], **more), ""
+    frame = load_frame(rgb, depth, camera, depth_camera=files.get("depth_camera"), color_from_depth=files.get("color_from_depth"))
+    return frame, ""
 
 
 def _pipeline(provenance: Mapping[str, Any], frame: Frame | None) -> Pipeline | None:

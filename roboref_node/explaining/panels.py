@@ -47,7 +47,8 @@ class View:
             for value in np.arange(np.ceil(low[axis] / step), high[axis] / step + 1) * step:
                 ends = np.array([[low[0], low[1]], [high[0], high[1]]])
                 ends[:, axis] = value
-                cv2.line(self.picture, *self._at(ends), _GRID, 1)
+                start, end = self._at(ends)
+                cv2.line(self.picture, start, end, _GRID, 1)
         cv2.putText(self.picture, f"{title}; grid {step:g} m", (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.38, _INK, 1, cv2.LINE_AA)
 
     def _at(self, flat: NDArray[np.float64]) -> list[tuple[int, int]]:

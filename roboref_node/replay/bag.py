@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import ReaderError
@@ -149,7 +150,7 @@ class RgbdBag:
             t, q = item.transform.translation, item.transform.rotation
             stamp = item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
             try:
-                transform = Transform([q.x, q.y, q.z, q.w], [t.x, t.y, t.z])
+                transform = Transform(np.array([q.x, q.y, q.z, q.w]), np.array([t.x, t.y, t.z]))
             except ValueError:
                 continue  # tf2 drops transforms that are not finite or not a rotation as well
             self.transforms.add(item.header.frame_id, item.child_frame_id, stamp, transform, static=static)

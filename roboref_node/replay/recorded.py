@@ -64,11 +64,18 @@ def read_recorded(bag: Path) -> tuple[RecordedQuestion, ...]:
         with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
             connections = [c for c in reader.connections if c.topic == QUESTION_TOPIC]
             texts = (
-                [reader.deserialize(raw, c.msgtype).data for c, _, raw in reader.messages(connections=connections)] if connections else []
+                [_text(reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages(connections=connections)] if connections else []
             )
     except (AnyReaderError, ReaderError, OSError, ValueError, KeyError) as error:
         raise Refused(Status.BAD_REQUEST, f"{bag} is no readable rosbag2: {error}") from None
     return tuple(_question(text, bag) for text in texts)
+
+
+def _text(message: object) -> str:
+    text = getattr(message, "data", None)
+    if not isinstance(text, str):
+        raise ValueError(f"what is on {QUESTION_TOPIC} is no std_msgs/String")
+    return text
 
 
 def _question(text: str, bag: Path) -> RecordedQuestion:

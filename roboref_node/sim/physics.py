@@ -67,7 +67,7 @@ def build_physics(spec: SceneSpec) -> Any:
 
 def motor_lag_s() -> FloatArray:
     """Damping over stiffness of the six arm motors: by so much of its speed a motor lags behind what it is told, shape (6,)."""
-    return np.array(_DAMPING) / np.array(_STIFFNESS)
+    return np.array(_DAMPING, dtype=np.float64) / np.array(_STIFFNESS, dtype=np.float64)
 
 
 def _weigh(model: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from roboref_node.model.conv_stem import STEM_GROUPS, ConvStem, ResidualBlock
 from roboref_node.model.modeling import RoboReferModel
@@ -49,22 +50,22 @@ def grow(small: RoboReferModel, large: RoboReferModel) -> None:
             raise ValueError("only convolutional stems can be grown")
         _grow_stem(tower.embeddings.convolutions, larger.embeddings.convolutions)
         for layer in larger.layers[len(tower.layers) :]:
+            assert isinstance(layer, SiglipEncoderLayer)
             _silence(layer.self_attn.out_proj, layer.mlp.fc2)
     for layer in large.llm.model.layers[len(small.llm.model.layers) :]:
         _silence(layer.self_attn.o_proj, layer.mlp.down_proj)
 
 
 def _grow_stem(small: nn.Sequential, large: nn.Sequential) -> None:
-    kept: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.GroupNorm)
-    old = [m for m in small if isinstance(m, kept)]
-    new = [m for m in large if isinstance(m, kept)]
+    old = [m for m in small if isinstance(m, nn.Conv2d | nn.GroupNorm)]
+    new = [m for m in large if isinstance(m, nn.Conv2d | nn.GroupNorm)]
     if len(old) != len(new):
         raise ValueError(f"the stems have {len(old)} and {len(new)} convolutions and normalisations")
     rows = torch.arange(3)
     for index, (before, after) in enumerate(zip(old, new, strict=True)):
         if isinstance(before, nn.GroupNorm):
             after.weight.copy_(before.weight[rows])
-            after.bias.copy_(before.bias[rows])
+            after.get_parameter("bias").copy_(before.get_parameter("bias")[rows])
             continue
         weight, columns = before.weight, rows
         rows = _copies(weight.shape[0], after.weight.shape[0])
@@ -73,7 +74,7 @@ def _grow_stem(small: nn.Sequential, large: nn.Sequential) -> None:
             after.weight.copy_(weight[:, columns] * (weight.shape[1] / len(columns)))
         else:
             after.weight.copy_(_folded(weight, after.weight.shape[1] // weight.shape[1], first_copies=before.weight.shape[0], rows=rows))
-        after.bias.copy_(before.bias[rows])
+        after.get_parameter("bias").copy_(before.get_parameter("bias")[rows])
     old_blocks, new_blocks = ([m for m in stem if isinstance(m, ResidualBlock)] for stem in (small, large))
     if not old_blocks:
         _silence(*(block.layers[-1] for block in new_blocks))

@@ -28,7 +28,7 @@ from roboref_node.training.optimisers import MuonAdamW, cosine, count_parameters
 from roboref_node.training.packed_attention import PACKED_ATTENTION, slot_mask
 from roboref_node.training.packing import IGNORED
 from roboref_node.training.scenes import SceneStore
-from roboref_node.training.vocabulary import DEPTH, END, IMAGE, CoordinateTokens, build_tokenizer
+from roboref_node.training.vocabulary import COORDINATE_BINS, DEPTH, END, IMAGE, CoordinateTokens, build_tokenizer, token_id
 
 RGB_PARTS = (True, True, True, False)
 DEPTH_PARTS = (True, False, True, True)
@@ -201,7 +201,7 @@ class NanoTrainer:
         loss = weight * torch.stack(auxiliary).sum()
         if "token" in losses:
             loss = loss + losses["token"]
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return losses, share
 
     def _average_gradients(self) -> None:
@@ -211,7 +211,7 @@ class NanoTrainer:
         parameters = self.optimiser.parameters
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
         flat = cast(Tensor, self.accelerator.reduce(flat, "mean"))
-        for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        for parameter, gradient in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
             parameter.grad = gradient.view_as(parameter)
 
     def _losses(self, batch: Batch, language: bool) -> dict[str, Tensor]:
@@ -238,7 +238,7 @@ class NanoTrainer:
         inputs = torch.cat([media, embeddings(batch.tokens).to(media.dtype)], dim=1)
         media_positions = torch.arange(length, device=self.device)[None].expand(batch.tokens.shape[0], -1)
         positions = torch.cat([media_positions, length + batch.position], dim=1)
-        mask = slot_mask(batch.question.unflatten(1, (-1, SLOT)))
+        mask = slot_mask(torch.unflatten(batch.question, 1, (-1, SLOT)))
         hidden = model.llm.model(
             inputs_embeds=inputs, attention_mask={"full_attention": mask}, position_ids=positions, use_cache=False
         ).last_hidden_state
@@ -262,9 +262,8 @@ class NanoTrainer:
     @torch.no_grad()
     def _teacher_forced_hits(self, batch: Batch, text: Tensor) -> dict[str, Tensor]:
         """Share of the answers inside their mask, reference points and x given: a cheap curve, not the benchmark."""
-        end = int(self.tokenizer.convert_tokens_to_ids(END))
+        end = token_id(self.tokenizer, END)
         hits: list[float] = []
-        bins = objectives.COORDINATE_BINS
         for row in range(batch.tokens.shape[0]):
             for number, mask in enumerate(batch.masks[row]):
                 own = torch.nonzero(batch.question[row] == number)[:, 0]
@@ -273,24 +272,23 @@ class NanoTrainer:
                 predicted = []
                 for offset, start in ((3, self.coordinates.x0), (2, self.coordinates.y0)):
                     logits = self.model.llm.lm_head(text[row, own[-offset]])
-                    predicted.append(int(logits[start : start + bins].argmax()))
-                u, v = (int((p + 0.5) / bins * mask.shape[1]) for p in predicted)
+                    predicted.append(int(logits[start : start + COORDINATE_BINS].argmax()))
+                u, v = (int((p + 0.5) / COORDINATE_BINS * mask.shape[1]) for p in predicted)
                 hits.append(float(mask[v, u]))
         return {"hit": torch.tensor(sum(hits) / max(1, len(hits)))}
 
 
 def new_nano(tokenizer: PreTrainedTokenizerFast, recipe: NanoRecipe) -> RoboReferModel:
     """A freshly initialised nano that knows its tokenizer's marker and stop tokens."""
-    ids = tokenizer.convert_tokens_to_ids
     size = {"image_size": recipe.batch.image_size}
     changes = dict(recipe.model)
     vision = {**size, **changes.pop("vision_config", {})}
     config = RoboReferConfig.nano(
         len(tokenizer),
         vision_config=vision,
-        image_token_id=ids(IMAGE),
-        depth_token_id=ids(DEPTH),
-        stop_token_ids=[ids(END)],
+        image_token_id=token_id(tokenizer, IMAGE),
+        depth_token_id=token_id(tokenizer, DEPTH),
+        stop_token_ids=[token_id(tokenizer, END)],
         **{"media_order": "depth_rgb", **changes},
     )
     return RoboReferModel(config)

@@ -20,7 +20,8 @@ class MuonAdamW:
     """
 
     def __init__(self, model: nn.Module, heads: nn.Module, *, muon_lr: float, adamw_lr: float, weight_decay: float = 0.01) -> None:
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 inside = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name

@@ -37,7 +37,7 @@ def packed_attention(
     slots, length = attention_mask.shape[1:3]
     media = total - slots * length
     (q_media, q_text), (k_media, k_text), (v_media, v_text) = (
-        x.split([media, total - media], dim=2) for x in (query * scaling, key, value)
+        torch.split(x, [media, total - media], dim=2) for x in (query * scaling, key, value)
     )
     causal = torch.ones(media, media, dtype=torch.bool, device=query.device).tril()
     scores = q_media @ k_media.transpose(-1, -2)

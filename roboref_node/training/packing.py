@@ -6,7 +6,9 @@ what it would compute alone; one pass over the images serves all of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +62,7 @@ class Packer:
         self.tokenizer = tokenizer
         self.grid = grid
         self.coordinates = vocab.CoordinateTokens(tokenizer)
-        ids = tokenizer.convert_tokens_to_ids
+        ids = partial(vocab.token_id, tokenizer)
         self.assistant, self.end, self.nothing = ids(vocab.ASSISTANT), ids(vocab.END), ids(vocab.NOTHING)
         self.think_open, self.think_close = ids(vocab.THINK_OPEN), ids(vocab.THINK_CLOSE)
         self.step_open, self.step_middle = ids(vocab.STEP_OPEN), ids(vocab.STEP_MIDDLE)
@@ -80,7 +82,7 @@ class Packer:
             think: Share of the questions with a trace whose answer spells it out first.
         """
         coverage = patch_coverage(view, self.grid)
-        columns: dict[str, list[list[float]]] = {k: [] for k in ("tokens", "question", "position", "label", "coordinate", "pointer")}
+        columns: dict[str, list[Sequence[float]]] = {k: [] for k in ("tokens", "question", "position", "label", "coordinate", "pointer")}
         targets: list[NDArray[np.float32]] = []
         for number, question in enumerate(questions):
             prompt = [int(i) for i in self.tokenizer(question.text)["input_ids"]] + [self.assistant]
@@ -96,10 +98,9 @@ class Packer:
                 share = self._point_patch(patch) if isinstance(patch, tuple) else mask_coverage(patch, self.grid)
                 targets.append(share)
                 pointer[len(prompt) - 1 + at] = len(targets) - 1
-            for name, column in zip(
-                columns, (tokens, [number] * len(tokens), list(range(len(tokens))), label, coordinate, pointer), strict=True
-            ):
-                columns[name].append(column)  # type: ignore[arg-type]
+            row: tuple[Sequence[float], ...] = (tokens, [number] * len(tokens), range(len(tokens)), label, coordinate, pointer)
+            for column, part in zip(columns.values(), row, strict=True):
+                column.append(part)
         flat = {name: np.concatenate([np.asarray(c) for c in parts]) for name, parts in columns.items()}
         rows = np.stack(targets) if targets else np.zeros((0, self.grid**2), dtype=np.float32)
         rows = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1e-6)

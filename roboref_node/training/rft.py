@@ -143,7 +143,7 @@ class RftTrainer:
         self.model, self.processor = load_model(weights, device=self.accelerator.device, dtype="float32")
         self.reference = RolloutScorer(copy.deepcopy(self.model), recipe.temperature).requires_grad_(False) if recipe.grpo.kl > 0 else None
         if recipe.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
         trained = self.model.llm if recipe.trainable == "language" else self.model
         self.model.requires_grad_(False)
         self.parameters = list(trained.requires_grad_(True).parameters())

@@ -66,7 +66,7 @@ def render_scenes(folder: Path, seeds: list[int], size: int) -> None:
         path = folder / f"shard_{first // SHARD_SCENES:04d}"
         if (path / "seeds.json").exists():
             continue
-        arrays = {
+        arrays: dict[str, NDArray[np.generic]] = {
             "rgb": np.zeros((len(chunk), size, size, 3), dtype=np.uint8),
             "depth_image": np.zeros((len(chunk), size, size), dtype=np.uint8),
             "depth_m": np.zeros((len(chunk), small, small), dtype=np.float16),

@@ -63,7 +63,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Replace("[ ", "[")])
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in added])
     tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in layout])
-    fast = PreTrainedTokenizerFast(
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,
@@ -75,6 +75,13 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """Id of a token, that of `UNKNOWN` when there is none."""
+    number = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(number, int)
+    return number
+
+
 class CoordinateTokens:
     """Where the coordinate tokens sit in a tokenizer's vocabulary.
 
@@ -83,9 +90,9 @@ class CoordinateTokens:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.x0 = int(tokenizer.convert_tokens_to_ids(X_TOKENS[0]))
-        self.y0 = int(tokenizer.convert_tokens_to_ids(Y_TOKENS[0]))
-        if int(tokenizer.convert_tokens_to_ids(X_TOKENS[-1])) != self.x0 + COORDINATE_BINS - 1:
+        self.x0 = token_id(tokenizer, X_TOKENS[0])
+        self.y0 = token_id(tokenizer, Y_TOKENS[0])
+        if token_id(tokenizer, X_TOKENS[-1]) != self.x0 + COORDINATE_BINS - 1:
             raise ValueError("the coordinate tokens are not contiguous: this is not a nano tokenizer")
 
     def point(self, uv: tuple[float, float]) -> tuple[int, int]:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
 from roboref_node.cli import main
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.replay import BagTopics, RgbdBag, TransformTree, compare, load_questions
+from roboref_node.replay.recorded import QUESTION_TOPIC, read_recorded
 from roboref_node.replay.writing import RgbdBagWriter
 from roboref_node.sim.cell import SimulatedCell
 from roboref_node.status import Refused, Status
@@ -101,6 +104,18 @@ def test_unreadable_bags_are_refused(tmp_path: Path, bag: tuple[Path, list[np.nd
         assert caught.value.status is Status.BAD_REQUEST
     with pytest.raises(Refused, match="color/image_raw"):
         RgbdBag(bag[0], BagTopics(color="/nothing"))
+
+
+@pytest.mark.parametrize("kind", ["std_msgs/msg/Int32", "geometry_msgs/msg/Point"])
+def test_a_question_of_another_type_is_refused(tmp_path: Path, kind: str) -> None:
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection(QUESTION_TOPIC, kind, typestore=store)
+        message = store.types[kind](*(1 for _ in store.get_msgdef(kind).fields))
+        writer.write(connection, START_NS, store.serialize_cdr(message, kind))
+    with pytest.raises(Refused, match=f"{QUESTION_TOPIC} is no std_msgs/String") as caught:
+        read_recorded(tmp_path / "bag")
+    assert caught.value.status is Status.BAD_REQUEST
 
 
 def test_the_command_and_its_golden_file(bag: tuple[Path, list[np.ndarray]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
