@@ -59,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one stage; 2 = the request is wrong."""
-    if args.stage in ("nano", "sft", "rft", "ablation"):
-        check_training_packages(f"roboref train {args.stage}")
+    if args.stage not in ("nano", "sft", "rft", "ablation"):
+        return _STAGES[args.stage](args)
+    check_training_packages(f"roboref train {args.stage}")
     code = _STAGES[args.stage](args)
     _leave_group_of_processes()
     return code

@@ -40,14 +40,12 @@ class ChatRequest:
     Args:
         question: What the model is asked.
         model: The model's name, for the reply.
-        logprobs: Reply with the tokens' logarithmic probabilities.
         stream: Reply with server-sent events.
         stream_usage: With a last event that holds the numbers of tokens.
     """
 
     question: Question
     model: str
-    logprobs: bool
     stream: bool
     stream_usage: bool
 
@@ -103,9 +101,10 @@ def read_chat(
         client=client,
         system=dialogue.system,
         history=dialogue.history,
+        probabilities=_switch(body, "logprobs"),
         **sampling,
     )
-    return ChatRequest(question, model, _switch(body, "logprobs"), stream, _switch(options, "include_usage"))
+    return ChatRequest(question, model, stream, _switch(options, "include_usage"))
 
 
 def write_chat(answer: Answer, request: ChatRequest) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def _usage(answer: Answer) -> dict[str, int]:
 
 def _logprobs(answer: Answer, request: ChatRequest) -> dict[str, Any]:
     """The part of a choice that holds the tokens, when it was asked for."""
-    if not request.logprobs:
+    if not request.question.probabilities:
         return {}
     content = [
         {

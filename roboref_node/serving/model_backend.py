@@ -56,12 +56,13 @@ class ModelBackend:
         for index, answer in zip(known, generated, strict=True):
             tokens = answer.token_ids[: questions[index].max_new_tokens]
             cut = len(tokens) < len(answer.token_ids)
+            spelled = map(self.model.processor.token_text, tokens if questions[index].probabilities else ())
             answers[index] = replace(
                 answers[index],
                 text=self.model.processor.decode(tokens) if cut else answer.text,
                 completion_tokens=len(tokens),
                 complete=answer.finished and not cut,
-                tokens=tuple(zip(map(self.model.processor.token_text, tokens), answer.token_scores, strict=False)),
+                tokens=tuple(zip(spelled, answer.token_scores, strict=False)),
             )
         return answers
 

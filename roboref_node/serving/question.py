@@ -31,6 +31,7 @@ class Question:
         temperature: Of the draw of each token; 0 = the best one is taken.
         top_p: Of the draw, see `roboref_node.model.sampling.Sampling`.
         seed: Of the draw; None = another one every time.
+        probabilities: Fill `Answer.tokens`.
     """
 
     rgb: NDArray[np.uint8]
@@ -44,6 +45,7 @@ class Question:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
+    probabilities: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Answer:
         prompt_tokens: Length of the question in tokens, pictures included.
         completion_tokens: Length of the answer in tokens.
         complete: False when the answer was cut off at `Question.max_new_tokens`.
-        tokens: Text and probability of each token of the answer, 1 where the grammar left no choice.
+        tokens: Text and probability of each token of the answer, 1 where the grammar left no choice; empty when not asked for.
     """
 
     text: str

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roboref_node.frame import Frame
+from roboref_node.geometry.camera import CameraModel
 from roboref_node.serving import Answer, ModelServer, Question, ServeSettings
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "model"))  # tiny_checkpoint
@@ -71,3 +73,18 @@ def encode() -> Callable[..., str]:
 def query() -> dict:
     """A good request to /query."""
     return {"image_url": [picture()], "depth_url": [], "enable_depth": 0, "text": "Please point to the cup."}
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    camera = CameraModel(fx=110.0, fy=110.0, cx=79.5, cy=59.5, width=160, height=120)
+    rng = np.random.default_rng(1)
+    return [
+        Frame(rng.integers(0, 255, (120, 160, 3), dtype=np.uint8), rng.uniform(0.5, 2.0, (120, 160)).astype(np.float32), camera)
+        for _ in range(3)
+    ]
+
+
+@pytest.fixture
+def token(monkeypatch) -> None:
+    monkeypatch.setenv("ROBOREF_TEST_TOKEN", TOKEN)

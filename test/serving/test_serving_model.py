@@ -1,31 +1,24 @@
-"""The real model behind the server: same answers as in process, fair under load, and clients that survive its death."""
+"""The real model behind the server: same answers as in process, and fair under load."""
 
 from __future__ import annotations
 
 import math
 import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from robot import TASKS, http, is_answer, said
 from tiny_checkpoint import write_tiny_checkpoint
 
 import roboref_node.model as model_package
-from roboref_node.frame import Frame
-from roboref_node.geometry.camera import CameraModel
 from roboref_node.model.monocular import MonocularDepth
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.http import HttpSettings
 from roboref_node.pointing.local import LocalPointer
 from roboref_node.pointing.local_model import LocalModel
 from roboref_node.pointing.local_settings import LocalModelSettings
@@ -41,11 +34,6 @@ from roboref_node.task import Task, TaskKind
 SHIPPED = Path(model_package.__path__[0]) / "weights" / "nano"
 TOKEN = "a-token-for-tests"
 CLIENTS = 16
-TASKS = [
-    Task(TaskKind.PICK, "the red cup left of the blue box", ""),
-    Task(TaskKind.POINT, "the leftmost bottle", ""),
-    Task(TaskKind.PLACE, "behind the bowl", ""),
-]
 
 
 def settings(folder: Path, **changes) -> LocalModelSettings:
@@ -54,11 +42,7 @@ def settings(folder: Path, **changes) -> LocalModelSettings:
 
 @pytest.fixture(scope="module", params=["random weights", "shipped weights"])
 def folder(request, random_nano) -> Path:
-    if request.param == "shipped weights":
-        if not any(SHIPPED.glob("*.safetensors")):
-            pytest.skip(f"the shipped weights are not there: {SHIPPED} (train them with `roboref train`)")
-        return SHIPPED
-    return random_nano
+    return SHIPPED if request.param == "shipped weights" else random_nano
 
 
 @pytest.fixture(scope="module")
@@ -70,38 +54,6 @@ def model(folder) -> LocalModel:
 def random_2b(tmp_path_factory) -> Path:
     """A checkpoint in the published layout, whose chat template is Qwen2's."""
     return write_tiny_checkpoint(tmp_path_factory.mktemp("random_2b") / "c", "2b")
-
-
-@pytest.fixture(scope="module")
-def frames() -> list[Frame]:
-    camera = CameraModel(fx=110.0, fy=110.0, cx=79.5, cy=59.5, width=160, height=120)
-    rng = np.random.default_rng(1)
-    return [
-        Frame(rng.integers(0, 255, (120, 160, 3), dtype=np.uint8), rng.uniform(0.5, 2.0, (120, 160)).astype(np.float32), camera)
-        for _ in range(3)
-    ]
-
-
-@pytest.fixture
-def token(monkeypatch) -> None:
-    monkeypatch.setenv("ROBOREF_TEST_TOKEN", TOKEN)
-
-
-def http(url: str, **changes) -> HttpSettings:
-    return HttpSettings(url, **{"token_env": "ROBOREF_TEST_TOKEN", "retries": 0, **changes})
-
-
-def said(pointer, frame: Frame, task: Task) -> str:
-    """The answer's text, or the status of the refusal."""
-    try:
-        return pointer.point(frame, task).text
-    except Refused as refusal:
-        return refusal.status.value
-
-
-def is_answer(outcome: str) -> bool:
-    """The model was reached and understood, whatever random weights say."""
-    return outcome.startswith("[") or outcome == Status.NOT_FOUND.value
 
 
 @pytest.mark.usefixtures("token")
@@ -198,7 +150,9 @@ class TestSameAnswers:
             score = openai.point(frames[0], TASKS[1]).points[0].score
             assert score == pytest.approx(math.prod(answer.token_scores) ** (1 / len(answer.token_scores)), rel=1e-3)
         openai.close()
-        (told,) = ModelBackend(model).answer_batch([Question(frames[0].rgb, depth, False, "Please point to the leftmost bottle.", 64, "a")])
+        (told,) = ModelBackend(model).answer_batch(
+            [Question(frames[0].rgb, depth, False, "Please point to the leftmost bottle.", 64, "a", probabilities=True)]
+        )
         assert "".join(text for text, _ in told.tokens).strip() == answer.text
         np.testing.assert_allclose([share for _, share in told.tokens], answer.token_scores, rtol=1e-4)
 
@@ -295,130 +249,3 @@ def test_sixteen_clients_get_their_answers_and_their_share_and_memory_stays_flat
     batches = int(metrics.split("roboref_batch_size_count ")[1].split()[0])
     answered = float(metrics.split("roboref_batch_size_sum ")[1].split()[0])
     assert answered / batches > 1.5  # concurrent questions are answered together
-
-
-class ServeProcess:
-    """`roboref serve` as a process of its own."""
-
-    def __init__(self, folder: Path, port: int, *options: str) -> None:
-        self.port = port
-        command = [sys.executable, "-m", "roboref_node.cli", "serve", "--folder", str(folder), "--port", str(port), *options]
-        environment = {**os.environ, "ROBOREF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 100
-        with httpx.Client(timeout=1, trust_env=False) as client:
-            while time.monotonic() < deadline and self.process.poll() is None:
-                try:
-                    client.get(f"http://127.0.0.1:{self.port}/health").raise_for_status()
-                    return
-                except httpx.HTTPError:
-                    time.sleep(0.05)
-        raise AssertionError(f"serve did not start: {self.process.stdout.read() if self.process.poll() is not None else 'no answer'}")
-
-    def end(self, number: signal.Signals) -> tuple[int, str]:
-        self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=20)
-        return self.process.returncode, output
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def processes(random_nano) -> Iterator[list[ServeProcess]]:
-    started: list[ServeProcess] = []
-    yield started
-    for serve in started:
-        if serve.process.poll() is None:
-            serve.process.kill()
-            serve.process.communicate()
-
-
-@pytest.mark.timeout(240)  # two processes import torch, which takes long on a busy machine
-@pytest.mark.usefixtures("token")
-def test_clients_of_a_killed_server_get_model_unavailable_and_recover_by_themselves(processes, random_nano, frames) -> None:
-    port = free_port()
-    processes.append(ServeProcess(random_nano, port))
-    processes[0].wait_until_ready()
-    outcomes: list[tuple[float, str]] = []
-    stop = threading.Event()
-
-    def robot() -> None:
-        settings = http(f"http://127.0.0.1:{port}", connect_timeout_s=1.0, retries=1, retry_wait_s=0.05)
-        pointer = RoboReferServerPointer(RoboReferServerSettings(settings, DepthSource.SENSOR))
-        while not stop.is_set():
-            outcome = said(pointer, frames[0], TASKS[0])
-            outcomes.append((time.monotonic(), outcome))
-            time.sleep(0.1)
-        pointer.close()
-
-    robots = [threading.Thread(target=robot) for _ in range(4)]
-    for thread in robots:
-        thread.start()
-    time.sleep(1.0)
-    killed = time.monotonic()
-    processes[0].end(signal.SIGKILL)
-    time.sleep(0.5)
-    processes.append(ServeProcess(random_nano, port))
-    processes[1].wait_until_ready()
-    back = time.monotonic()
-    time.sleep(2.0)
-    stop.set()
-    for thread in robots:
-        thread.join()
-    good = outcomes[0][1]
-    assert is_answer(good)
-    assert {outcome for at, outcome in outcomes if at < killed} == {good}
-    assert {outcome for at, outcome in outcomes if killed + 0.5 < at < back - 0.5} == {"MODEL_UNAVAILABLE"}
-    assert min(at for at, outcome in outcomes if at > killed + 0.5 and outcome == good) - back < 2.0
-    assert {outcome for at, outcome in outcomes if at > back + 1.0} == {good}
-    code, output = processes[1].end(signal.SIGTERM)
-    assert code == 0
-    assert f"serving nano on http://127.0.0.1:{port} " in output and output.rstrip().endswith("stopped")
-    assert TOKEN not in output
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.usefixtures("token")
-def test_a_signal_without_grace_ends_the_process_in_order_while_the_model_computes(processes, random_nano, frames) -> None:
-    processes.append(ServeProcess(random_nano, free_port(), "--grace", "0"))
-    processes[0].wait_until_ready()
-    stop = threading.Event()
-
-    def robot() -> None:
-        pointer = RoboReferServerPointer(RoboReferServerSettings(http(f"http://127.0.0.1:{processes[0].port}"), DepthSource.SENSOR))
-        while not stop.is_set():
-            said(pointer, frames[0], TASKS[0])
-        pointer.close()
-
-    robots = [threading.Thread(target=robot) for _ in range(8)]
-    for thread in robots:
-        thread.start()
-    time.sleep(1.0)
-    code, output = processes[0].end(signal.SIGTERM)
-    stop.set()
-    for thread in robots:
-        thread.join()
-    assert (code, output.rstrip().splitlines()[-1]) == (0, "stopped")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["--model", "no_such_model"], "no_such_model"),
-        (["--model", "gemini"], "local"),
-        (["--host", "0.0.0.0", "--no-token"], "token"),
-        (["--folder", "/nonexistent"], "/nonexistent"),
-        (["--port", "99999"], "--port"),
-    ],
-)
-def test_what_cannot_be_served_is_one_sentence_and_an_exit_status(arguments: list[str], word: str) -> None:
-    command = [sys.executable, "-m", "roboref_node.cli", "serve", "--port", "0", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert word in done.stderr and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
