@@ -227,6 +227,13 @@ def _scaled(value: Number, size: int) -> int:
 
 
 def _array_type(points: Points, boxes: list[_Box]) -> np.dtype[Any]:
-    """Element type of the array that NumPy makes of the points and of the pixels of the boxes."""
-    rows: list[Any] = [np.array([box.x0, box.y0]) for box in boxes if box.area]
+    """Element type of the array that NumPy makes of the points and of the pixels of the boxes.
+
+    Raises:
+        OverflowError: A corner is beyond 64 bits and NumPy refuses to add it (version 2; version 1 turns to floats). Empty boxes too.
+    """
+    rows: list[Any] = []
+    for box in boxes:
+        pixels = np.zeros(min(box.area, 1), np.int64)
+        rows.extend(np.stack([pixels + box.x0, pixels + box.y0], axis=1))
     return np.array([*points, *rows]).dtype

@@ -90,6 +90,20 @@ def test_two_numbers_of_64_bits_without_sign_are_only_outside() -> None:
     assert accuracy("(9223372036854775808, 9223372036854775808)") == 0.0
 
 
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 adds them as floats")
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ("(9223372036854775808, 5, 9223372036854775809, 9)", Family.ABSOLUTE),
+        ("(9223372036854775808, 5, 9223372036854775808, 9), (20, 20)", Family.ABSOLUTE),
+        ("(-9223372036854775809, 5, -9223372036854775809, 5)", Family.ABSOLUTE),
+        ("(500000000000000000.0, 0, 500000000000000000.0, 1)", Family.RELATIVE),
+    ],
+)
+def test_a_corner_that_numpy_cannot_add_drops_the_answer_even_of_an_empty_box(text: str, family: Family) -> None:
+    assert outcome(text, family) is Outcome.DROPPED
+
+
 def test_huge_boxes_take_neither_memory_nor_time() -> None:
     started = time.perf_counter()
     score = score_answer("(10, 20, 30, 40)", np.ones((480, 640), bool), Family.RELATIVE)
