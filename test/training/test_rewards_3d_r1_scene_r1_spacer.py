@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from reward_calls import MAP, one, said
 
@@ -44,8 +46,11 @@ def test_3d_r1_perception() -> None:
     assert one("3d_r1_perception", said("<obj>1, 1, 1, 2, 2, 2</obj>"), reference) == 1
     gridded = {**reference, "grid": {"origin_m": [-1, -1, -1], "extent_m": [2.55, 2.55, 2.55], "steps": 255}}
     assert one("3d_r1_perception", said("<obj>200, 200, 200, 200, 200, 100</obj>"), gridded) == pytest.approx(0.5)
-    for nothing in ("", "box: [1, 2]", "box: [nan, 0, 0, 1, 1, 1]", "box: [1e999,0,0,1,1,1]", "<obj>a</obj>", "box: [2,2,2,0,0,0]"):
+    for nothing in ("", "box: [1, 2]", "box: [nan, 0, 0, 1, 1, 1]", "box: [1e999,0,0,1,1,1]", "<obj>a</obj>", "box: [2,2,2,2,0,0]"):
         assert one("3d_r1_perception", said(nothing), reference) == 0, nothing
+    # The repository takes the smaller and the larger of each coordinate, and lets a list run over several lines.
+    assert one("3d_r1_perception", said("box: [2,2,2,0,0,0]"), reference) == 1
+    assert one("3d_r1_perception", said("box:\n[2, 0,\n0, 0, 2,\n1]"), reference) == 0.5
     assert one("3d_r1_perception", said(first), {"boxes_m": []}) == 0
 
 
@@ -59,6 +64,7 @@ def test_3d_r1_semantic() -> None:
         [said("cup"), said("mug"), said("sky"), "mug", "", said("void")], [{"answer": "cup"}] * 6, embed=embed
     )
     assert values == pytest.approx([1, 0.6, 0, 0.6, 0, 0])
+    assert one("3d_r1_semantic", said("", "cup"), {"answer": "cup"}, embed=embed) == 0  # thinking is no answer
 
 
 # Scene-R1
@@ -186,6 +192,14 @@ def test_spacer_map_published_and_without_loopholes() -> None:
     plain = {key: value for (name, key), value in rewards.items() if name == "spacer_map"}
     assert plain == {"right, no map": 0, "right, perfect": 1, "right, extra": 0.5, "right, worthless": 0, "wrong, perfect": 1}
     assert rewards["spacer_map_published", "right, extra"] == 1
+
+
+def test_spacer_map_is_read_as_published_or_as_said() -> None:
+    reference = {"map": {"Chair": [[2, 3], [5, 3]]}}
+    inexact = said("B", "<map>{'Chair ': [['2', '3'], [5.9, 3.9], [1, 2, 3]]}</map>")
+    assert one("spacer_map_published", inexact, reference) == 1  # cut to whole cells, what is no pair is not counted
+    gap = math.hypot(0.9, 0.9) / (10 * math.sqrt(2))
+    assert one("spacer_map", inexact, reference) == pytest.approx((1 + 1 - gap) / 3)
 
 
 def test_spacer_map_counts_for_good_numbers_only() -> None:

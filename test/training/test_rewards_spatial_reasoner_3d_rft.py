@@ -25,11 +25,13 @@ def test_spatial_reasoner_accuracy() -> None:
         assert one("spatial_reasoner_accuracy", said(answer), reference) == expected, answer
     assert one("spatial_reasoner_accuracy", said("A bowl is the bowl"), {**reference, "answer": "B"}) == 1  # the article is no letter
     assert one("spatial_reasoner_accuracy", "", {"answer": "B", "choices": {"A": "yes", "B": "yes"}}) == 1
+    assert one("spatial_reasoner_accuracy", "It is B.", reference) == 1  # without tags the whole text is the answer
+    assert one("spatial_reasoner_accuracy", said("", "It is B."), reference) == 0  # an empty answer is not made up for by thinking
 
 
 def test_spatial_reasoner_format_and_steps() -> None:
-    assert one("spatial_reasoner_format", f"\n{said('B')}\n", {}) == 1
-    assert one("spatial_reasoner_format", "B", {}) == 0
+    texts = [said("B"), f"{said('B')}\n", f"{said('B')}\nmore", said("B") + said("C"), f"\n{said('B')}", f"{said('B')} more", "B"]
+    assert [one("spatial_reasoner_format", text, {}) for text in texts] == [1, 1, 1, 1, 0, 0, 0]  # as the published pattern has it
     texts = ["", "First, a.", "First, a. Next, b.", "1. a\n- b\n- c\n- d", "Step 1: a Step 2: b Step 3: c"]
     assert [one("spatial_reasoner_steps", text, {}) for text in texts] == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
 
@@ -68,6 +70,18 @@ def test_spatial_reasoner_process_cosine_and_angle_are_one_evidence() -> None:
     assert one("spatial_reasoner_process", everything, reference) == pytest.approx(2 / 8)
     with pytest.raises(Refused, match="category"):
         one("spatial_reasoner_process", chain, {"category": "taste"})
+
+
+def test_spatial_reasoner_process_finds_evidence_however_far_apart_on_a_line() -> None:
+    reference = {"category": "height_higher"}
+    far = f"The 3D location of {'very ' * 400}old cup is (0.10, 0.20, 1.50)."
+    long_chain = "\n".join(["a line of reasoning"] * 1500 + [CHAIN["location"]])
+    both = one("spatial_reasoner_process", f"{CHAIN['location']}\n{CHAIN['location']}", reference)
+    assert both == 1
+    for chain in (f"{far} {CHAIN['location']}", f"{long_chain} {CHAIN['location']}"):
+        assert one("spatial_reasoner_process", chain, reference) == both
+    across = "The 3D location of the cup\nis (0.10, 0.20, 1.50)."
+    assert one("spatial_reasoner_process", across, reference) == one("spatial_reasoner_process", "", reference)
 
 
 # 3D-RFT

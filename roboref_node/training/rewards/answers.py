@@ -12,7 +12,7 @@ MAX_CHARS = 64 * 1024
 
 _TAG = re.compile(r"</?(?:think|answer)>")
 _TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
-_TURN = re.compile(r"</think>\s*<answer>")
+THINK_TO_ANSWER = re.compile(r"</think>\s*<answer>")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d{1,15}(?:\.\d{1,15})?(?![\w.]*\d)")
 _FENCE = re.compile(r"\A```[A-Za-z0-9]{0,16}\n(.*)\n?```\Z", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(?=\s{0,16}[\]}])")
@@ -47,7 +47,7 @@ def spans_think_answer(text: str) -> bool:
     """The whole text matches ``<think>.*?</think>\\s*<answer>.*?</answer>``, in linear time; tags inside the parts are allowed."""
     if len(text) > MAX_CHARS or not (text.startswith("<think>") and text.endswith("</answer>")):
         return False
-    return _TURN.search(text, len("<think>"), len(text) - len("</answer>")) is not None
+    return THINK_TO_ANSWER.search(text, len("<think>"), len(text) - len("</answer>")) is not None
 
 
 def thinking_of(text: str) -> str:
@@ -58,9 +58,19 @@ def thinking_of(text: str) -> str:
 
 def answer_of(text: str) -> str:
     """What stands in the first ``<answer>..</answer>``, trimmed; empty without it."""
+    return _first_answer(text) or ""
+
+
+def answer_or_all(text: str) -> str:
+    """`answer_of`, or the whole text, trimmed, where there is no answer tag. An empty answer stays empty: thinking is no answer."""
+    answer = _first_answer(text)
+    return text[:MAX_CHARS].strip() if answer is None else answer
+
+
+def _first_answer(text: str) -> str | None:
     _, opened, rest = text[:MAX_CHARS].partition("<answer>")
     answer, closed, _ = rest.partition("</answer>")
-    return answer.strip() if opened and closed else ""
+    return answer.strip() if opened and closed else None
 
 
 def number_in(text: str) -> float | None:
@@ -104,9 +114,10 @@ def numbers(values: Any, count: int) -> tuple[float, ...] | None:
 
 
 def map_in(text: str) -> dict[str, list[tuple[float, ...]]] | None:
-    """Categories and cells of the first ``<map>{'chair': [[2, 3], [5, 3]]}</map>``, quotes of either kind; None without the tags.
+    """Categories, in lower case, and cells of the first ``<map>{'chair': [[2, 3], [5, 3]]}</map>``; None without the tags.
 
-    A cell that is not numbers is kept as an empty one: it counts as a prediction and matches nothing.
+    Quotes of either kind, round numbers too. A cell that is not numbers is kept as an empty one: it counts as a prediction and matches
+    nothing.
     """
     _, opened, rest = text[:MAX_CHARS].partition("<map>")
     body, closed, _ = rest.partition("</map>")
@@ -114,14 +125,14 @@ def map_in(text: str) -> dict[str, list[tuple[float, ...]]] | None:
         return None
     objects: dict[str, list[tuple[float, ...]]] = {}
     for category in _CATEGORY.finditer(body):
-        cells = objects.setdefault(category.group(1).strip(), [])
+        cells = objects.setdefault(category.group(1).strip().lower(), [])
         cells.extend(_cell(cell.group(1)) for cell in _CELL.finditer(category.group(2)))
     return objects
 
 
 def _cell(text: str) -> tuple[float, ...]:
     try:
-        values = tuple(float(number) for number in text.split(",", 8))
+        values = tuple(float(number.strip(" \t\n'\"")) for number in text.split(",", 8))
     except ValueError:
         return ()
     return values if all(map(math.isfinite, values)) else ()

@@ -7,8 +7,9 @@ nothing takes the answer's reward away. `map_plain` is the form without them.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -67,7 +68,9 @@ def multiple_choice(completion: str, reference: Reference) -> float:
 @register("spacer_numerical")
 @per_sample
 def numerical(completion: str, reference: Reference, *, lenient: bool = True) -> float:
-    """Mean relative accuracy, ``≤``, θ = 0.50, 0.55 .. 0.95.
+    """Mean relative accuracy, ``≤``, θ = 0.50, 0.55 .. 0.95, relative to ``|y|``.
+
+    The published code divides by y: a true 0 earns nothing there, and below 0 everything is right. Its questions ask for neither.
 
     Args:
         completion: What the model said.
@@ -144,16 +147,19 @@ def task_and_map(completion: str, reference: Reference) -> float:
     gate = {"multiple choice": earned == 1.0, "numerical": earned > 0.5}.get(str(reference["task"]).lower(), False)
     if not gate or "<map>" not in completion or "</map>" not in completion:
         return earned
-    score = map_score(map_in(completion) or {}, needed(reference, "map"), GRID_CELLS).published
+    score = _published_map(map_in(completion) or {}, needed(reference, "map"))
     return earned + score if score > 0 else 0.0
 
 
 @register("spacer_map_published")
 @per_sample
 def map_published(completion: str, reference: Reference) -> float:
-    """The map's score alone, ``Σ_k n_k/Σn · Σ(1 − d/(10√2)) / max(n_k, m_k)``; 0 without a map."""
+    """The map's score alone, ``Σ_k n_k/Σn · Σ(1 − d/(10√2)) / max(n_k, m_k)``; 0 without a map.
+
+    As published, coordinates are cut to whole cells, and what is no pair of numbers is not counted.
+    """
     found = map_in(completion)
-    return 0.0 if found is None else map_score(found, needed(reference, "map"), GRID_CELLS).published
+    return 0.0 if found is None else _published_map(found, needed(reference, "map"))
 
 
 @register("spacer_map")
@@ -161,7 +167,7 @@ def map_published(completion: str, reference: Reference) -> float:
 def map_plain(completion: str, reference: Reference) -> float:
     """The map's score without loopholes: ``Σ(1 − d/(10√2)) / Σ_k max(n_k, m_k)``; 0 without a map, and whatever the answer is worth."""
     found = map_in(completion)
-    return 0.0 if found is None else map_score(found, needed(reference, "map"), GRID_CELLS).score
+    return 0.0 if found is None else map_score(found, _lowered(needed(reference, "map")), GRID_CELLS).score
 
 
 @register("spacer_length")
@@ -190,6 +196,15 @@ def length(
     counted = (right & (right.sum(-1, keepdims=True) > 1)).ravel()
     fits = np.array([bool(c) and shortest <= count_tokens(text) <= longest for c, text in zip(counted, completions, strict=True)], bool)
     return np.where(counted & fits, LENGTH_BONUS, 0.0)
+
+
+def _published_map(found: Mapping[str, Sequence[Sequence[float]]], true: Mapping[str, Sequence[Sequence[float]]]) -> float:
+    whole = {category: [[math.trunc(value) for value in cell] for cell in cells if len(cell) == 2] for category, cells in found.items()}
+    return map_score(whole, _lowered(true), GRID_CELLS).published
+
+
+def _lowered(cells: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Sequence[Sequence[float]]]:
+    return {category.strip().lower(): values for category, values in cells.items()}
 
 
 def _lenient_number(text: str) -> float | None:

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from roboref_node.status import Refused, Status
-from roboref_node.training.rewards.answers import MAX_CHARS, answer_of, spans_think_answer
+from roboref_node.training.rewards.answers import MAX_CHARS, THINK_TO_ANSWER, answer_or_all
 from roboref_node.training.rewards.registry import Reference, needed, per_sample, register
 
-_VECTOR = r"\(-?\d{1,9}\.\d{1,9}, -?\d{1,9}\.\d{1,9}, -?\d{1,9}\.\d{1,9}\)"
-_GAP = r".{1,160}?"  # bounded: a chain that names quantities and never gives them must not take quadratic time
-_EVIDENCE: dict[str, tuple[re.Pattern[str], ...]] = {
-    name: tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
-    for name, patterns in {
-        "location": (rf"3D location of {_GAP} {_VECTOR}",),
-        "vector": (rf"vector from {_GAP} to {_GAP} {_VECTOR}",),
-        "camera distance": (rf"distance from {_GAP} to the camera {_GAP} \d{{1,9}}\.\d{{1,9}}",),
-        "pair distance": (rf"distance between {_GAP} \d{{1,9}}\.\d{{1,9}}",),
-        "angle": (rf"cosine similarity between {_GAP} -?\d{{1,9}}\.\d{{1,9}}", rf"angle between {_GAP} \d{{1,9}}"),
-        "front": (rf"front direction of {_GAP} {_VECTOR}",),
-        "left": (rf"left direction of {_GAP} {_VECTOR}",),
+_VECTOR = r" \(-?\d+\.\d+, -?\d+\.\d+, -?\d+\.\d+\)"
+# Per kind, its phrases; per phrase, the pieces that follow one another on a line with anything between them.
+_EVIDENCE: dict[str, tuple[tuple[re.Pattern[str], ...], ...]] = {
+    kind: tuple(tuple(re.compile(piece, re.IGNORECASE) for piece in phrase) for phrase in phrases)
+    for kind, phrases in {
+        "location": ((r"3D location of ", _VECTOR),),
+        "vector": ((r"vector from ", r" to ", _VECTOR),),
+        "camera distance": ((r"distance from ", r" to the camera ", r" \d+\.\d+"),),
+        "pair distance": ((r"distance between ", r" \d+\.\d+"),),
+        "angle": ((r"cosine similarity between ", r" -?\d+\.\d+"), (r"angle between ", r" \d+")),
+        "front": ((r"front direction of ", _VECTOR),),
+        "left": ((r"left direction of ", _VECTOR),),
     }.items()
 }
 _SIDES = {"vector": 1, "front": 1, "left": 1, "angle": 2}
@@ -44,8 +44,7 @@ REQUIRED: dict[str, dict[str, int]] = {
 }
 """Evidence that a chain of each category must state, and how often."""
 
-MAX_CHAIN_CHARS = 16 * 1024
-"""Evidence is looked for in this much of a completion; published chains have a tenth of it."""
+_LAST_TAG = re.compile(r"</answer>$", re.MULTILINE)
 _STEP = re.compile(r"Step \d+:|\A\d+\.|\n-|\n\*|First,|Second,|Next,|Finally,|Therefore,")
 _PUNCTUATION = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _LETTERS = "ABCDEFGH"
@@ -63,7 +62,7 @@ def accuracy(completion: str, reference: Reference) -> float:
     if not isinstance(choices, Mapping):
         choices = dict(zip(_LETTERS, choices, strict=False))
     options = {str(letter): str(text) for letter, text in choices.items() if text is not None}
-    answer = answer_of(completion) or completion[:MAX_CHARS].strip()
+    answer = answer_or_all(completion)
     if any(answer.startswith(f"{letter}.") and any(text in answer for o, text in options.items() if o != letter) for letter in options):
         return 0.0
     return float(_inferred(answer, options) == str(needed(reference, "answer")) or len(set(options.values())) == 1)
@@ -72,8 +71,10 @@ def accuracy(completion: str, reference: Reference) -> float:
 @register("spatial_reasoner_format")
 @per_sample
 def format_tags(completion: str, reference: Reference) -> float:
-    """1 if the trimmed completion is a think block, optional white space and an answer block."""
-    return float(spans_think_answer(completion.strip()))
+    """1 if the completion begins with a think block, optional white space and an answer block that ends a line, whatever lines follow."""
+    text = completion[:MAX_CHARS]
+    turn = THINK_TO_ANSWER.search(text, len("<think>")) if text.startswith("<think>") else None
+    return float(turn is not None and _LAST_TAG.search(text, turn.end()) is not None)
 
 
 @register("spatial_reasoner_steps")
@@ -95,15 +96,30 @@ def process(completion: str, reference: Reference) -> float:
     if category not in REQUIRED:
         raise Refused(Status.BAD_REQUEST, f"SpatialReasoner has no category {category!r}; it has {', '.join(REQUIRED)}")
     required = REQUIRED[category]
-    text = completion[:MAX_CHAIN_CHARS]
+    lines = completion[:MAX_CHARS].split("\n")
     score: Counter[str] = Counter()
-    for kind, patterns in _EVIDENCE.items():
-        counts = [len(pattern.findall(text)) for pattern in patterns]
+    for kind, phrases in _EVIDENCE.items():
+        counts = [sum(_occurrences(line, phrase) for line in lines) for phrase in phrases]
         found = sum(counts) - (1 if len(counts) > 1 and all(counts) else 0)
         wanted = required.get(kind, 0)
         score["right"] += min(found, wanted) if wanted else int(found == 0)
         score["wrong"] += abs(found - wanted)
     return score["right"] / score.total()
+
+
+def _occurrences(line: str, phrase: Sequence[re.Pattern[str]]) -> int:
+    """How often the pieces of a phrase follow one another: what ``piece.*?piece`` finds, in time that is linear in the line.
+
+    Where the first piece is there and the rest is not, the rest does not follow a later first piece either.
+    """
+    count = position = 0
+    while True:
+        for piece in phrase:
+            found = piece.search(line, position)
+            if found is None:
+                return count
+            position = found.end()
+        count += 1
 
 
 def _inferred(answer: str, options: Mapping[str, str]) -> str | None:

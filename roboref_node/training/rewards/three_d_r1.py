@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from roboref_node.evaluation.boxes import aabb_from_centre_size, iou_aabb_3d
-from roboref_node.training.rewards.answers import MAX_CHARS, answer_of, tags_in_order
+from roboref_node.training.rewards.answers import MAX_CHARS, answer_or_all, tags_in_order
 from roboref_node.training.rewards.registry import Floats, Reference, needed, per_sample, register
 
 MAX_BOXES = 256
 
-_NUMBERS = r"((?:[-+0-9.,]|[ \t]){1,400})"
+_NUMBERS = r"([-+0-9.,\s]{1,400})"
 _GRID_BOX = re.compile(rf"<obj>{_NUMBERS}(?:</obj>|(?=<)|$)")
-_CORNER_BOX = re.compile(rf"\bbox\b[\s:=]{{0,4}}[\[(]{_NUMBERS}[\])]", re.IGNORECASE)
+_CORNER_BOX = re.compile(rf"\bbox\b[\s:=]{{0,16}}[\[(]{_NUMBERS}[\])]", re.IGNORECASE)
 
 
 @register("3d_r1_format")
@@ -51,7 +51,8 @@ def format_graded(completion: str, reference: Reference, *, count_tags: bool = T
 def perception(completion: str, reference: Reference, *, form: str = "repository") -> float:
     """Overlap of the answer's boxes with the true ones, axis-aligned.
 
-    Boxes are read as ``<obj>cx, cy, cz, sx, sy, sz</obj>`` on a grid, and as ``box: [x0, y0, z0, x1, y1, z1]`` in metres.
+    Boxes are read as ``<obj>cx, cy, cz, sx, sy, sz</obj>`` on a grid, and as ``box: [x0, y0, z0, x1, y1, z1]`` in metres, two
+    opposite corners in either order.
 
     Args:
         completion: What the model said.
@@ -75,7 +76,7 @@ def semantic(completions: Sequence[str], references: Sequence[Reference], *, emb
         references: ``answer``.
         embed: E, from texts to vectors (N, D), e.g. a CLIP text encoder.
     """
-    said = [answer_of(text) or text[:MAX_CHARS].strip() for text in completions]
+    said = [answer_or_all(text) for text in completions]
     true = [str(needed(reference, "answer")) for reference in references]
     if not said:
         return np.zeros(0)
@@ -104,7 +105,7 @@ def _boxes(text: str, reference: Reference) -> Floats:
                 values = np.concatenate([np.asarray(grid["origin_m"], float) + values[:3] * scale, values[3:] * scale])
             boxes.append(aabb_from_centre_size(values))
     corners = (_six(found.group(1)) for found in _CORNER_BOX.finditer(text))
-    boxes += [values for values in corners if values is not None]
+    boxes += [np.sort(values.reshape(2, 3), axis=0).ravel() for values in corners if values is not None]
     return np.array(boxes[:MAX_BOXES], float).reshape(-1, 6)
 
 
