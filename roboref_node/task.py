@@ -14,10 +14,14 @@ from roboref_node.language import (
     VERBS,
     Clause,
     Dialogue,
+    find_crowd,
+    find_obstacle,
     manner,
+    names_more,
     parse_clause,
     read_dialogue,
     split_clauses,
+    split_things,
     without_politeness,
     words_of,
 )  # fmt: skip
@@ -60,8 +64,14 @@ _PRONOUNS = frozenset({"it", "them", "that", "this"})
 _EMPTY = _PRONOUNS | {"", "up", "down", "over", "to", "the", "a", "an", "me", "my"}
 """What is left of a phrase that names nothing."""
 
-_NOTHING_TO_TAKE = frozenset({"away", "care", "off", "out", "from"})
-"""What "take" and "get" mean something else with: "take care", "get away"."""
+_NOWHERE = _EMPTY | {
+    "left", "right", "the left", "the right", "forward", "forwards", "ahead", "straight", "straight ahead", "back", "backwards", "around",
+    "there", "here", "home", "on", "in", "out", "for it", "sleep", "bed",
+}  # fmt: skip
+"""What is left of "go left" and "come back": a way to move, or what only the person knows."""
+
+_NOTHING_TO_TAKE = frozenset({"away", "care", "off", "out", "from", "rid", "lost", "well", "part", "turns", "note", "your", "yourself"})
+"""What "take" and "get" mean something else with: "take care", "get away", "take your time", and the robot itself."""
 
 _ELIDED = {TaskKind.PICK: "pick up", TaskKind.PLACE: "put", TaskKind.NAVIGATE: "go to"}
 """The verb that "..., then the cup" leaves out."""
@@ -133,7 +143,7 @@ def parse_instruction(text: str, *, role: str = "") -> tuple[Task, ...]:
         except ValueError:
             known = ", ".join(k.value for k in TaskKind)
             raise Refused(Status.BAD_REQUEST, f"the role {role!r} is unknown; use one of: {known}") from None
-        return (Task(kind, _expression(sentence, clauses, kind), text),)
+        return (Task(kind, _checked(_expression(sentence, clauses, kind), kind), text),)
     tasks = _read_clauses(clauses, text)
     if not tasks:
         raise Refused(Status.BAD_REQUEST, f'"{sentence[:80]}" does not say what to do; say for example {_EXAMPLES}')
@@ -158,30 +168,38 @@ def _add_clause(tasks: list[Task], clause: str, instruction: str) -> list[Task]:
     if parsed is None or (parsed.form == "place" and manner.is_subordinate(parsed.place)):
         raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" is not understood; {_suggest(clause)}')
     if parsed.form == "place":
-        return [*tasks, Task(TaskKind.PLACE, parsed.place, instruction)]
+        return [*tasks, Task(TaskKind.PLACE, _place(clause, parsed.place), instruction)]
     if parsed.form in ("move", "put"):
         return _add_move(tasks, clause, parsed, instruction)
     thing = parsed.object
     if parsed.form in ("pick", "hand_over"):
-        thing = manner.without_particle(thing) if thing not in _EMPTY else thing
+        thing = manner.without_care(manner.without_particle(thing)) if thing not in _EMPTY else thing
         thing = _TO_ME.sub("", thing) if parsed.form == "hand_over" else thing
-        if parsed.form == "hand_over" and thing in _PRONOUNS and tasks and tasks[-1].kind is TaskKind.PICK:
-            return [*tasks[:-1], replace(tasks[-1], hand_over=True)]
+        picked = _picked_last(tasks) if thing in _PRONOUNS else 0
+        if parsed.form == "hand_over" and picked:
+            given = picked if thing == "them" else 1
+            return [*tasks[:-given], *(replace(task, hand_over=True) for task in tasks[-given:])]
         destination = manner.find_destination(thing)
         if destination is not None:
             raise Refused(
                 Status.BAD_REQUEST,
                 f'"{clause[:80]}": "{destination[:40]}" does not say where to put it; add for example "and put it on the table"',
             )
-    if thing in _EMPTY or thing.split()[0] in (_NOTHING_TO_TAKE | {"it", "them"}):
+        if parsed.form == "hand_over" and manner.is_for_somebody_else(thing):
+            raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" is for somebody else: things are handed to the person who asks')
+    nothing = _NOWHERE if parsed.form == "navigate" else _EMPTY
+    if thing in nothing or thing.split()[0] in (_NOTHING_TO_TAKE | {"it", "them"}):
         raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" does not say what; say for example {_EXAMPLES}')
     if parsed.form in ("pick", "hand_over"):
-        return [*tasks, Task(TaskKind.PICK, thing, instruction, hand_over=parsed.form == "hand_over")]
-    return [*tasks, Task(TaskKind.NAVIGATE if parsed.form == "navigate" else TaskKind.POINT, thing, instruction)]
+        things = _things(clause, thing)
+        return [*tasks, *(Task(TaskKind.PICK, thing, instruction, hand_over=parsed.form == "hand_over") for thing in things)]
+    if parsed.form == "navigate":
+        return [*tasks, *(Task(TaskKind.NAVIGATE, goal, instruction) for goal in _things(clause, manner.without_care(thing)))]
+    return [*tasks, *(Task(TaskKind.POINT, thing, instruction) for thing in split_things(thing) or (thing,))]
 
 
 def _add_move(tasks: list[Task], clause: str, parsed: Clause, instruction: str) -> list[Task]:
-    """The tasks with those of "put it there", "put A there" or "move A there".
+    """The tasks with those of "put it there", "put A there", "move A and B there".
 
     Raises:
         Refused: BAD_REQUEST: no place, or something that no goal can honour.
@@ -191,21 +209,68 @@ def _add_move(tasks: list[Task], clause: str, parsed: Clause, instruction: str) 
             Status.BAD_REQUEST,
             f'"{clause[:80]}" does not say where to put it; add for example "on the shelf", "in the bowl" or "behind the red cup"',
         )
-    unplannable = manner.find_unplannable(parsed.object)
+    unplannable = manner.find_unplannable(parsed.object) or manner.find_unplannable(parsed.place)
     if unplannable is not None:
         raise Refused(
             Status.BAD_REQUEST, f'"{clause[:80]}" asks for "{unplannable}", which is not planned; leave it out, or put it there by hand'
         )
     thing, (place, following) = manner.without_adverbs(parsed.object), manner.split_next_object(parsed.place)
-    following = f"put {following}"
     if thing in _PRONOUNS or not thing:
-        found = [Task(TaskKind.PLACE, place, instruction)]
+        put = Task(TaskKind.PLACE, _place(clause, manner.without_over(place)), instruction)
+        picked = _picked_last(tasks) if thing == "them" else 0
+        tasks = [*tasks[: len(tasks) - picked], *(step for pick in tasks[len(tasks) - picked :] for step in (pick, put))]
+        found = [] if picked else [put]
     elif thing in _EMPTY or thing.split()[0] in ("it", "them") or thing.endswith((" from", " from the")):
         raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" does not say what; say for example {_EXAMPLES}')
     else:
         thing, place = manner.split_place(thing, place)
-        found = [Task(TaskKind.PICK, thing, instruction), Task(TaskKind.PLACE, place, instruction)]
-    return _add_clause([*tasks, *found], following, instruction) if following != "put " else [*tasks, *found]
+        put = Task(TaskKind.PLACE, _place(clause, manner.without_over(place)), instruction)
+        found = [step for each in _things(clause, thing) for step in (Task(TaskKind.PICK, each, instruction), put)]
+    return _add_clause([*tasks, *found], f"put {following}", instruction) if following else [*tasks, *found]
+
+
+def _picked_last(tasks: list[Task]) -> int:
+    """How many tasks at the end pick something up that has not been put anywhere."""
+    return next((i for i, task in enumerate(reversed(tasks)) if task.kind is not TaskKind.PICK), len(tasks))
+
+
+def _things(clause: str, phrase: str) -> tuple[str, ...]:
+    """What a phrase names, each for a task of its own.
+
+    Raises:
+        Refused: BAD_REQUEST: not one by one, not surely, or only under conditions.
+    """
+    obstacle = find_obstacle(phrase)
+    if obstacle is not None:
+        raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" {obstacle}')
+    things = split_things(phrase)
+    if things is None:
+        raise Refused(
+            Status.BAD_REQUEST,
+            f'"{clause[:80]}" can be read in more than one way: one thing, or several? Give each a verb of its own, for example '
+            '"put the red cup in the bowl and put the blue box in the bowl"',
+        )
+    crowd = next(filter(None, map(find_crowd, things)), None)
+    if crowd is not None:
+        raise Refused(
+            Status.BAD_REQUEST,
+            f'"{clause[:80]}": "{crowd[:40]}" is more than one thing; name them one by one, for example "the left cup and the right cup"',
+        )
+    return things
+
+
+def _place(clause: str, place: str) -> str:
+    """A place phrase, `clause` is where it was said.
+
+    Raises:
+        Refused: BAD_REQUEST: it goes on with something else, or holds only under conditions.
+    """
+    obstacle = find_obstacle(place) or (
+        "goes on after the place: say what else goes where with a verb of its own" if names_more(place) else None
+    )
+    if obstacle is not None:
+        raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" {obstacle}')
+    return place
 
 
 def _suggest(clause: str) -> str:
@@ -218,11 +283,30 @@ def _suggest(clause: str) -> str:
     return f"say for example {_EXAMPLES}"
 
 
+def _checked(expression: str, kind: TaskKind) -> str:
+    """An expression of a role that the caller has declared.
+
+    Raises:
+        Refused: BAD_REQUEST: a robot that acts on it would take something else than was meant.
+    """
+    if kind is TaskKind.PLACE:
+        return _place(expression, expression)
+    if kind is not TaskKind.POINT and len(things := _things(expression, expression)) > 1:
+        raise Refused(Status.BAD_REQUEST, f'"{expression[:80]}" names {len(things)} things for one {kind.value}: ask for each by itself')
+    return expression
+
+
 def _expression(sentence: str, clauses: tuple[tuple[str, bool], ...], kind: TaskKind) -> str:
-    """The expression of a sentence whose role the caller already knows; the sentence itself when it has no verb."""
+    """The expression of a sentence whose role the caller already knows; the sentence itself when it has no verb.
+
+    Raises:
+        Refused: BAD_REQUEST: it is a command that cannot be followed.
+    """
     try:
         tasks = _read_clauses(clauses, sentence)
     except Refused:
+        if kind is not TaskKind.POINT and any(parse_clause(clause) is not None for clause, _ in clauses):
+            raise
         return sentence
-    fitting = [task for task in tasks if task.kind is kind] or tasks
-    return fitting[0].expression if len(fitting) == 1 else sentence
+    fitting = {task.expression for task in [task for task in tasks if task.kind is kind] or tasks}
+    return fitting.pop() if len(fitting) == 1 else sentence

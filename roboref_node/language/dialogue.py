@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,6 +22,9 @@ class Act(str, Enum):
     YES = "yes"
     NO = "no"
 
+
+_LATER = re.compile(r"\b(?:until|till|for|while|when|if|before|after)\b|(?<!\ba )\b(?:seconds?|minutes?|hours?)$")
+""" "wait until I am done, then pick up the cup": not now, and later nobody remembers it."""
 
 INTERRUPTS = frozenset({Act.STOP, Act.CANCEL})
 """Acts that count at once, whatever else is going on."""
@@ -69,7 +73,7 @@ def _find_interrupt(clauses: list[str]) -> Dialogue | None:
     if not places:
         return None
     stop = any(found is not None and found.act is Act.STOP for found in parsed)
-    following = clauses[places[-1] + 1 :]
+    following = [] if _LATER.search(clauses[places[-1]]) else clauses[places[-1] + 1 :]
     return Dialogue(Act.STOP if stop else Act.CANCEL, ", ".join(following) if all(map(_is_command, following)) else "")
 
 

@@ -6,12 +6,19 @@ import re
 
 _ADVERBS = (
     "back", "right", "just", "directly", "straight", "exactly", "gently", "carefully", "slowly", "softly", "quickly", "safely",
-    "immediately", "again", "somewhere", "up", "down", "over",
+    "immediately", "again", "somewhere", "up", "down", "over", "to",
 )  # fmt: skip
 _HOW = re.compile(rf"(?:^|\s)(?:{'|'.join(_ADVERBS)})$")
+_CARE = re.compile(
+    r"(?:^|\s)(?:(?:very|really|as) )?(?:gently|carefully|slowly|softly|quickly|safely|immediately|instead|(?<!far )(?<!est )away)$"
+)
 _PARTICLE = re.compile(r"(?<!facing)(?<!face)(?<!side) (?:up|down)$")
-_WAY_UP = re.compile(r"(?:^|\s)(upside down|upright|sideways|face up|face down)$")
-_AMOUNT = re.compile(r"(?:^|\s)(\S+ ?(?:mm|cm|m|millimet(?:er|re)s?|centimet(?:er|re)s?|met(?:er|re)s?|inch(?:es)?|foot|feet))$")
+_WAY_UP = re.compile(r"(?:^|\s)(upside down|upright|sideways|face up|face down|on (?:its|the) (?:side|head|back|end)|on end)$")
+_UNIT = r"(?:mm|cm|m|millimet(?:er|re)s?|centimet(?:er|re)s?|met(?:er|re)s?|inch(?:es)?|foot|feet)"
+_COUNT = (
+    "a|an|half an?|a few|some|several|one|two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|forty|fifty|hundred"
+)
+_AMOUNT = re.compile(rf"(?:^|\s)(\d\S* ?{_UNIT}|(?:{_COUNT}) {_UNIT})$")
 _RELATED = ("next", "close", "closer", "closest", "near", "nearer", "nearest", "adjacent", "due", "attached", "belonging", "similar")
 _DESTINATION = re.compile(
     rf"{''.join(f'(?<!{word})' for word in _RELATED)} (to (?:the|a|an|my|that|this) (?!(?:far )?(?:left|right|front|back)\b).+)$"
@@ -19,12 +26,27 @@ _DESTINATION = re.compile(
 _STANDING = re.compile(r"(on the (?:far )?(?:left|right)) (to the (?:left|right|front|back)(?: side)? of .+)$")
 _ON_ITS_SUPPORT = re.compile(r"((?:on|in|inside|at|under|behind) .+?) ((?:onto|into) .+)$")
 _NEXT_OBJECT = re.compile(r"((?:in|into|inside|on|onto) .+?),? and ((?:the|a|an|my|that|this) .+? (?:in|into|inside|on|onto) .+)$")
-_SUBORDINATE = re.compile(r"(?:before|after|in|on|at|upon) \w+ing\b|(?:under|on|at|in|by) no\b")
+_OVER = re.compile(r"^over (?=(?:to|on|onto|in|into|next|behind|near|beside|between)\b)")
+_SUBORDINATE = re.compile(r"(?:before|after|in|on|at|upon) \w+ing\b|(?:before|after) (?:you|i|we|it)\b|(?:under|on|at|in|by) no\b")
+_TO_SOMEBODY = re.compile(r" to (?!me\b)(?:\w+)$")
+_FOR_SOMEBODY = re.compile(r"(?:him|her|them|\w+(?<!all)(?<!both)(?<!half)(?<!only)(?<!just)) (?:the|a|an|my|that|this) ")
 
 
 def without_particle(thing: str) -> str:
     """ "the cup" of "pick the cup up"; a cup that is "facing up" stays one."""
     return _PARTICLE.sub("", thing)
+
+
+def without_care(thing: str) -> str:
+    """ "the cup" of "pick up the cup carefully": the robot knows one way to do it."""
+    while (shorter := _CARE.sub("", thing)) != thing:
+        thing = shorter
+    return thing
+
+
+def is_for_somebody_else(thing: str) -> bool:
+    """True for "her the cup" and "the cup to john": a hand-over goes to the person who asks."""
+    return _FOR_SOMEBODY.match(thing) is not None or _TO_SOMEBODY.search(thing) is not None
 
 
 def without_adverbs(thing: str) -> str:
@@ -47,6 +69,11 @@ def find_destination(thing: str) -> str | None:
     """ "to the kitchen" of "the cup to the kitchen"; None when the words only describe ("the cup closest to the box")."""
     found = _DESTINATION.search(thing)
     return None if found is None else found[1]
+
+
+def without_over(place: str) -> str:
+    """ "to the left of the bowl" of "over to the left of the bowl"."""
+    return _OVER.sub("", place)
 
 
 def split_place(thing: str, place: str) -> tuple[str, str]:

@@ -22,7 +22,9 @@ NEGATIONS = ("do not", "don't", "dont", "never")
 ACTS = ("_STOP", "_CANCEL", "_AGAIN", "_OTHER", "_YES", "_NO")
 """Terminals of the words of dialogue."""
 
-_TAIL = re.compile(r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks|thank you)$)+$")
+_TAIL = re.compile(r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks|thank you|would you|will you|could you|can you)$)+$")
+_WAITING = re.compile(r"(?<=\S),?(?: and then| and| then) (?:wait|hold on)(?: there| here| for me| a (?:moment|second|minute))*$")
+"""What the robot does anyway after the last of its tasks; "wait" by itself, or after a comma, is a stop."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def words_of(terminal: str) -> tuple[str, ...]:
 
 def split_clauses(sentence: str) -> tuple[tuple[str, bool], ...]:
     """The clauses of a normalised sentence, and for each whether its verb may be missing ("..., then the cup on the shelf")."""
+    sentence = _WAITING.sub("", sentence)
     clauses, start, elided = [], 0, False
     for match in _boundaries().finditer(sentence):
         clauses.append((sentence[start : match.start()], elided))
@@ -107,7 +110,8 @@ def _boundaries() -> re.Pattern[str]:
         rf"\s*{link}\s+(?=(?:(?:{polite})[\s,]+)*(?:{verb})(?![^\s,;.!?]))",
         rf"(?P<elided>\s*,?\s*\b(?:and )?then\s+(?=(?:{_either('ARTICLE')}) ))",
         # People do not wait for a conjunction: "pick up the cup no stop", "take the cup put it in the bowl".
-        rf"(?:^|\s+)(?:no|oh|wait|hey|please|okay|ok|robot)[\s,!]+(?=(?:{halt})(?![^\s,;.!?]))",
+        rf"(?:^|\s+)(?:no|oh|wait|hey|please|okay|ok|robot|i said|i say|i told you to|make it|tell it to)"
+        rf"[\s,!]+(?=(?:{halt})(?![^\s,;.!?]))",
         rf"{''.join(f'(?<!{word})' for word in NEGATIONS)}\s+(?=(?:{_either('_PUT')}|{_either('_MOVE')}) (?:it|them) )",
     )
     return re.compile("|".join(starts))

@@ -107,7 +107,9 @@ class PickPlaceNode(SentenceNode):
             if not instruction:
                 return
         if said is not None and said.rest and self.busy:
-            self._next_instruction = instruction  # "no, the blue one": begun as soon as what was said no to has ended
+            if said.act is Act.NO:
+                self.interrupt("somebody said no")
+            self._next_instruction = instruction  # begun as soon as what was said no to has ended
         elif not self.begin(instruction):
             self.get_logger().warning(f'"{instruction[:80]}" is not done: the sentence before is not finished; say "stop" first')
 
@@ -126,12 +128,14 @@ class PickPlaceNode(SentenceNode):
 
     def _stop(self, reason: str) -> str:
         """Stop the arm whoever moves it, and end the sentence."""
+        self._next_instruction = ""
         self._interruption.set(Outcome.STOPPED, reason)
         self._arm.stop()
         return "the arm is told to stop" + ("" if self.busy else "; no sentence was being worked on")
 
     def interrupt(self, reason: str) -> str:
         """End the sentence; the arm stops where the loop moves it."""
+        self._next_instruction = ""
         self._interruption.set(Outcome.CANCELED, reason)
         self._arm.caller.cancel()
         return "the sentence is canceled" if self.busy else "no sentence was being worked on"
@@ -171,9 +175,13 @@ class PickPlaceNode(SentenceNode):
             instruction=instruction, state="ended", outcome=result.outcome, sentence=result.sentence, tasks_done=result.tasks_done,
             task_count=result.task_count, elapsed_s=round(self._elapsed_s, 3),
         )  # fmt: skip
+        call_soon(self, self._begin_next)
+
+    def _begin_next(self) -> None:
+        """In the executor, where a stop may have taken it back."""
         following, self._next_instruction = self._next_instruction, ""
         if following:
-            call_soon(self, self.begin, following)
+            self.begin(following)
 
     def _ask_person(self, question: str) -> bool:
         """Wait for a yes or a no; silence is a no."""

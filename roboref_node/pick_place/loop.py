@@ -82,7 +82,14 @@ def _understand(instruction: str) -> tuple[Task, ...]:
         tasks = parse_instruction(instruction)
     except Refused as refused:
         raise Ended(Outcome.NOT_UNDERSTOOD, refused.sentence) from refused
+    held = ""
     for task in tasks:
         if task.kind is TaskKind.NAVIGATE:
             raise Ended(Outcome.NOT_UNDERSTOOD, f'"{task.expression}": an arm does not go anywhere; it can pick, place and point at things')
+        if task.kind is TaskKind.PICK and held:
+            raise Ended(
+                Outcome.HAND_FULL,
+                f"asked to pick {task.expression} while the gripper would hold {held}: say where to put that first",
+            )
+        held = {TaskKind.PICK: task.expression, TaskKind.PLACE: ""}.get(task.kind, held)
     return tasks

@@ -36,7 +36,7 @@ def test_every_verb_begins_a_clause_of_one_form(terminal: str) -> None:
     [
         ("move the cup that is on the table behind the bowl", [("pick", "the cup that is on the table"), ("place", "behind the bowl")]),
         ("show me the set of pens", [("point", "the set of pens")]),
-        ("pick up the cup and the bowl", [("pick", "the cup and the bowl")]),
+        ("pick up the cup and the bowl", [("pick", "the cup"), ("pick", "the bowl")]),
         ("move to the shelf", [("navigate", "the shelf")]),
         ("put down the cup on the shelf please", [("pick", "the cup"), ("place", "on the shelf")]),
         ("take the bottle and move it next to the box", [("pick", "the bottle"), ("place", "next to the box")]),

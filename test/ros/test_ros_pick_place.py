@@ -227,6 +227,22 @@ def test_stop_and_cancel_while_the_arm_moves(cell, way):
 
 
 @pytest.mark.timeout(900)
+def test_what_is_said_instead_ends_what_moves_and_a_stop_takes_both_back(cell):
+    handle = cell.send_until_it_moves()
+    cell.say.publish(String(data="no, point at the red bowl"))
+    assert cell.result_of(handle).result.outcome == "canceled"
+    wait_until(lambda: json.loads(cell.status[-1].data).get("outcome") == "done", lambda: cell.node.log_end, PATIENCE_S)
+    assert json.loads(cell.status[-1].data)["instruction"] == "point at the red bowl"
+    handle = cell.send_until_it_moves()
+    said = len(cell.status)
+    cell.say.publish(String(data="no, point at the red bowl"))
+    cell.say.publish(String(data="hold on"))
+    assert cell.result_of(handle).result.outcome in ("canceled", "stopped")
+    cell.check_at_rest()
+    assert not any("red bowl" in message.data for message in cell.status[said:]), "nothing follows"
+
+
+@pytest.mark.timeout(900)
 def test_an_arm_that_reports_a_fault(cell):
     handle = cell.send_until_it_moves()
     assert cell.call(SetBool, "sim/arm_fault", data=True).success
@@ -254,7 +270,7 @@ def test_a_person_is_asked(cell):
     cell.set("confirm", True)
     handle = cell.ask()
     assert json.loads(cell.status[-1].data)["state"] == "confirm"
-    cell.say.publish(String(data="yes, but wait"))
+    cell.say.publish(String(data="yes, but the left one"))
     cell.say.publish(String(data="don't do it"))
     assert cell.result_of(handle).result.outcome == "not_confirmed"
     assert "no plain yes" in cell.node.log
