@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from roboref_node.config import load_yaml
 from roboref_node.frame import Frame
@@ -43,20 +44,49 @@ def load_frame(
         Refused: BAD_REQUEST naming the file and what is wrong; UNITS_IMPLAUSIBLE when the depth is in another unit.
     """
     model = load_camera(camera)
-    picture = cv2.imread(str(rgb), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise Refused(Status.BAD_REQUEST, f"the colour image {rgb} {'cannot be decoded' if rgb.is_file() else 'does not exist'}")
+    picture = _load_color(rgb)
     _check_size(picture, model.width, model.height, rgb, camera)
     depth_m = load_depth(depth)
-    check_depth_plausible(depth_m, near_m, far_m, "32FC1" if depth.suffix == ".npy" else "16UC1")
+    check_depth_plausible(depth_m, near_m, far_m, "32FC1" if depth.suffix.lower() == ".npy" else "16UC1")
     other = None if depth_camera is None else load_camera(depth_camera)
     extrinsics = None if color_from_depth is None else load_pose(color_from_depth)
     if (other is None) != (extrinsics is None):
         raise Refused(Status.BAD_REQUEST, "unregistered depth needs both --depth-camera and --color-from-depth")
     owner = model if other is None else other
     _check_size(depth_m, owner.width, owner.height, depth, camera if depth_camera is None else depth_camera)
-    rgb_image = np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
-    return Frame(rgb_image, depth_m, model, depth_camera=other, color_from_depth=extrinsics)
+    return Frame(picture, depth_m, model, depth_camera=other, color_from_depth=extrinsics)
+
+
+def _load_color(path: Path) -> NDArray[np.uint8]:
+    if not path.is_file():
+        raise Refused(Status.BAD_REQUEST, f"the colour image {path} {_absent(path)}")
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if picture is None:
+        raise Refused(Status.BAD_REQUEST, f"the colour image {path} cannot be decoded")
+    _check_whole_and_upright(path)
+    return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
+
+
+def _check_whole_and_upright(path: Path) -> None:
+    """What OpenCV passes over: it fills the end of a truncated JPEG with grey, and turns or ignores what EXIF wants turned."""
+    try:
+        with Image.open(path) as image:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            image.load()
+    except UnidentifiedImageError:
+        return  # a format that only OpenCV reads
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Refused(Status.BAD_REQUEST, f"the colour image {path} is damaged: {error}") from None
+    if orientation not in (0, 1):
+        raise Refused(
+            Status.BAD_REQUEST,
+            f"the colour image {path} is marked as turned (EXIF orientation {orientation}), the depth image and the camera file are not: "
+            "save it as the camera took it, without the mark",
+        )
+
+
+def _absent(path: Path) -> str:
+    return "is no file" if path.exists() else "does not exist"
 
 
 def load_depth(path: Path) -> NDArray[np.float32]:
@@ -66,18 +96,22 @@ def load_depth(path: Path) -> NDArray[np.float32]:
         Refused: BAD_REQUEST naming the file and what is wrong.
     """
     if not path.is_file():
-        raise Refused(Status.BAD_REQUEST, f"the depth image {path} does not exist")
+        raise Refused(Status.BAD_REQUEST, f"the depth image {path} {_absent(path)}")
     try:
-        image: Any = np.load(path, allow_pickle=False) if path.suffix == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        image: Any = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     except (OSError, ValueError) as error:
         raise Refused(Status.BAD_REQUEST, f"the depth array {path} cannot be read: {error}") from None
-    if image is None or image.ndim != 2:
-        raise Refused(Status.BAD_REQUEST, f"the depth image {path} must be one channel: a 16-bit PNG in millimetres or an NPY in metres")
-    if image.dtype == np.uint16:
+    forms = "a 16-bit PNG in millimetres or an NPY in metres"
+    if image is None:
+        raise Refused(Status.BAD_REQUEST, f"the depth image {path} cannot be decoded; it must be {forms}")
+    if image.ndim != 2:
+        raise Refused(Status.BAD_REQUEST, f"the depth image {path} must be one channel: {forms}; its shape is {image.shape}")
+    if image.dtype.kind == "u" and image.dtype.itemsize == 2:
         known = (image > 0) & (image < 65535)
         return np.where(known, image.astype(np.float32) * np.float32(1e-3), np.float32(np.nan)).astype(np.float32)
     if np.issubdtype(image.dtype, np.floating):
-        depth = image.astype(np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, which is unknown
+            depth = image.astype(np.float32)
         return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan)).astype(np.float32)
     raise Refused(
         Status.BAD_REQUEST, f"the depth image {path} holds {image.dtype}; use uint16 (millimetres) or floating point (metres, NPY)"

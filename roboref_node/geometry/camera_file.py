@@ -12,6 +12,8 @@ import yaml
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.status import Refused, Status
 
+_OWN = ("fx", "fy", "cx", "cy", "width", "height", "distortion_model", "coefficients")
+
 
 def load_camera(path: str | Path, *, rectified: bool = False) -> CameraModel:
     """Read a camera file, YAML or JSON.
@@ -50,6 +52,9 @@ def load_camera(path: str | Path, *, rectified: bool = False) -> CameraModel:
 
 def _from_mapping(data: Mapping[str, Any], rectified: bool) -> CameraModel:
     if "fx" in data:
+        unknown = [str(key) for key in data if key not in _OWN]  # such as k1, whose lens would be left out unsaid
+        if unknown:
+            raise ValueError(f"unknown entry {unknown[0]!r}; known are {', '.join(_OWN)}; a lens goes into the last two")
         return CameraModel.from_dict(data)
     if "camera_matrix" in data:
         return CameraModel.from_camera_info(

@@ -218,6 +218,7 @@ def test_files_of_camera_calibration_and_printed_camera_infos_are_read(tmp_path)
         ("fx: 1\n", "'fy'"),
         ("fx: [", "neither"),
         ("fx: a\nfy: 1\ncx: 1\ncy: 1\nwidth: 1\nheight: 1\n", "wrong value"),
+        ("fx: 1\nfy: 1\ncx: 0\ncy: 0\nwidth: 1\nheight: 1\nk1: 0.1\n", "unknown entry 'k1'"),
     ],
 )
 def test_wrong_camera_files_are_refused_with_the_reason(text: str, words: str, tmp_path) -> None:
