@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from roboref_node import __version__
 from roboref_node.commands.installed import ROS_IS_MISSING, tells_that_ros_is_missing
+from roboref_node.commands.parser import CommandParser
 from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused
 
@@ -48,7 +49,7 @@ COMMANDS: dict[str, Command] = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The top-level parser; a subcommand's own arguments are added by `main` once it is known."""
-    parser = argparse.ArgumentParser(prog="roboref", description="A sentence becomes a goal pose that a robot can execute.")
+    parser = CommandParser(prog="roboref", description="A sentence becomes a goal pose that a robot can execute.")
     parser.add_argument("--version", action="version", version=f"roboref {__version__}")
     lines = [f"  {name:<11} {c.summary}{' (needs ROS 2)' if c.needs_ros else ''}" for name, c in COMMANDS.items()]
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -71,10 +72,10 @@ def main(argv: list[str] | None = None) -> int:
     top = build_parser().parse_args(argv)
     command = COMMANDS[top.command]
     others = [name for name, other in COMMANDS.items() if not other.needs_ros]
-    if command.needs_ros and tells_that_ros_is_missing(f"roboref {top.command}", others):
+    if command.needs_ros and tells_that_ros_is_missing(f"roboref {top.command}", others, as_json="--json" in top.arguments):
         return ROS_IS_MISSING
     module = importlib.import_module(f"roboref_node.commands.{command.module}")
-    parser = argparse.ArgumentParser(prog=f"roboref {top.command}", description=command.summary[0].upper() + command.summary[1:] + ".")
+    parser = CommandParser(prog=f"roboref {top.command}", description=command.summary[0].upper() + command.summary[1:] + ".")
     module.add_arguments(parser)
     if command.takes_name and not top.arguments:
         parser.print_help(sys.stderr)

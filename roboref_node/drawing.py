@@ -34,7 +34,7 @@ def draw_overlay(frame: Frame, referrals: Sequence[Referral], *, goal_from_optic
             cv2.drawContours(picture, contours, -1, _color(referral), 1, cv2.LINE_AA)
         if referral.goal is not None and goal_from_optical is not None:
             _draw_axes(picture, frame, goal_from_optical.inverse() @ referral.goal)
-        if referral.pixel is not None and np.isfinite([referral.pixel.u_px, referral.pixel.v_px]).all():
+        if referral.pixel is not None and referral.pixel.is_finite:
             _draw_point(picture, referral)
     _draw_lines(picture, [(f"{r.task.kind.value}: {r.task.expression or r.task.instruction}", r) for r in referrals])
     return picture

@@ -150,6 +150,8 @@ def build(kind: type[T], values: Mapping[str, Any], *, path: str) -> T:
         section = section_type(hints[key])
         if section is not None and isinstance(value, Mapping):
             value = build(section, value, path=f"{path}.{key}")
+        elif section is not None and value is not None:
+            raise Refused(Status.BAD_REQUEST, f"{path}.{key} is a group of settings, it cannot be {value!r}")
         arguments[key] = value
     try:
         return kind(**arguments)

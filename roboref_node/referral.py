@@ -80,7 +80,7 @@ class Referral:
             "task": {"kind": self.task.kind.value, "expression": self.task.expression, "instruction": self.task.instruction},
             "stamp_ns": self.stamp_ns,
             "frame_id": self.frame_id,
-            "pixel": None if self.pixel is None else [self.pixel.u_px, self.pixel.v_px],
+            "pixel": [self.pixel.u_px, self.pixel.v_px] if self.pixel is not None and self.pixel.is_finite else None,
             "answer": self.answer_text,
             "steps": [{"kind": s.kind, "target": s.target, "values": [list(v) for v in s.values]} for s in self.steps],
             "position_m": None if self.position_m is None else list(self.position_m),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,16 @@ def test_commands_that_need_ros_say_so() -> None:
 def test_benchmarks_that_need_ros_say_so(name: str) -> None:
     done = run(f"from roboref_node.cli import main; sys.exit(main(['bench', '{name}']))")
     assert done.returncode == 3
+    assert done.stdout == ""
     assert f"roboref bench {name} needs ROS 2" in done.stderr and "pointing" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["demo", "ask x", "bench e2e"])
+def test_the_absence_is_told_in_json_too(command: str) -> None:
+    done = run(f"from roboref_node.cli import main; sys.exit(main('{command} --json'.split()))")
+    assert done.returncode == 3
+    answer = json.loads(done.stdout)
+    assert answer["status"] == "BAD_REQUEST" and "needs ROS 2" in answer["sentence"]
 
 
 @pytest.mark.parametrize("stage", ["nano", "sft --recipe 2b_sft --init x --data x --out x", "rft", "ablation --table depth"])

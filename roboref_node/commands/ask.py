@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from roboref_node.commands.arguments import above_zero
 from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
+from roboref_node.strict_json import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"{entry['status']}: {entry['sentence']}")
     if args.json:
         first = next((entry for entry in found if entry["status"] != Status.OK.value), found[0])
-        print(json.dumps({**first, "referrals": found}))
+        print(to_json({**first, "referrals": found}))
     return 0 if all(entry["status"] == Status.OK.value for entry in found) else 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 
 from roboref_node.commands.installed import ROS_IS_MISSING, tells_that_ros_is_missing
+from roboref_node.commands.parser import CommandParser
+from roboref_node.strict_json import to_json
 
 BENCHMARKS = {
     "pointing": "success of the pointing model on simulated scenes it has never seen, by kind of question",
@@ -40,15 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run one benchmark and print what it returns; 0 = done, 1 = something in it crashed, 3 = it needs ROS 2."""
     others = [name for name in BENCHMARKS if name not in _NEED_ROS]
-    if args.name in _NEED_ROS and tells_that_ros_is_missing(f"roboref bench {args.name}", others):
+    if args.name in _NEED_ROS and tells_that_ros_is_missing(f"roboref bench {args.name}", others, as_json="--json" in args.arguments):
         return ROS_IS_MISSING
     module = importlib.import_module(f"roboref_node.evaluation.bench_{args.name}")
-    parser = argparse.ArgumentParser(prog=f"roboref bench {args.name}", description=BENCHMARKS[args.name])
+    parser = CommandParser(prog=f"roboref bench {args.name}", description=BENCHMARKS[args.name])
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     module.add_arguments(parser)
     options = parser.parse_args(args.arguments)
     result = module.run(options)
     sys.stdout.flush()
     if options.json:
-        print(json.dumps(result))
+        print(to_json(result))
     return 1 if result.get("crashed") else 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from roboref_node.status import Refused
+from roboref_node.strict_json import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +26,9 @@ def run(args: argparse.Namespace) -> int:
         config = convert(args.source, args.destination)
     except Refused as refused:
         if args.json:
-            print(json.dumps({"status": refused.status.value, "sentence": refused.sentence}))
+            print(to_json({"status": refused.status.value, "sentence": refused.sentence}))
         print(refused.sentence, file=sys.stderr)
         return 1
     summary = {"status": "OK", "destination": args.destination, "tiling": config.tiling, "projector_type": config.projector_type}
-    print(json.dumps(summary) if args.json else f"wrote {args.destination} ({config.tiling}, {config.projector_type})")
+    print(to_json(summary) if args.json else f"wrote {args.destination} ({config.tiling}, {config.projector_type})")
     return 0

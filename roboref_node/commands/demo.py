@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from roboref_node.commands.arguments import above_zero, natural, picture
 from roboref_node.picturefiles import write_picture
 from roboref_node.status import Refused
+from roboref_node.strict_json import to_json
 
 if TYPE_CHECKING:
     from roboref_node.demo.script import Script
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
         Image.open(result["overlay"]).show()
     if args.json:
-        print(json.dumps(result))
+        print(to_json(result))
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
+
+from roboref_node.strict_json import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
     subject = "a question" if args.topics else "a question on this machine (roboref doctor --topics listens to the robot too)"
     print(f"\n{subject} would {'work' if ok else 'not work'}: {errors} errors, {warnings} warnings")
     if args.json:
-        print(json.dumps({"ok": ok, "findings": [f.to_dict() for f in findings]}))
+        print(to_json({"ok": ok, "findings": [f.to_dict() for f in findings]}))
     return 0 if ok else 1

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import pkgutil
 import sys
 from types import ModuleType
 
 import roboref_node.evaluation
+from roboref_node.commands.parser import CommandParser
+from roboref_node.strict_json import to_json
 
 _PREFIX = "eval_"
 
@@ -39,14 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run one benchmark and print what it returns; 0 = done, 2 = the request is wrong."""
     module = _module(args.name)
-    parser = argparse.ArgumentParser(prog=f"roboref eval {args.name}", description=_summary(module))
+    parser = CommandParser(prog=f"roboref eval {args.name}", description=_summary(module))
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     module.add_arguments(parser)
     options = parser.parse_args(args.arguments)
     result = module.run(options)
     sys.stdout.flush()
     if options.json:
-        print(json.dumps(result))
+        print(to_json(result))
     return 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from roboref_node.commands.arguments import picture
 from roboref_node.commands.refusals import tell
 from roboref_node.picturefiles import write_picture
 from roboref_node.status import Refused
+from roboref_node.strict_json import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
             }
             for e in explanations
         ]
-        print(json.dumps({"status": "DIFFERENT" if differences else "OK", "questions": questions, "pictures": pictures}))
+        print(to_json({"status": "DIFFERENT" if differences else "OK", "questions": questions, "pictures": pictures}))
     return 1 if differences else 0

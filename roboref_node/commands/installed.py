@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from roboref_node.status import Refused, Status
+from roboref_node.strict_json import to_json
 
 ROS_IS_MISSING = 3
 """Exit status of a command that needs ROS 2 where there is none."""
@@ -14,20 +15,20 @@ ROS_IS_MISSING = 3
 _TRAINING = ("accelerate", "tensorboard", "tqdm")
 
 
-def tells_that_ros_is_missing(command: str, others: Iterable[str]) -> bool:
+def tells_that_ros_is_missing(command: str, others: Iterable[str], *, as_json: bool) -> bool:
     """True, and told, when ROS 2 cannot be imported.
 
     Args:
         command: What needs it.
         others: What works without it.
+        as_json: Print a JSON object as the last line too.
     """
     if importlib.util.find_spec("rclpy") is not None:
         return False
-    print(
-        f"{command} needs ROS 2 (rclpy is not importable): source your distribution's setup.bash, or `make setup` and `. ./env.sh`.\n"
-        f"Without ROS these work: {', '.join(others)}.",
-        file=sys.stderr,
-    )
+    sentence = f"{command} needs ROS 2 (rclpy is not importable): source your distribution's setup.bash, or `make setup` and `. ./env.sh`."
+    print(f"{sentence}\nWithout ROS these work: {', '.join(others)}.", file=sys.stderr)
+    if as_json:
+        print(to_json({"status": Status.BAD_REQUEST.value, "sentence": sentence}))
     return True
 
 

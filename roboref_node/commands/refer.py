@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from roboref_node.commands.arguments import picture
 from roboref_node.commands.overrides import add_set_argument, settings_from
 from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
+from roboref_node.strict_json import to_json
 
 if TYPE_CHECKING:
     from roboref_node.referral import Referral
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{referral.status.value}: {referral.sentence}")
     if args.json:
         first = next((r for r in referrals if not r.ok), referrals[0])
-        print(json.dumps({**first.to_dict(), "referrals": [r.to_dict() for r in referrals]}))
+        print(to_json({**first.to_dict(), "referrals": [r.to_dict() for r in referrals]}))
     return code
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 from roboref_node.status import Refused, Status
+from roboref_node.strict_json import to_json
 
 
 def tell(error: Refused | OSError, *, as_json: bool, **rest: Any) -> int:
@@ -20,7 +20,7 @@ def tell(error: Refused | OSError, *, as_json: bool, **rest: Any) -> int:
     refusal = error if isinstance(error, Refused) else Refused(Status.BAD_REQUEST, _sentence(error))
     print(refusal.sentence, file=sys.stderr)
     if as_json:
-        print(json.dumps({"status": refusal.status.value, "sentence": refusal.sentence, **rest}))
+        print(to_json({"status": refusal.status.value, "sentence": refusal.sentence, **rest}))
     return 2
 
 

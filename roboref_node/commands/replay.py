@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from roboref_node.commands.overrides import add_set_argument, settings_from
 from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
+from roboref_node.strict_json import to_json
 from roboref_node.task import Task, TaskKind, parse_instruction
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         count = len(result["answers"])
         print(f"written: {args.golden}, {count} answers" if args.write_golden else f"the same {count} answers as in {args.golden}")
     if args.json:
-        print(json.dumps(result))
+        print(to_json(result))
     return 1 if result["differences"] else 0
 
 

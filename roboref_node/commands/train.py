@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from roboref_node.commands.arguments import natural, positive
 from roboref_node.commands.installed import check_training_packages
 from roboref_node.status import Refused
+from roboref_node.strict_json import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +151,7 @@ def _ablation(args: argparse.Namespace) -> int:
     )
     print_table(comparisons, result["claim"])
     if args.json:
-        print(json.dumps(result))
+        print(to_json(result))
     return 0
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.action.client import ActionClient
 from rclpy.context import Context
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.utilities import try_shutdown
+from rclpy.validate_topic_name import validate_topic_name
 from roboref.action import Refer
 from roboref.msg import Referral as ReferralMessage
 from sensor_msgs.msg import Image
@@ -32,9 +35,17 @@ class Dialogue:
 
     Args:
         refer: Name of the refer node.
+
+    Raises:
+        Refused: BAD_REQUEST when no node can have that name.
     """
 
     def __init__(self, refer: str = "/refer") -> None:
+        try:
+            validate_topic_name(refer)
+        except InvalidTopicNameException as error:
+            raise Refused(Status.BAD_REQUEST, f"{refer!r} is no name of a node: {str(error).splitlines()[0]}") from None
+        self._refer = refer
         self._context = Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node("roboref_dialogue", context=self._context)
@@ -61,7 +72,7 @@ class Dialogue:
             if not healthy():
                 raise Refused(Status.MODEL_UNAVAILABLE, "a node of the demonstration ended while it was starting")
             if time.monotonic() > deadline:
-                raise Refused(Status.MODEL_UNAVAILABLE, f"the refer node was not ready within {timeout_s:g} s")
+                raise Refused(Status.MODEL_UNAVAILABLE, f"the refer node {self._refer} was not ready within {timeout_s:g} s")
             time.sleep(0.05)
 
     def say(self, instruction: str, timeout_s: float) -> tuple[list[ReferralMessage], Image | None]:
@@ -181,7 +192,7 @@ def answer_to_dict(answer: ReferralMessage) -> dict[str, Any]:
         "task": {"kind": answer.role or "point", "expression": answer.expression, "instruction": answer.instruction},
         "stamp_ns": int(answer.header.stamp.sec) * 1_000_000_000 + int(answer.header.stamp.nanosec),
         "frame_id": answer.camera_frame,
-        "pixel": [answer.pixel_u, answer.pixel_v] if answer.pixel_u == answer.pixel_u else None,
+        "pixel": [answer.pixel_u, answer.pixel_v] if math.isfinite(answer.pixel_u) and math.isfinite(answer.pixel_v) else None,
         "answer": answer.answer_text,
         "position_m": position if known else None,
         "position_frame": answer.header.frame_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,6 +24,11 @@ class PixelPoint:
     u_px: float
     v_px: float
     score: float = float("nan")
+
+    @property
+    def is_finite(self) -> bool:
+        """False for what no image has and JSON cannot say, such as a given pixel of infinity."""
+        return math.isfinite(self.u_px) and math.isfinite(self.v_px)
 
 
 @dataclass(frozen=True)

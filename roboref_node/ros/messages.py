@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -24,6 +23,7 @@ from roboref_node.pointing.pointer import PixelPoint
 from roboref_node.referral import Referral
 from roboref_node.ros.transforms import pose_from_transform, pose_stamped, transform_from_pose
 from roboref_node.status import Refused, Status
+from roboref_node.strict_json import to_json
 from roboref_node.task import Task, TaskKind
 
 _ECHO_CHARS = 20_000
@@ -91,7 +91,7 @@ def referral_message(
         message.gripper_width_m = float(referral.gripper_width_m)
         message.grasps = [_grasp_message(grasp) for grasp in referral.grasps]
     message.answer_text = referral.answer_text
-    message.provenance_json = _to_json({**referral.provenance, "details": dict(referral.details)})
+    message.provenance_json = to_json({**referral.provenance, "details": dict(referral.details)})
     timings = {**timings_ms, **referral.timings_ms}
     message.timing_names = list(timings)
     message.timing_ms = [float(value) for value in timings.values()]
@@ -138,7 +138,7 @@ def refusal_message(instruction: str, refused: Refused, provenance: Mapping[str,
     message = _message(refused.status, refused.sentence)
     message.instruction = instruction[:_ECHO_CHARS]
     message.task_count = 1
-    message.provenance_json = _to_json({**provenance, "details": refused.details})
+    message.provenance_json = to_json({**provenance, "details": refused.details})
     return message
 
 
@@ -211,21 +211,3 @@ def _grasp(message: GraspCandidateMessage) -> GraspCandidate:
     pose, pregrasp = transform_from_pose(message.pose), transform_from_pose(message.pregrasp)
     unknown = math.nan
     return GraspCandidate(pose, pregrasp, float(message.width_m), float(message.score), str(message.kind), unknown, unknown)
-
-
-def _to_json(data: dict[str, Any]) -> str:
-    return json.dumps(_plain(data), allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: arrays become lists, numbers that are not finite null, everything unknown its text."""
-    for convert in ("to_dict", "tolist"):
-        if hasattr(value, convert):
-            return _plain(getattr(value, convert)())
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (str, int, float)) or value is None else str(value)

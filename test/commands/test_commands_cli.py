@@ -33,7 +33,7 @@ def test_the_summaries_name_every_benchmark_and_stage() -> None:
 
 def test_a_crashed_demonstration_is_told_by_the_status(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_demo, "_demonstrate", lambda *_: None)
-    monkeypatch.setattr(bench, "tells_that_ros_is_missing", lambda *_: False)
+    monkeypatch.setattr(bench, "tells_that_ros_is_missing", lambda *_, **__: False)
     assert main(["bench", "demo", "--n", "2", "--json"]) == 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["crashed"] == [1000, 1001]
 

@@ -112,3 +112,21 @@ def test_a_setting_that_a_refusal_names_can_be_set(
     code, answer = refer(files, capsys, "--pixel", files["pixel"], "--role", "point", "--camera-pose", pose, "--set", override)
     assert answer["status"] == status and words in answer["sentence"]
     assert code == {"OK": 0, "DEPTH_EDGE": 1, "BAD_REQUEST": 2}[status]
+
+
+@pytest.mark.parametrize("pixel", ["nan,nan", "inf,1", "1,-inf"])
+def test_a_pixel_that_is_no_number_leaves_the_json_strict(files: dict[str, Any], capsys: pytest.CaptureFixture[str], pixel: str) -> None:
+    folder: Path = files["folder"]
+    paths = [f"--{name}={folder / file}" for name, file in (("rgb", "rgb.png"), ("depth", "depth.png"), ("camera", "camera.yaml"))]
+    code = main(["refer", *paths, f"--pixel={pixel}", "--json"])
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1], parse_constant=refuse)
+    assert (code, answer["status"], answer["pixel"]) == (1, "OUT_OF_IMAGE", None)
+
+
+def test_a_group_of_settings_cannot_be_a_number(files: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    code, answer = refer(files, capsys, "--pixel", files["pixel"], "--set", "pipeline.lift=4")
+    assert code == 2 and answer["sentence"] == "pipeline.lift is a group of settings, it cannot be 4"

@@ -71,6 +71,19 @@ def test_a_benchmark_tells_a_refusal_in_json(capsys: pytest.CaptureFixture[str])
     assert answer["status"] == "BAD_REQUEST" and answer["sentence"] in told
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["refer --explain x", "refer", "bench lift --scenes 0", "eval refsim --n x", "train ablation", "replay a b", "bench nothing"],
+)
+def test_wrong_arguments_are_told_in_json_too(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, told = ended([*arguments.split(), "--json"], capsys)
+    assert code == 2 and "usage: roboref" in told
+    (line,) = out.splitlines()
+    answer = json.loads(line)
+    assert answer["status"] == "BAD_REQUEST" and answer["sentence"].split(": ", 1)[1] in told
+    assert ended(arguments.split(), capsys)[1] == ""
+
+
 def test_a_model_that_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roboref_node.model.memory.available_memory", lambda device: 1, raising=True)
     code, _, told = ended(["bench", "model", "--shape", "2b", "--device", "cpu"], capsys)
