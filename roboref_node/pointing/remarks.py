@@ -21,6 +21,30 @@ _OF_THE_IMAGE = re.compile(
     re.IGNORECASE,
 )
 _AFTER_NONE = re.compile(r"\s*\Z| (?:of|in|on|at|here|visible|shown|present)\b", re.IGNORECASE)
+_IMAGE = r"(?:in|on) (?:the|this|that|your) (?:[a-z]{1,16} )?(?:image|picture|photo|photograph|scene|view)"
+_UNSEEN = re.compile(
+    # I cannot see a red cup. There does not appear to be one.
+    r"\b(?:can(?: ?not|['\u2019]t)|could(?: not|n['\u2019]t)|(?:do|does|did)(?: not|n['\u2019]t)|unable to|not able to|failed to)"
+    r" (?:[a-z]{1,16} ){0,2}?(?:see|view|find|locate|identify|detect|spot|recogni[sz]e|access|appear to be (?:an?|any|one))\b"
+    r"[^.,;:!?\r\n]{0,80}"
+    # The red cup is not visible. This isn't in the image.
+    rf"|(?:\bnot|\b(?:is|are|was|were)n['\u2019]t) (?:[a-z]{{1,16}} ){{0,2}}?(?:visible|present|shown|depicted|found|{_IMAGE})\b"
+    # No red cup is visible.
+    rf"|\bno [^.,;:!?\r\n]{{1,80}}? (?:is|are|was|were|can be|could be) (?:[a-z]{{1,16}} )?(?:visible|present|shown|found|seen|{_IMAGE})\b"
+    # The image does not contain a red cup.
+    r"|\b(?:image|picture|photo|photograph|scene|view) (?:[a-z]{1,16} ){0,2}?do(?:es)?(?: not|n['\u2019]t)"
+    r" (?:contain|show|include|depict|have)\b[^.,;:!?\r\n]{0,80}",
+    re.IGNORECASE,
+)
+_QUALIFIED = re.compile(
+    r"\b(?:other|another|more|else|further|additional|only|fully|completely|entirely|wholly|clearly|exactly|directly|partly|partially)\b",
+    re.IGNORECASE,
+)
+_NOTHING = re.compile(
+    r"\W*(?:none|nothing|null|n/?a|not (?:found|visible|present|applicable)|no (?:match|object|target)(?: found)?)\W*", re.IGNORECASE
+)
+_REMARK_CHARS = 300
+"""A remark says within these that nothing is there, or not at all."""
 _DIGITS = re.compile(r"\d+")
 _PAIR = re.compile(r"[(\[][ \t\r\n]{0,8}[-+]?[0-9.]{1,24}[ \t\r\n]{0,8},[ \t\r\n]{0,8}[-+]?[0-9.]")
 _EMPTY_LIST = re.compile(r"\[[ \t\r\n]{0,8}\]")
@@ -36,7 +60,12 @@ def denies(text: str) -> bool:
     denies must be a thing, and what follows it may not be where the thing is: two numbers could be a point, and an explanation is only
     let through after words that are about the image.
     """
-    return not holds_a_position(text) and _begins_with_denial(text, alone=True)
+    return not holds_a_position(text) and (_begins_with_denial(text) or _says_unseen(text))
+
+
+def denies_itself(label: str) -> bool:
+    """Whether the label of a point says that the point is none, as in ``{"point": [0, 0], "label": "not found"}``."""
+    return _NOTHING.fullmatch(label[:_REMARK_CHARS]) is not None or _begins_with_denial(label) or _says_unseen(label)
 
 
 def holds_a_position(text: str) -> bool:
@@ -64,7 +93,7 @@ def second_answer(before: str, after: str, *, pairs: bool = True) -> str | None:
         return "the answer holds points in two notations"
     if pairs and _EMPTY_LIST.search(remarks):
         return "the answer holds both an empty list and points"
-    if _begins_with_denial(before, alone=False) or _begins_with_denial(after, alone=False):
+    if any(_begins_with_denial(remark) or _says_unseen(remark) for remark in (before, after)):
         return "the answer says that there is nothing, and points all the same"
     return None
 
@@ -74,7 +103,12 @@ def is_cut_off(after: str) -> bool:
     return after.count("{") > after.count("}") or _GOES_ON.match(after) is not None or _CUT_OFF.search(after.rstrip()) is not None
 
 
-def _begins_with_denial(text: str, *, alone: bool) -> bool:
+def _says_unseen(text: str) -> bool:
+    """Whether a remark says that the thing, or the image, is not seen. "I do not see any other cups" is about something else."""
+    return any(_QUALIFIED.search(match.group()) is None for match in _UNSEEN.finditer(text[:_REMARK_CHARS]))
+
+
+def _begins_with_denial(text: str) -> bool:
     match = _OPENS.match(text)
     if match is None:
         return False
@@ -83,4 +117,4 @@ def _begins_with_denial(text: str, *, alone: bool) -> bool:
         return _AFTER_NONE.match(what) is not None
     if _IDIOM.match(what) or _HALF_DENIED.search(what) or not re.search(r"\w", what):
         return False
-    return _OF_THE_IMAGE.search(what) is not None or (alone and not re.search(r"\w", text[match.end() :]))
+    return _OF_THE_IMAGE.search(what) is not None or not re.search(r"\w", text[match.end() :])

@@ -13,7 +13,7 @@ import re
 from itertools import islice
 from typing import Any
 
-from roboref_node.pointing.remarks import holds_a_position, is_cut_off, second_answer
+from roboref_node.pointing.remarks import denies_itself, holds_a_position, is_cut_off, second_answer
 
 Row = tuple[float, ...]
 """Two numbers (a point) or four (a box whose centre is meant), as written."""
@@ -224,6 +224,9 @@ def _load_json(region: str) -> Any:
 def _json_row(entry: Any, point_key: str, box_key: str | None) -> Row:
     if not isinstance(entry, dict):
         raise AnswerSyntaxError(f"expected objects with {point_key!r}, found {clip(repr(entry), 40)}")
+    label = entry.get("label")
+    if isinstance(label, str) and denies_itself(label):
+        raise AnswerSyntaxError(f"an object has the label {clip(label, 40)!r}, and a point all the same")
     box = _json_numbers(entry, box_key, 4) if box_key in entry and box_key is not None else None
     if box is not None and (box[0] > box[2] or box[1] > box[3]):  # perhaps x, y, width, height, which has its centre elsewhere
         raise AnswerSyntaxError(f"{box_key!r} must be left, top, right, bottom, and {clip(repr(entry[box_key]), 40)} is not in that order")
