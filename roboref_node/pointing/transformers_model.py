@@ -36,6 +36,7 @@ class TransformersSettings:
 
     Args:
         folder: Model folder with configuration, weights, tokenizer and processor; nothing is downloaded, and no code in it is run.
+            Qwen's processors need the Python package torchvision, in the version that belongs to the installed torch.
         dialect: How the model writes points.
         device: ``auto`` (the GPU when there is one), ``cpu``, ``cuda``, ``cuda:1``.
         dtype: ``auto`` (as stored), ``float32``, ``bfloat16`` or ``float16``.
@@ -118,9 +119,30 @@ class TransformersPointer(PromptedPointer[TransformersSettings]):
 
     def _inputs(self, sent: NDArray[np.uint8], prompt: str) -> Any:
         content = [{"type": "image", "image": Image.fromarray(sent)}, {"type": "text", "text": prompt}]
-        return self._processor.apply_chat_template(
+        inputs = self._processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-        ).to(self._model.device, self._model.dtype)
+        )
+        if self.dialect.convention.resizes and "image_grid_thw" in inputs:
+            self._check_kept(inputs["image_grid_thw"][0], sent)
+        return inputs.to(self._model.device, self._model.dtype)
+
+    def _check_kept(self, grid: Tensor, sent: NDArray[np.uint8]) -> None:
+        """The model must see the picture in the size that is sent, because that is whose pixels its answer is taken for.
+
+        Raises:
+            Refused: BAD_REQUEST when the folder's processor brings it to another one.
+        """
+        patch = self._processor.image_processor.patch_size
+        seen = (int(grid[2]) * patch, int(grid[1]) * patch)
+        if seen != size_px(sent):
+            raise Refused(
+                Status.BAD_REQUEST,
+                f"`resize` gives the picture {sent.shape[1]}x{sent.shape[0]} pixels and the processor in {self.settings.folder} makes that "
+                f"{seen[0]}x{seen[1]}, in whose pixels the model would answer: set `multiple`, `min_pixels` and `max_pixels` to the "
+                "processor's own (preprocessor_config.json).",
+                sent_px=list(size_px(sent)),
+                seen_px=list(seen),
+            )
 
     def _prepare(self, frame: Frame, task: Task, prompt: str) -> Prepared:
         # The model took a picture when it was loaded; what it does not take now is due to this one, or to its question.
