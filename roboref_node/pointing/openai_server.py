@@ -107,28 +107,37 @@ class OpenAIPointer(PromptedPointer[OpenAISettings]):
 
     def _answer(self, reply: dict[str, Any]) -> tuple[str, float]:
         """Text of the first choice and its probability, NaN when the server gives none."""
-        try:
-            choice = reply["choices"][0]
-            text = choice["message"]["content"]
-        except (KeyError, IndexError, TypeError):
-            text = None
-        if not isinstance(text, str):
-            said = _complaint(reply)
-            raise Refused(Status.UNPARSEABLE, f"{self.settings.http.url} answers without choices[0].message.content{said}.")
+        choices = reply.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        text = _content(choice.get("message"))
+        # These come first, because a model whose thinking took all tokens, or was withheld, has no content at all.
         if choice.get("finish_reason") == "content_filter":
             raise Refused(
                 Status.UNPARSEABLE,
                 f"{self.settings.http.url} withheld a part of the answer (finish_reason content_filter).",
-                answer=text[:120],
+                answer=(text or "")[:120],
             )
         if choice.get("finish_reason") == "length":
+            thinking = "" if text else ", which its thinking took"
             raise Refused(
                 Status.UNPARSEABLE,
-                f"The answer was cut off after {self.settings.max_tokens} tokens (`max_tokens`).",
-                answer=text[:120],
+                f"The answer was cut off after {self.settings.max_tokens} tokens (`max_tokens`){thinking}.",
+                answer=(text or "")[:120],
                 max_tokens=self.settings.max_tokens,
             )
+        if text is None:
+            said = _complaint(reply)
+            raise Refused(Status.UNPARSEABLE, f"{self.settings.http.url} answers without choices[0].message.content{said}.")
         return text, _score(choice)
+
+
+def _content(message: Any) -> str | None:
+    """The text of a message: a string or, from servers that set thinking apart, a list of parts. None when there is none."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(text for text in texts if isinstance(text, str)) if texts else None
 
 
 def _complaint(reply: dict[str, Any]) -> str:

@@ -161,6 +161,7 @@ class TestOpenAI:
             {"choices": []},
             {"choices": [{}]},
             {"choices": [{"message": {"content": None}}]},
+            {"choices": [{"message": {"content": [{"type": "thinking", "thinking": "[(0.5, 0.25)]"}]}}]},
             {"choices": {"0": 1}},
             {"choices": ["text"]},
         ],
@@ -179,6 +180,9 @@ class TestOpenAI:
             ({"choices": [{"message": {"content": None, "refusal": "I cannot help with that"}}]}, "but with 'I cannot help with that'"),
             ({"choices": [{"message": {"content": None, "tool_calls": [{"id": "1"}]}}]}, "but with 'a call of a tool'"),
             (reply("[(0.5, 0.25)]", finish_reason="content_filter"), "withheld a part of the answer"),
+            (reply(None, finish_reason="content_filter"), "withheld a part of the answer"),
+            (reply(None, finish_reason="length"), "256 tokens (`max_tokens`), which its thinking took"),
+            ({"choices": [{"message": {"role": "assistant"}, "finish_reason": "length"}]}, "which its thinking took"),
         ],
     )
     def test_what_the_server_says_instead_is_told(self, serve, frame, body: dict, words: str) -> None:
@@ -186,6 +190,12 @@ class TestOpenAI:
         with pytest.raises(Refused) as refusal:
             self.pointer(server.url, Dialect.ROBOREFER).point(frame, TASK)
         assert refusal.value.status is Status.UNPARSEABLE and words in refusal.value.sentence
+
+    def test_a_server_that_sets_thinking_apart_may_answer_in_parts(self, serve, frame) -> None:
+        parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "[(0.9, 0.9)]"}]}, {"type": "text", "text": "[(0.5, 0.25)]"}]
+        server = serve(lambda exchange: exchange.send_json(reply(parts)))
+        answer = self.pointer(server.url, Dialect.ROBOREFER).point(frame, TASK)
+        assert (answer.text, len(answer.points)) == ("[(0.5, 0.25)]", 1)
 
     @pytest.mark.parametrize(
         ("change", "word"),
