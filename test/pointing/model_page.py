@@ -39,7 +39,8 @@ line) takes one of `config/models`, or the path of your own. `description` and `
 a value out of range is refused when the file is read. What a setting is called here is what refusals call it.
 
 ```yaml
-# A Qwen3-VL that vLLM serves on two GPUs of another machine: vllm serve Qwen/Qwen3-VL-8B-Instruct --tensor-parallel-size 2 --api-key $KEY
+# A Qwen3-VL that vLLM serves on two GPUs of another machine, behind a TLS proxy or with its own --ssl-certfile and --ssl-keyfile:
+# vllm serve Qwen/Qwen3-VL-8B-Instruct --tensor-parallel-size 2 --api-key $KEY
 backend: openai
 model: Qwen/Qwen3-VL-8B-Instruct
 dialect: qwen3_vl
