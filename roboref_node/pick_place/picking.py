@@ -49,8 +49,7 @@ class Pick:
             Ended: It did not work.
         """
         session, name = self._session, self._task.expression
-        if session.held is not None:
-            raise Ended(Outcome.HAND_FULL, f"asked to pick {name} while the gripper holds {session.held.name}: put that down first")
+        self._check_hand()
         while True:
             referral, seen = self._find()
             grasp = next_grasp(referral.grasps, self._tried)
@@ -59,8 +58,11 @@ class Pick:
             held = HeldObject.of_grasp(seen.segment, grasp, seen.goal_from_optical)
             self._ask_ahead(held)
             session.ask_person(f"Pick {name}?")
+            # A pick begins with opened fingers: what they hold would fall.
+            session.know_gripper()
+            self._check_hand()
             session.enter(State.VERIFY, f"is {name} still there?")
-            if self.has_moved(seen, session.eyes.look(referral.stamp_ns)):
+            if self.has_moved(seen, session.look_again(referral.stamp_ns)):
                 self._ask_again("before the arm moved")
                 continue
             session.enter(State.MOVE, f"pick {name}: {grasp.kind} grasp, score {grasp.score:.2f}")
@@ -68,7 +70,8 @@ class Pick:
             result = session.move(motion, _Witness(self, seen), taking=Held(name, held, seen))
             if result.outcome is MotionOutcome.CANCELED:
                 self._ask_again("while the arm approached")
-            elif result.outcome is MotionOutcome.DONE and result.holding:
+            elif result.holding:
+                # Also when the arm was blocked on the way up: another attempt would drop it.
                 try:
                     return self._verify(seen)
                 except Ended as end:
@@ -77,6 +80,13 @@ class Pick:
                     self._fail(grasp, end)
             else:
                 self._fail(grasp, self._name(seen, result))
+
+    def _check_hand(self) -> None:
+        held = self._session.held
+        if held is not None:
+            raise Ended(
+                Outcome.HAND_FULL, f"asked to pick {self._task.expression} while the gripper holds {held.name}: put that down first"
+            )
 
     def has_moved(self, seen: Sighting, look: Look) -> bool:
         """True when enough of the object is in view and too little of that is where it was."""

@@ -48,7 +48,7 @@ class Place:
                     raise Ended(Outcome.MISPLACED, f"the gripper has opened and still holds {held.name}: {result.sentence}")
                 return self._verify(held, before, goal)
             if session.held is None:
-                raise Ended(Outcome.LOST, f"{held.name} fell out of the gripper on the way: {result.sentence}")
+                return self._find_out(held, before, goal, result.sentence)
             failure = Ended(FAILED.get(result.outcome, Outcome.STOPPED), result.sentence)
             if session.attempt < len(candidates):
                 session.enter(State.RETRY, f"{result.sentence}: turned")
@@ -56,7 +56,7 @@ class Place:
 
     def _what_is_held(self) -> Held:
         if self._session.held is None:
-            # The arm knows what a loop that has just been started cannot know.
+            # A person may have put something between the fingers since the last motion.
             self._session.clear_view(always=True)
         if self._session.held is None:
             raise Ended(Outcome.HAND_EMPTY, f"asked to put something {self._task.expression} with an empty gripper: pick something first")
@@ -87,6 +87,15 @@ class Place:
                 session.enter(State.RETRY, f"{jumped}: asked again")
             known = position
         raise Ended(Outcome.UNSTEADY, f"{jumped} in the last of {settings.max_asks + 1} answers (loop.max_asks)")
+
+    def _find_out(self, held: Held, before: Look, goal: Transform, sentence: str) -> str:
+        """The motion failed and the gripper is empty: it was lost on the way, or put down before the arm was blocked."""
+        try:
+            return self._verify(held, before, goal)
+        except Ended as end:
+            if end.outcome is not Outcome.MISPLACED:
+                raise
+            raise Ended(Outcome.LOST, f"{held.name} fell out of the gripper: {sentence}; {end.sentence}") from end
 
     def _verify(self, held: Held, before: Look, goal: Transform) -> str:
         session, settings, name, where = self._session, self._settings, held.name, self._task.expression

@@ -45,6 +45,7 @@ class Session:
         self._interrupt = interrupt
         self.held: Held | None = None
         """What the gripper holds, as the arm has last reported."""
+        self._gripper_is_known = False
         self._view_is_clear = True
         self._moved_ns = 0
         self.begin(LoopSettings(), lambda step: None, None)
@@ -123,7 +124,7 @@ class Session:
         """Move the arm out of the picture; what it holds comes along.
 
         Args:
-            always: Also when it is out of the picture: the arm then tells whether it holds something.
+            always: Also when it is out of the picture.
 
         Raises:
             Ended: LOST when something fell out of the gripper, and how the motion ended when it did not end well.
@@ -139,6 +140,15 @@ class Session:
             raise Ended(FAILED.get(result.outcome, Outcome.STOPPED), f"on the way home: {result.sentence}")
         self._view_is_clear = True
 
+    def know_gripper(self) -> None:
+        """Have the arm tell whether it holds something, where it has not yet, or did not answer when it moved last.
+
+        Raises:
+            Ended: What `clear_view` raises.
+        """
+        if not self._gripper_is_known:
+            self.clear_view(always=True)
+
     def move(self, motion: Motion, watch: Watch, *, taking: Held | None = None) -> MotionResult:
         """Carry out a motion; `held` is then what the arm reports.
 
@@ -150,9 +160,10 @@ class Session:
         Raises:
             Ended: ARM_FAULT; what the interrupt says, or STOPPED, when the motion was stopped by anybody but `watch`.
         """
-        self._view_is_clear = False
+        self._view_is_clear = self._gripper_is_known = False
         remembering = _Remembering(watch)
         result = self._arm.move(motion, remembering)
+        self._gripper_is_known = True
         self._moved_ns = self.eyes.now_ns()
         self.held = (self.held or taking or Held("what is in the gripper", None, None)) if result.holding else None
         if result.outcome is MotionOutcome.FAULT:
@@ -161,9 +172,9 @@ class Session:
             raise self._interrupt() or Ended(Outcome.STOPPED, f"the arm was stopped: {result.sentence}")
         return result
 
-    def look_again(self) -> Look:
-        """A frame since the last motion."""
-        return self.eyes.look(self._moved_ns)
+    def look_again(self, newer_than_ns: int = 0) -> Look:
+        """A frame since the last motion, and newer than another one."""
+        return self.eyes.look(max(self._moved_ns, newer_than_ns))
 
 
 class _Remembering:

@@ -144,7 +144,7 @@ class Placed:
         pixels: Pixels of it.
         expected_pixels: How many the object would show if nothing hid it.
         visible: Share of the object's expected points that nothing hides.
-        offset_m: Horizontal distance of its middle from the place; NaN when nothing is new.
+        offset_m: Horizontal distance of its middle from where the middle of what was seen of it belongs; NaN when nothing is new.
         height_m: Height of its top over the place's support; NaN when nothing is new.
     """
 
@@ -174,24 +174,33 @@ def placed(
     bottom_in_tool = np.array([0.0, 0.0, held.grasp_height_m]) if held.bottom_in_tool_m is None else held.bottom_in_tool_m
     foot = goal_from_tool.apply(bottom_in_tool) - [0.0, 0.0, release_height_m]
     height = float(held.size_m[2])
-    moved = sighting.points_m
+    lowest = max(_LOWEST * height, tolerance_m)
+    moved, middle = sighting.points_m, foot[:2]
     if held.base_from_tool is not None:
         moved = (goal_from_tool @ held.base_from_tool.inverse()).apply(sighting.points_m) - [0.0, 0.0, release_height_m]
+        seen = moved[moved[:, 2] - foot[2] > lowest]
+        # Like is compared with like: a handle, or a far side that nobody sees, moves the middle of both.
+        middle = _middle(seen) if len(seen) else middle
     visible = float(np.mean(_depth_behind(moved, after) > -(tolerance_m + _MARGIN_M)))
     distance = float(np.median(after.goal_from_optical.inverse().apply(moved)[:, 2]))
     expected = sighting.pixels * (sighting.distance_m / max(distance, 0.05)) ** 2
     points = _points_around(after, foot + [0.0, 0.0, 0.5 * height], held.radius_m + reach_m + _MARGIN_M + 0.5 * height)
     rise = points[:, 2] - foot[2]
     apart = np.linalg.norm(points[:, :2] - foot[:2], axis=1)
-    inside = (rise > max(_LOWEST * height, tolerance_m)) & (rise < height + _MARGIN_M) & (apart < held.radius_m + reach_m + _MARGIN_M)
+    inside = (rise > lowest) & (rise < height + _MARGIN_M) & (apart < held.radius_m + reach_m + _MARGIN_M)
     points = points[inside]
     if len(points):
         points = points[_depth_behind(points, before) > tolerance_m]
     if len(points) < _LEAST_PIXELS:
         return Placed(len(points), expected, visible, float("nan"), float("nan"))
-    low, high = np.percentile(points[:, :2], (3, 97), axis=0)
-    offset = float(np.linalg.norm(0.5 * (low + high) - foot[:2]))
+    offset = float(np.linalg.norm(_middle(points) - middle))
     return Placed(len(points), expected, visible, offset, float(np.percentile(points[:, 2], 97) - foot[2]))
+
+
+def _middle(points_m: FloatArray) -> FloatArray:
+    """Middle of the horizontal rectangle around points, without outliers, shape (2,)."""
+    low, high = np.percentile(points_m[:, :2], (3, 97), axis=0)
+    return np.asarray(0.5 * (low + high))
 
 
 def _depth_behind(points_m: FloatArray, look: Look) -> FloatArray:

@@ -53,6 +53,7 @@ class ArmServer:
         self._lock = threading.Lock()
         self._current: bytes | None = None
         self._answers: dict[bytes, Future] = {}
+        self._holding, self._opening_m = False, math.nan
         self._actions = ActionServer(
             node, MoveArm, ACTION, execute_callback=self._await_end, goal_callback=self._on_goal,
             handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel,
@@ -90,7 +91,8 @@ class ArmServer:
         try:
             self._mover.begin(motion_from_goal(handle.request, self._frames), report, finish)
         except Refused as refused:
-            answer.set_result(MotionResult(Outcome.FAULT, refused.sentence, False, math.nan))
+            # Nothing moved, so what was held is held.
+            answer.set_result(MotionResult(Outcome.FAULT, refused.sentence, self._holding, self._opening_m))
         handle.execute()
 
     def _on_cancel(self, handle: Any) -> CancelResponse:
@@ -107,6 +109,7 @@ class ArmServer:
     async def _await_end(self, handle: Any) -> MoveArm.Result:
         key = bytes(handle.goal_id.uuid)
         result: MotionResult = await self._answers[key]
+        self._holding, self._opening_m = result.holding, result.opening_m
         with self._lock:
             self._current = None
         del self._answers[key]

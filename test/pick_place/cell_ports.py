@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from roboref_node.arm import Motion, MotionResult, Stage
+from roboref_node.arm import Motion, MotionKind, MotionResult, Stage
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.place import HeldObject
@@ -36,12 +36,17 @@ class CellPorts:
         self.cell, self.where = cell, where
         self.pipeline = Pipeline(None, load_profile("ur5"))
         self.deeds: dict[Stage, Callable[[], object]] = {}
-        """What happens, once, when the arm first reaches a stage."""
+        """What happens, once, when the arm first reaches a stage of a pick or a place."""
         self.on_refer: Callable[[], object] = lambda: None
         self.ended: Ended | None = None
         self.motions: list[tuple[Motion, MotionResult]] = []
         self._frames: dict[int, Look] = {}
         self.loop = Loop(self, self, self, release_height_m=self.pipeline.profile.place.release_height_m, interrupt=lambda: self.ended)
+
+    @property
+    def picks(self) -> list[tuple[Motion, MotionResult]]:
+        """The picks among the motions."""
+        return [(motion, result) for motion, result in self.motions if motion.kind is MotionKind.PICK]
 
     # ---- eyes ----------------------------------------------------------------------------------------------------------------
 
@@ -88,7 +93,7 @@ class CellPorts:
         steps, told = 0, False
         while arm.busy:
             self.cell.step(STEP_S)
-            deed = self.deeds.pop(arm.stage, None) if arm.busy else None
+            deed = self.deeds.pop(arm.stage, None) if arm.busy and motion.kind is not MotionKind.HOME else None
             if deed is not None:
                 deed()
             steps += 1

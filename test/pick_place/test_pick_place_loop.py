@@ -16,8 +16,8 @@ from roboref_node.sim.cell import SimulatedCell
 
 BOTTLE, SPOT_M = 0, (0.62, -0.12, 0.0)
 BOTH = "pick up the orange bottle and put it on the spot"
-STEPS_OF_BOTH = 10
-"""States that `BOTH` goes through when nothing goes wrong."""
+STEPS_OF_BOTH = 11
+"""States that `BOTH` goes through when nothing goes wrong, the first motion of a loop among them: the arm tells what it holds."""
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_arm_fault(world: CellPorts, stage: Stage) -> None:
     report = world.loop.run(BOTH)
     assert report.outcome is Outcome.ARM_FAULT and "fault" in report.sentence
     check_safe(world, report)
-    assert len(world.motions) == 1, "a fault is nothing to try again"
+    assert len(world.picks) == 1 and world.motions[-1] == world.picks[0], "a fault is nothing to try again"
 
 
 def test_moved_by_hand_between_the_answer_and_the_grasp(world: CellPorts) -> None:
@@ -132,14 +132,15 @@ def test_moved_by_hand_between_the_answer_and_the_grasp(world: CellPorts) -> Non
     world.on_refer = carry_away
     report = world.loop.run("pick up the orange bottle")
     assert report.outcome is Outcome.DONE and State.RETRY in states(report)
-    assert len(world.motions) == 2, "the arm moved to where it is, and home"
+    kinds = [motion.kind for motion, _ in world.motions]
+    assert kinds == [MotionKind.HOME, MotionKind.PICK, MotionKind.HOME], "the arm told what it holds, moved to where it is, and home"
     check_safe(world, report)
 
 
 def test_pushed_while_the_arm_approaches(world: CellPorts) -> None:
     world.deeds[Stage.APPROACH] = lambda: shift(world, 0.0, 0.08)
     report = world.loop.run("pick up the orange bottle")
-    assert world.motions[0][1].outcome.value == "canceled"
+    assert world.picks[0][1].outcome.value == "canceled"
     assert report.outcome is Outcome.DONE and State.RETRY in states(report), report
     check_safe(world, report)
 
@@ -149,7 +150,7 @@ def test_pushed_again_and_again(world: CellPorts) -> None:
     world.on_refer = lambda: shift(world, 0.0, next(places))
     report = world.loop.run("pick up the orange bottle", LoopSettings(max_asks=1))
     assert report.outcome is Outcome.OBJECT_MOVED and "loop.max_asks = 1" in report.sentence
-    assert not world.motions
+    assert not world.picks
     check_safe(world, report)
 
 
@@ -172,9 +173,8 @@ def test_slippery_fingers_take_nothing_and_every_attempt_is_another_grasp(world:
     world.cell.arm.world.set_slippery(True)
     report = world.loop.run("pick up the orange bottle", LoopSettings(max_attempts=2))
     assert report.outcome in (Outcome.GRIPPER_EMPTY, Outcome.KNOCKED_AWAY), report
-    picks = [motion for motion, _ in world.motions if motion.kind is MotionKind.PICK]
-    assert len(picks) == 2
-    one, other = (motion.goal for motion in picks)
+    assert len(world.picks) == 2
+    one, other = (motion.goal for motion, _ in world.picks)
     assert one is not None and other is not None
     turned = not np.allclose(np.abs(one.quaternion_xyzw @ other.quaternion_xyzw), 1.0, atol=0.015)
     assert turned or not np.allclose(one.translation_m, other.translation_m, atol=0.01)
@@ -183,17 +183,18 @@ def test_slippery_fingers_take_nothing_and_every_attempt_is_another_grasp(world:
 
 def test_lost_on_the_way(world: CellPorts) -> None:
     settings = LoopSettings(max_attempts=1)
-    report = world.loop.run(BOTH, settings, on_step=at_step(4, lambda: world.cell.arm.world.set_slippery(True)))
+    report = world.loop.run(BOTH, settings, on_step=at_step(5, lambda: world.cell.arm.world.set_slippery(True)))
     assert report.outcome is Outcome.LOST and report.tasks_done == 0 and "loop.max_attempts" in report.sentence, report
     check_safe(world, report)
 
 
-def test_lost_on_the_way_and_picked_where_it_lies(world: CellPorts) -> None:
-    def grip(step: Step) -> None:
-        if step.state is State.RETRY or len(world.motions) == 1:
-            world.cell.arm.world.set_slippery(step.state is not State.RETRY)
+def test_taken_out_of_the_gripper_and_picked_where_it_stands(world: CellPorts) -> None:
+    home = world.cell.object_poses[BOTTLE]
 
-    report = world.loop.run("pick up the orange bottle", on_step=grip)
+    def pull_out() -> None:
+        world.cell.move_object(BOTTLE, Transform(home.quaternion_xyzw, home.translation_m + np.array([0.0, -0.15, 0.001])))
+
+    report = world.loop.run("pick up the orange bottle", on_step=at_step(4, pull_out))
     assert report.outcome is Outcome.DONE and world.cell.held == BOTTLE, report
     assert [step.sentence for step in report.steps if step.state is State.RETRY and "fell out" in step.sentence], report
     check_safe(world, report)
@@ -254,3 +255,52 @@ def test_what_another_has_picked_is_not_put_down(world: CellPorts) -> None:
     report = newborn.loop.run("put it on the spot")
     assert (report.outcome, report.holding, world.cell.held) == (Outcome.UNKNOWN_OBJECT, True, BOTTLE)
     assert [motion.kind for motion, _ in newborn.motions] == [MotionKind.HOME], "only the arm knows whether it holds something"
+
+
+def test_what_another_has_picked_is_not_dropped_for_a_pick(world: CellPorts) -> None:
+    assert world.loop.run("pick up the orange bottle").outcome is Outcome.DONE
+    newborn = CellPorts(world.cell, lambda expression: pixel_on(world.cell, 1))
+    report = newborn.loop.run("pick up the yellow bottle")
+    assert (report.outcome, report.holding, world.cell.held) == (Outcome.HAND_FULL, True, BOTTLE), report
+    assert [motion.kind for motion, _ in newborn.motions] == [MotionKind.HOME], "a pick would have opened the fingers"
+
+
+def lands_on_the_hand(world: CellPorts) -> None:
+    """Another bottle sticks in the hand, so that the arm stops where it is."""
+    assert world.cell.arm.goal is not None
+    over = world.cell.arm.goal.translation_m + [0.0, 0.0, 0.1]
+    world.cell.move_object(1, Transform(np.array([0.0, 0.0, 0.0, 1.0]), over))
+
+
+def freed_after(world: CellPorts, kind: MotionKind) -> Callable[[Step], None]:
+    """Somebody takes that bottle off the hand once the arm stands."""
+
+    def on_step(step: Step) -> None:
+        if world.motions and world.motions[-1][0].kind is kind:
+            world.cell.move_object(1, Transform(np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.3, -0.45, 0.001])))
+
+    return on_step
+
+
+def test_blocked_on_the_way_up_it_keeps_what_it_has_taken(world: CellPorts) -> None:
+    world.deeds[Stage.RETREAT] = lambda: lands_on_the_hand(world)
+    report = world.loop.run("pick up the orange bottle", on_step=freed_after(world, MotionKind.PICK))
+    assert [result.outcome.value for _, result in world.picks] == ["collision"], "another pick would have opened the fingers"
+    assert (report.outcome, report.holding, world.cell.held) == (Outcome.DONE, True, BOTTLE), report
+    check_safe(world, report)
+
+
+def test_blocked_after_it_was_put_down(world: CellPorts) -> None:
+    assert world.loop.run("pick up the orange bottle").outcome is Outcome.DONE
+    world.deeds[Stage.RETREAT] = lambda: lands_on_the_hand(world)
+    report = world.loop.run("put it on the spot", on_step=freed_after(world, MotionKind.PLACE))
+    assert world.motions[-2][1].outcome.value == "collision" and report.outcome is Outcome.DONE, report
+    check_safe(world, report)
+
+
+def test_lost_on_the_way_to_its_place(world: CellPorts) -> None:
+    assert world.loop.run("pick up the orange bottle").outcome is Outcome.DONE
+    world.deeds[Stage.APPROACH] = lambda: world.cell.arm.world.set_slippery(True)
+    report = world.loop.run("put it on the spot")
+    assert (report.outcome, report.holding) == (Outcome.LOST, False) and "fell out of the gripper" in report.sentence, report
+    check_safe(world, report)

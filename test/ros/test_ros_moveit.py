@@ -177,6 +177,13 @@ def test_place_and_home(moveit, arm):
     assert (joint.joint_name, joint.position) == ("elbow", 1.5)
 
 
+def test_a_motion_that_does_not_begin_lets_nothing_go(moveit, arm):
+    assert arm.move("pick", 0.06)[1].holding
+    status, result = arm.end(arm.send("fly"))
+    assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, MoveArm.Result.FAULT), result.sentence
+    assert result.holding and result.gripper_opening_m == pytest.approx(0.04)
+
+
 @pytest.mark.parametrize("arm", [("position_open:=0.0", "position_closed:=0.8")], indirect=True)
 def test_a_gripper_whose_joint_turns(moveit, arm):
     moveit.ends = (0.8, 0.0)
