@@ -93,7 +93,7 @@ class NavigateNode(SentenceNode):
             self._nav2 = self._nav2_driver() if self._settings.drive is DriveBy.AUTO and nav2_action() is not None else None
         self._declared.freeze(True)
         self.profile_parameters.freeze(True)
-        self._by_topic = GoalPoseDriver(self, self._arrival)
+        self._by_topic = GoalPoseDriver(self, self._arrival, self._profile.goal_frame)
         self._driver: Driver = self._by_topic
         self._referrer = ActionCaller(self, Refer, self._settings.refer_action)
         self._hand = self.create_publisher(PoseStamped, "~/hand_pose", qos.ANSWERS)
@@ -255,9 +255,12 @@ class NavigateNode(SentenceNode):
             )  # fmt: skip
         except NotServed as problem:
             raise self._unanswered(f"{problem} (server_timeout_s, refer_timeout_s)") from problem
-        if self._stopped.is_set():
-            raise _Ended(Outcome.STOPPED, "stopped while the refer node was asked")
         message = result.referrals[0]
+        if self._stopped.is_set():
+            if kind is TaskKind.NAVIGATE and message.status == ReferralMessage.OK:
+                # Too late for the refer node, whose goal overtook the one that stops the robot.
+                self._driver.stop()
+            raise _Ended(Outcome.STOPPED, "stopped while the refer node was asked")
         self._referrals.append(message)
         if message.status != ReferralMessage.OK:
             raise _Ended(otherwise, f"{message.status_text}: {message.sentence}")

@@ -188,16 +188,15 @@ class GoalPoseDriver:
     Args:
         node: Carries the publisher that stops the robot; its clock is TF's.
         arrival: What counts as there.
+        frame: The frame that `arrival` tells in.
     """
 
-    def __init__(self, node: Node, arrival: Arrival) -> None:
-        self._node, self._arrival = node, arrival
+    def __init__(self, node: Node, arrival: Arrival, frame: str) -> None:
+        self._node, self._arrival, self._frame = node, arrival, frame
         self._goals = node.create_publisher(PoseStamped, "goal_pose", qos.ANSWERS)
-        self._frame = ""
 
     def drive(self, goal: PoseStamped, *, timeout_s: float, stopped: Callable[[], bool], report: Callable[[str], None]) -> None:
         """See `Driver`."""
-        self._frame = goal.header.frame_id
         watch, told_s = Stopwatch(self._node.get_clock()), -math.inf
         while not self._arrival.is_there(apart := self._followed(goal)):
             if stopped():
@@ -220,8 +219,6 @@ class GoalPoseDriver:
 
     def stop(self) -> None:
         """See `Driver`: the goal becomes the place where the robot is."""
-        if not self._frame:
-            return
         try:
             here = self._arrival.where()
         except Refused as refused:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import time
 
 import numpy as np
@@ -9,14 +10,17 @@ import pytest
 
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from live_graph import wait_until
 from nav_msgs.msg import OccupancyGrid, Path
-from rclpy.action import ActionClient, ActionServer
+from rclpy.action import ActionClient, ActionServer, CancelResponse
+from rclpy.task import Future
 from rclpy.time import Time
-from roboref.action import PickPlace
+from roboref.action import PickPlace, Refer
+from roboref.msg import Referral as ReferralMessage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
 
 from roboref_node.evaluation.bench_navigate import true_pixel
 from roboref_node.ros.driving import Arrival, GoalPoseDriver, NotThere, nav2_action
@@ -210,7 +214,7 @@ def test_a_robot_that_tf_has_lost_is_told_to_stop(graph):
             raise Refused(Status.TF_STALE, "the newest transform is 2 s old")
         return flat_pose(x, 0.0, 0.0)
 
-    driver = GoalPoseDriver(graph.node, Arrival(where, arrive_m=0.1, arrive_rad=0.1))
+    driver = GoalPoseDriver(graph.node, Arrival(where, arrive_m=0.1, arrive_rad=0.1), "map")
     goals = graph.collect(PoseStamped, "goal_pose")
     goal = pose_stamped(flat_pose(0.5, 0.0, 0.0), frame_id="map", stamp_ns=0)
     driver.drive(goal, timeout_s=LONG_S, stopped=lambda: False, report=lambda text: None)
@@ -221,6 +225,50 @@ def test_a_robot_that_tf_has_lost_is_told_to_stop(graph):
         driver.drive(goal, timeout_s=LONG_S, stopped=lambda: False, report=lambda text: None)
     wait_until(lambda: goals[-1].pose.position.x == 1.0, "the goal that stops it")
     assert goals[-1].header.frame_id == "map"
+
+
+def test_a_stop_that_comes_while_the_goal_is_on_its_way(graph):
+    """This process is the robot, and a refer node that has passed its last look at a cancellation."""
+    asked, stopped = threading.Event(), threading.Event()
+
+    async def answer(handle):
+        asked.set()
+        released = Future(executor=graph.node.executor)
+        timer = graph.node.create_timer(0.02, lambda: released.set_result(None) if stopped.is_set() else None)
+        await released
+        graph.node.destroy_timer(timer)
+        goal = pose_stamped(flat_pose(3.0, 0.0, 0.0), frame_id="map", stamp_ns=0)
+        robot_goals.publish(goal)
+        handle.succeed()
+        return Refer.Result(referrals=[ReferralMessage(status=ReferralMessage.OK, goal=goal)])
+
+    server = ActionServer(graph.node, Refer, "/late/refer/refer", answer, cancel_callback=lambda _: CancelResponse.ACCEPT)
+    navigate = graph.start(NAVIGATE, *in_namespace("drive:=goal_pose", "robot:=g1", namespace="/late"))
+    try:
+        actions = known_client(graph, "/late/navigate", navigate)
+        goals = graph.collect(PoseStamped, "/late/goal_pose")
+        robot_goals = graph.publisher(PoseStamped, "/late/goal_pose")
+        transforms = graph.publisher(TFMessage, "/late/tf")
+        stands = TransformStamped(child_frame_id="pelvis")
+        stands.header.frame_id, stands.transform.translation.x, stands.transform.rotation.w = "map", 0.5, 1.0
+
+        def is_asked():
+            stands.header.stamp = graph.node.get_clock().now().to_msg()
+            transforms.publish(TFMessage(transforms=[stands]))
+            return asked.is_set()
+
+        sent = graph.do(actions.send_goal_async, PickPlace.Goal(instruction="go to the red cup"))
+        wait_until(is_asked, lambda: navigate.log)
+        assert graph.call(Trigger, "/late/navigate/stop", Trigger.Request()).success
+        stopped.set()
+        ended = graph.do(sent.result().get_result_async)
+        wait_until(ended.done, lambda: navigate.log)
+        assert ended.result().result.outcome == "stopped"
+        wait_until(lambda: len(goals) > 2, lambda: f"a goal after the refer node's: {[g.pose.position.x for g in goals]}")
+        assert [round(goal.pose.position.x, 3) for goal in goals] == [0.5, 3.0, 0.5], "stopped, and stopped again"
+    finally:
+        assert navigate.end() == 0, navigate.log
+        graph.do(server.destroy)
 
 
 def arrival(places):
