@@ -116,6 +116,12 @@ def check_tower(config: SiglipVisionConfig, prefix: str = "") -> None:
     check_whole(f"{prefix}num_channels", config.num_channels, 3, 3)
     check_positive(f"{prefix}layer_norm_eps", config.layer_norm_eps)
     _check_layer(config, prefix)
+    _check_whole_heads(config, prefix)
+
+
+def head_width(config: Qwen2Config) -> int:
+    """Width of an attention head of a language model: its share of `hidden_size`, unless the configuration says otherwise."""
+    return int(getattr(config, "head_dim", config.hidden_size // config.num_attention_heads))
 
 
 def check_language_model(config: Qwen2Config, prefix: str = "") -> None:
@@ -130,8 +136,11 @@ def check_language_model(config: Qwen2Config, prefix: str = "") -> None:
     """
     check_whole(f"{prefix}vocab_size", config.vocab_size, 1)
     _check_layer(config, prefix)
-    width = config.hidden_size // config.num_attention_heads
-    if width % 2:
+    if hasattr(config, "head_dim"):
+        check_whole(f"{prefix}head_dim", config.head_dim, 1)
+    else:
+        _check_whole_heads(config, prefix)
+    if (width := head_width(config)) % 2:
         raise ValueError(
             f"{prefix}num_attention_heads is {config.num_attention_heads}, which makes heads of {width}; expected an even width"
         )
@@ -150,11 +159,14 @@ def _check_layer(config: SiglipVisionConfig | Qwen2Config, prefix: str) -> None:
     check_whole(f"{prefix}num_hidden_layers", config.num_hidden_layers, 1, MOST_LAYERS)
     for name in ("hidden_size", "intermediate_size", "num_attention_heads"):
         check_whole(prefix + name, getattr(config, name), 1)
+    if config.hidden_act not in ACT2FN:
+        raise ValueError(f"{prefix}hidden_act is {config.hidden_act!r}, expected the name of an activation such as 'silu'")
+
+
+def _check_whole_heads(config: SiglipVisionConfig | Qwen2Config, prefix: str) -> None:
     size, heads = config.hidden_size, config.num_attention_heads
     if size % heads:
         raise ValueError(f"{prefix}hidden_size is {size}, expected a multiple of the {heads} attention heads")
-    if config.hidden_act not in ACT2FN:
-        raise ValueError(f"{prefix}hidden_act is {config.hidden_act!r}, expected the name of an activation such as 'silu'")
 
 
 def check_fields(config: RoboReferConfig) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from roboref_node.model.config_checks import head_width
+
 
 def is_plain(config: Qwen2Config) -> bool:
     """Whether every layer attends to everything, at positions whose rotation does not change with the length of the text."""
@@ -28,7 +30,7 @@ class LeanLayers:
         config = llm.config
         self.llm = llm
         self.heads = config.num_attention_heads
-        self.width = config.hidden_size // self.heads
+        self.width = head_width(config)
         self.kv_heads = int(config.num_key_value_heads or self.heads)
         self.qkv = [Joined(x.self_attn.q_proj, x.self_attn.k_proj, x.self_attn.v_proj) for x in llm.model.layers]
         self.gate_up = [Joined(x.mlp.gate_proj, x.mlp.up_proj) for x in llm.model.layers]

@@ -8,6 +8,7 @@ import psutil
 import torch
 
 from roboref_node.model.config import RoboReferConfig
+from roboref_node.model.config_checks import head_width
 from roboref_node.status import Refused, Status
 
 GIGABYTE = 1e9
@@ -64,8 +65,8 @@ def estimate_memory(config: RoboReferConfig, weight_bytes: int, dtype: torch.dty
     images = 2 if config.use_depth else 1
     blocks = 1 if config.tiling == "resize" else config.max_tiles + (config.tiling == "dynamic")
     tokens = 160 + images * blocks * (config.tokens_per_tile(config.vision) + 2)
-    head = text.hidden_size // text.num_attention_heads
-    cache = 2 * text.num_hidden_layers * int(text.num_key_value_heads or text.num_attention_heads) * head * tokens * size
+    kv_heads = int(text.num_key_value_heads or text.num_attention_heads)
+    cache = 2 * text.num_hidden_layers * kv_heads * head_width(text) * tokens * size
     tower_tokens = most_tiles(config) * config.token_grid(vision) ** 2
     # Largest live tensors: the MLP of a tower layer over all tiles of one image, or that of a language layer; and one row of logits.
     tower = tower_tokens * (2 * vision.intermediate_size + 6 * vision.hidden_size) * size

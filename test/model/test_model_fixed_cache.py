@@ -12,10 +12,11 @@ from roboref_node.model.decoding import GRAPH_WIDTHS, FixedDecoder, GrowingDecod
 from roboref_node.model.lean_layers import LeanLayers, is_plain
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
-HEADS = {"one head each": (4, 4), "two groups": (6, 2), "one for all": (4, 1)}
+HEADS = {"one head each": (4, 4), "two groups": (6, 2), "one for all": (4, 1), "wider than their share": (4, 2, 3, 24)}
 
 
-def config_of(heads=6, kv_heads=2, layers=3, **changes):
+def config_of(heads=6, kv_heads=2, layers=3, head_dim=None, **changes):
+    changes |= {} if head_dim is None else {"head_dim": head_dim}
     sizes = {"hidden_size": 16 * heads, "intermediate_size": 96, "vocab_size": 300, "num_hidden_layers": layers}
     return Qwen2Config(**sizes, num_attention_heads=heads, num_key_value_heads=kv_heads, max_position_embeddings=4096, **changes)
 
