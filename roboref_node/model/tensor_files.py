@@ -54,13 +54,17 @@ def read_json(file: Path, expected: str) -> dict[str, Any]:
 
 
 def locate(folder: Path) -> dict[str, Location]:
-    """All tensors of a folder, from ``model.safetensors`` or the shards that ``model.safetensors.index.json`` lists.
+    """All tensors of a folder, from ``model.safetensors`` or else the shards that ``model.safetensors.index.json`` lists.
+
+    Where saving over an older checkpoint left both, transformers reads the single file, and so the published code does.
 
     Raises:
         Refused: MODEL_UNAVAILABLE when files are missing, unreadable, not safetensors or disagree with the index.
     """
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
+    if single.is_file():
+        return _read_header(single)
     if index.is_file():
         mapping = read_json(index, "the list of weight shards").get("weight_map")
         if not isinstance(mapping, dict) or not all(isinstance(v, str) and Path(v).name == v for v in mapping.values()):
@@ -71,8 +75,6 @@ def locate(folder: Path) -> dict[str, Location]:
         if unlisted := sorted(mapping.keys() ^ found.keys()):
             raise Refused(Status.MODEL_UNAVAILABLE, f"{index}: tensor {unlisted[0]} is in only one of the index and its shards.")
         return found
-    if single.is_file():
-        return _read_header(single)
     others = [p.name for p in (folder.iterdir() if folder.is_dir() else ()) if p.suffix in (".bin", ".pt", ".pth")]
     hint = f"; {others[0]} is a pickle and is not read, convert it to safetensors" if others else ""
     raise Refused(Status.MODEL_UNAVAILABLE, f"{single} is missing; expected the weights there or a model.safetensors.index.json{hint}.")

@@ -276,6 +276,18 @@ def test_tokenizers_saved_as_vocabulary_and_merges_give_the_same_ids(tmp_path):
         load_model(folder)
 
 
+@pytest.mark.parametrize("shards_left", [True, False])
+def test_what_an_older_save_left_beside_the_single_file_is_not_read(shards_left, tmp_path):
+    """Transformers looks for the single file first."""
+    wanted = write_tiny_checkpoint(tmp_path / "wanted", "2b", seed=1)
+    older = write_tiny_checkpoint(tmp_path / "older", "2b", seed=2, sharded=True)
+    for file in (older / "llm").glob("model*"):
+        if shards_left or file.suffix == ".json":
+            shutil.copy(file, wanted / "llm")
+    model, _ = load_model(wanted)
+    assert torch.equal(model.llm.model.norm.weight, load_file(wanted / "llm" / "model.safetensors")["model.norm.weight"])
+
+
 def test_a_shard_that_the_index_lists_must_be_there(tmp_path):
     folder = write_tiny_checkpoint(tmp_path / "checkpoint", "2b", sharded=True)
     (folder / "llm" / "model-00002-of-00002.safetensors").unlink()

@@ -203,10 +203,8 @@ def test_a_missing_tensor_names_the_folder(sources, tmp_path):
 
 
 def test_a_shard_with_an_impossible_name(sources, tmp_path):
-    index = json.dumps({"weight_map": {"a": "x" * 300}})
-    check(
-        sources / "published",
-        tmp_path,
-        lambda folder: (folder / "llm" / "model.safetensors.index.json").write_text(index),
-        "cannot be read as safetensors",
-    )
+    def breakage(folder):
+        (folder / "llm" / "model.safetensors").unlink()
+        (folder / "llm" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "x" * 300}}))
+
+    check(sources / "published", tmp_path, breakage, "cannot be read as safetensors")
