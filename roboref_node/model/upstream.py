@@ -10,7 +10,14 @@ from typing import Any
 from transformers import Qwen2Config, SiglipVisionConfig
 
 from roboref_node.model.config import PROJECTOR_STRIDES, RoboReferConfig
-from roboref_node.model.config_checks import check_constants, check_language_model, check_layer_count, check_tower, refusing
+from roboref_node.model.config_checks import (
+    check_constants,
+    check_language_model,
+    check_layer_count,
+    check_tower,
+    check_whole,
+    refusing,
+)
 from roboref_node.model.tensor_files import read_json
 from roboref_node.status import Refused, Status
 
@@ -102,7 +109,8 @@ def read_config(root: Path, raw: dict[str, Any]) -> RoboReferConfig:
             Status.MODEL_UNAVAILABLE,
             f"{root / 'mm_projector' / 'config.json'}: mm_projector_type is {kind!r}, expected one of {', '.join(PROJECTOR_STRIDES)}.",
         )
-    text = _read_language_model(root / "llm" / "config.json")
+    max_sequence = _max_sequence(root / "llm")
+    text = _read_language_model(root / "llm" / "config.json", max_sequence)
     scales = sorted(_scales(file, raw.get("s2_scales"))) if merged else None
     for name, tower in (("vision_tower", vision), ("depth_tower", depth)):
         if scales and scales[0] != tower.image_size:
@@ -130,21 +138,31 @@ def read_config(root: Path, raw: dict[str, Any]) -> RoboReferConfig:
             select_layer=layer if layer < 0 else layer - vision.num_hidden_layers - 1,
             use_depth=use_depth,
             shared_depth_tower=use_depth and not own_tower,
-            max_sequence=_max_sequence(root / "llm"),
+            max_sequence=max_sequence,
             **{f"image_{key}": value for key, value in preprocess.items()},
             **{f"depth_{key}": value for key, value in depth_preprocess.items()},
         )
 
 
-def _read_language_model(file: Path) -> Qwen2Config:
+def _read_language_model(file: Path, max_sequence: int) -> Qwen2Config:
     raw = read_json(file, "the configuration of the language model")
     if raw.get("model_type") != "qwen2":
         raise Refused(Status.MODEL_UNAVAILABLE, f"{file}: model_type is {raw.get('model_type')!r}, expected 'qwen2'.")
     with refusing(f"{file} is no usable configuration"):
         check_layer_count(raw)
-        config = Qwen2Config.from_dict(raw)
+        config = Qwen2Config.from_dict({**raw, **_attention_window(raw, max_sequence)})
         check_language_model(config)
     return config
+
+
+def _attention_window(raw: dict[str, Any], max_sequence: int) -> dict[str, Any]:
+    """The window as transformers 4.49 has it, with which the published code runs: in all layers, even where `use_sliding_window` is false.
+
+    Those of the published models are longer than any question, and so is nothing left out.
+    """
+    window = raw.get("sliding_window", 4096)  # what a configuration without the key means
+    limits = window is not None and check_whole("sliding_window", window, 1) < max_sequence
+    return {"sliding_window": window, "use_sliding_window": limits, "max_window_layers": 0, "layer_types": None}
 
 
 def _read_tower(folder: Path, *, resized: bool) -> tuple[SiglipVisionConfig, dict[str, Any]]:

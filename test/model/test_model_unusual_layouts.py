@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_checkpoint import LAYERS, TILE, logits, write_tiny_checkpoint
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from roboref_node.model import Generator
 from roboref_node.model.checkpoint import convert, load_model
@@ -85,3 +86,52 @@ def test_mixed_precisions_are_converted_to_one_that_holds_them_all(tmp_path):
     source, converted = (logits(load_model(path, device="cpu")[0], inputs) for path in (folder, tmp_path / "converted"))
     assert torch.equal(source, converted)
     assert {tensor.dtype for tensor in load_file(tmp_path / "converted" / "model.safetensors").values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("hidden", [32, 30])
+def test_heads_may_be_wider_than_their_share_of_the_hidden_size(tmp_path, hidden):
+    """Qwen2 takes `head_dim` from its configuration; four heads of twelve make more than the hidden size."""
+    folder = write_tiny_checkpoint(tmp_path / "c", "2b")
+    file = folder / "llm" / "config.json"
+    edit(file, hidden_size=hidden, head_dim=12)
+    raw = json.loads(file.read_text())
+    generator = torch.Generator().manual_seed(3)
+    llm = Qwen2ForCausalLM(Qwen2Config.from_dict(raw))
+    weights = {name: 0.3 * torch.randn(tuple(value.shape), generator=generator) for name, value in llm.state_dict().items()}
+    save_file({name: value for name, value in weights.items() if name != "lm_head.weight"}, folder / "llm" / "model.safetensors")
+    for part in ("mm_projector", "depth_projector"):
+        tensors = load_file(folder / part / "model.safetensors")
+        cut = {name: value[:hidden, :hidden] if name == "layers.7.weight" else value for name, value in tensors.items()}
+        cut = {name: value[:hidden] if name.startswith(("layers.5.", "layers.7.")) else value for name, value in cut.items()}
+        save_file({name: value.contiguous() for name, value in cut.items()}, folder / part / "model.safetensors")
+    model, processor = load_model(folder, device="cpu")
+    inputs = processor(*pictures(), "Point to it.")
+    growing, fixed = (Generator(model, processor, fixed_cache=kind).generate(inputs, max_new_tokens=6) for kind in (False, True))
+    assert growing.token_ids == fixed.token_ids and growing.score == pytest.approx(fixed.score, rel=1e-3)
+
+
+@pytest.mark.parametrize("settings", [{"use_sliding_window": False}, {"use_sliding_window": True, "max_window_layers": 2}])
+def test_a_short_attention_window_is_kept_in_every_layer(tmp_path, settings):
+    """As in transformers 4.49, which the published code runs with, whatever the other two settings say."""
+    folder = write_tiny_checkpoint(tmp_path / "c", "2b")
+    everything, processor = load_model(folder, device="cpu")
+    edit(folder / "llm" / "config.json", sliding_window=40, **settings)
+    model, _ = load_model(folder, device="cpu")
+    inputs = processor(*pictures(), "Point to it.")
+    said = list(Generator(model, processor).generate(inputs, max_new_tokens=4).token_ids)
+    with torch.inference_mode():
+        blocks = model.encode_rgb(inputs.rgb_tiles), model.encode_depth(inputs.depth_tiles)
+        embeds = model.embed(torch.cat([inputs.input_ids, torch.tensor([said])], dim=1), *blocks)
+        behind = torch.arange(embeds.shape[1])[:, None] - torch.arange(embeds.shape[1])  # how far each key lies behind each query
+        banded = everything(inputs_embeds=embeds, attention_mask=((behind >= 0) & (behind < 40))[None, None]).logits
+    question = embeds.shape[1] - len(said)
+    assert question > 80 and said == banded[0, question - 1 : -1].argmax(-1).tolist()
+    torch.testing.assert_close(logits(model, inputs), banded[:, :question])
+    assert not torch.allclose(logits(everything, inputs), banded[:, :question], atol=0.1)
+
+
+def test_a_window_longer_than_any_question_leaves_nothing_out(tmp_path):
+    folder = write_tiny_checkpoint(tmp_path / "c", "2b")
+    edit(folder / "llm" / "config.json", sliding_window=16384, use_sliding_window=True)
+    model, _ = load_model(folder, device="cpu")
+    assert set(model.llm.config.layer_types) == {"full_attention"}
