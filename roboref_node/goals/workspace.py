@@ -12,7 +12,7 @@ from roboref_node.goals.profile import RobotProfile
 from roboref_node.goals.zones import Zone
 from roboref_node.status import Refused, Status
 
-MOTION_STEP_M = 0.01
+ROUNDING = 1e-9
 
 
 class Workspace:
@@ -84,14 +84,18 @@ class Workspace:
             )
 
     def check_motion(self, start: Transform, end: Transform, *, transforms: Mapping[str, Transform]) -> None:
-        """Check the straight line between two poses (approach and goal) every centimetre, ends included.
+        """Check the straight line between two poses (approach and goal), ends included, however thin a zone on it is.
 
         Raises:
             Refused: As `check`.
         """
-        length = float(np.linalg.norm(end.translation_m - start.translation_m))
-        share = np.linspace(0.0, 1.0, max(2, int(np.ceil(length / MOTION_STEP_M)) + 1))[:, None]
-        self.check(start.translation_m * (1.0 - share) + end.translation_m * share, transforms=transforms)
+        ends = np.stack([start.translation_m, end.translation_m])
+        crossed = [zone.crossings(*self._in_zone_frame(ends, name, zone, transforms)) for name, zone in self.zones.items()]
+        share = np.unique(np.concatenate([[0.0, 1.0], *crossed]))
+        # Between two boundaries all of the line lies where its middle does; two that differ by rounding alone have nothing between them.
+        middles = (0.5 * (share[:-1] + share[1:]))[np.diff(share) > ROUNDING]
+        share = np.concatenate([[0.0], middles, [1.0]])[:, None]
+        self.check(ends[0] * (1.0 - share) + ends[1] * share, transforms=transforms)
 
     def _in_zone_frame(
         self, points: NDArray[np.float64], name: str, zone: Zone, transforms: Mapping[str, Transform]

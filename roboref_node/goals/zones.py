@@ -82,6 +82,28 @@ class Zone:
         height = (points[..., 2] >= self.z_range_m[0]) & (points[..., 2] <= self.z_range_m[1])
         return np.asarray(height & points_in_polygon(points[..., :2], self.corners_m), dtype=np.bool_)
 
+    def crossings(self, start_m: ArrayLike, end_m: ArrayLike) -> NDArray[np.float64]:
+        """Where the way between two points may pass the zone's boundary, as shares of the way between 0 and 1, shape (N,).
+
+        Between two of them that follow each other the way is all inside or all outside.
+
+        Args:
+            start_m: Shape (3,), in the zone's frame.
+            end_m: Shape (3,).
+        """
+        start, way = np.asarray(start_m, dtype=np.float64), np.subtract(end_m, start_m)
+        if self.type.is_box:
+            ahead = np.concatenate([np.subtract(self.min_m, start), np.subtract(self.max_m, start)])
+            pace = np.concatenate([way, way])
+        else:
+            edge = np.roll(self.corners_m, -1, axis=0) - self.corners_m
+            across = np.stack([edge[:, 1], -edge[:, 0]], axis=1)
+            ahead = np.append(np.sum((self.corners_m - start[:2]) * across, axis=1), np.subtract(self.z_range_m, start[2]))
+            pace = np.append(across @ way[:2], [way[2], way[2]])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            share = ahead / pace
+        return np.asarray(share[(share > 0.0) & (share < 1.0)], dtype=np.float64)
+
     def distance(self, point_m: ArrayLike) -> float:
         """Distance in metres from one point, shape (3,) in the zone's frame, to the zone; 0 inside."""
         point = np.asarray(point_m, dtype=np.float64)
@@ -132,6 +154,9 @@ def _crosses_itself(corners: NDArray[np.float64]) -> bool:
             if (j + 1) % n == i:
                 continue
             c, d = corners[j], corners[(j + 1) % n]
+            # Edges on one line, such as both tops of a U, turn nowhere and meet only where their ranges do.
+            if np.any(np.maximum(a, b) < np.minimum(c, d)) or np.any(np.maximum(c, d) < np.minimum(a, b)):
+                continue
             if turn(a, b, c) * turn(a, b, d) <= 0 and turn(c, d, a) * turn(c, d, b) <= 0:
                 return True
     return False

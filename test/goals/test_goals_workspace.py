@@ -92,6 +92,82 @@ def test_motion_through_a_keep_out_zone_is_refused() -> None:
     workspace.check_motion(left, left, transforms={})
 
 
+@pytest.mark.parametrize(
+    "pane",
+    [
+        Zone(type=ZoneType.KEEP_OUT_BOX, frame="pane", min_m=(-2.0, -2.0, -0.003), max_m=(2.0, 2.0, 0.003)),
+        Zone(
+            type=ZoneType.KEEP_OUT_PRISM,
+            frame="pane",
+            polygon_m=(-2.0, -0.002, 2.0, -0.002, 2.0, 0.002, -2.0, 0.002),
+            z_range_m=(-2.0, 2.0),
+        ),
+    ],
+)
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_no_pane_is_too_thin_to_be_met(pane: Zone, seed: int) -> None:
+    """A pane of glass of a few millimetres across a motion of centimetres, wherever it lies and however it is turned."""
+    rng = np.random.default_rng(seed)
+    pane_from_base = Transform(Rotation.random(rng=rng).as_quat(), rng.uniform(-0.1, 0.1, 3))
+    room = Zone(type=ZoneType.KEEP_IN_BOX, frame="base", min_m=(-1.0, -1.0, -1.0), max_m=(1.0, 1.0, 1.0))
+    workspace = Workspace({"room": room, "pane": pane}, "base")
+    start, end = (Transform(np.array([0, 0, 0, 1.0]), rng.uniform(-0.5, 0.5, 3)) for _ in range(2))
+    axis = 2 if pane.type.is_box else 1
+    half = 0.003 if pane.type.is_box else 0.002
+    here, there = pane_from_base.apply(np.stack([start.translation_m, end.translation_m]))[:, axis]
+    met = min(here, there) <= half and max(here, there) >= -half
+    transforms = {"base": Transform.identity(), "pane": pane_from_base}
+    if met:
+        with pytest.raises(Refused, match="pane"):
+            workspace.check_motion(start, end, transforms=transforms)
+    else:
+        workspace.check_motion(start, end, transforms=transforms)
+
+
+def test_motion_from_zone_to_zone_passes_where_they_touch_and_not_over_a_slit() -> None:
+    low = Zone(type=ZoneType.KEEP_IN_BOX, frame="base", min_m=(0.0, 0.0, 0.0), max_m=(1.0, 1.0, 0.3))
+    start, end = (Transform(np.array([0, 0, 0, 1.0]), np.array([0.5, 0.5, z])) for z in (0.55, 0.05))
+    for gap, allowed in ((0.0, True), (0.004, False)):
+        high = Zone(type=ZoneType.KEEP_IN_BOX, frame="base", min_m=(0.0, 0.0, 0.3 + gap), max_m=(1.0, 1.0, 0.6))
+        workspace = Workspace({"low": low, "high": high}, "base")
+        if allowed:
+            workspace.check_motion(start, end, transforms={})
+        else:
+            with pytest.raises(Refused, match="outside"):
+                workspace.check_motion(start, end, transforms={})
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        (0, 0, 3, 0, 3, 1, 2, 1, 2, 0.5, 1, 0.5, 1, 1, 0, 1),  # a U, whose two tops lie on one line
+        (0, 0, 1, 0, 1, 1, 2, 1, 2, 0, 3, 0, 3, 3, 2, 3, 2, 2, 1, 2, 1, 3, 0, 3),  # an H
+        (0, 3, 1, 1, 3, 1, 1.5, -0.5, 2, -3, 0, -1, -2, -3, -1.5, -0.5, -3, 1, -1, 1),  # a star
+    ],
+)
+def test_polygons_with_edges_on_one_line_are_simple(corners: tuple[float, ...]) -> None:
+    for order in (1, -1):
+        polygon = tuple(float(c) for c in np.reshape(corners, (-1, 2))[::order].ravel())
+        zone = Zone(type=ZoneType.KEEP_IN_PRISM, frame="base", polygon_m=polygon, z_range_m=(0.0, 1.0))
+        assert zone.contains((*np.reshape(corners, (-1, 2))[0], 0.5))
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        (0, 0, 1, 1, 1, 0, 0, 1),  # a bow tie
+        (0, 0, 2, 2, 2, 0, 0, 1),  # a bow tie with area
+        (0, 0, 2, 0, 2, 1, 3, 1, 2, 1, 0, 1),  # a spike without width
+        (0, 0, 2, 0, 1, 1, 2, 2, 0, 2, 1, 1),  # touches itself in a corner
+        (0, 0, 4, 0, 4, 1, 3, 1, 3, 0, 1, 0, 1, 1, 0, 1),  # edges on one line that overlap
+    ],
+)
+def test_polygons_that_cross_or_touch_themselves_are_refused(corners: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="crosses itself"):
+        Zone(type=ZoneType.KEEP_IN_PRISM, frame="base", polygon_m=tuple(map(float, corners)), z_range_m=(0.0, 1.0))
+
+
 def test_two_keep_in_zones_are_a_union() -> None:
     shelf = Zone(type=ZoneType.KEEP_IN_BOX, frame="base", min_m=(0.2, 0.5, 0.6), max_m=(0.9, 0.8, 1.2))
     workspace = Workspace({"box": BOX, "shelf": shelf}, "base")
