@@ -186,6 +186,7 @@ def lift_depth(
         lateral_px=settings.lateral_px,
         # Sagitta r^2 / (2 R) of a sphere of radius R, seen r = px z / f off the axis, as inverse depth.
         curvature_w=0.5 / (settings.min_curvature_radius_m * camera.fx * camera.fx),
+        tilt=camera.fx / w_ref,
         max_hole_px=settings.max_hole_px,
         min_patch=settings.min_inliers,
     )

@@ -24,6 +24,10 @@ OFF_CENTRE_PENALTY = 1.25
 
 RAMP_PX = np.array([3.0, 4.0, 5.0, 6.0])
 """Distances from the asked pixel at which a narrow slope between two surfaces has ended."""
+ROUND_SIGMAS = 0.5
+"""A quadratic is fitted no farther out than it departs from a circle by so many noise standard deviations."""
+ROUND_LEAST_PX = 3
+STEEPEST = 1e6
 MIXTURE_SIGMAS = 1.5
 """Largest root mean square residual of a whole region, in noise standard deviations."""
 
@@ -38,6 +42,7 @@ class Stencil:
         path: Pixels on the straight way from the centre to each pixel, shape (P, radius), for star-shaped growth.
         patches: Indicator of the nine 5x5 patches that contain the centre, shape (P, 9).
         near: Indices of the eight neighbours of the centre.
+        close: Pixels within `ROUND_LEAST_PX` of the centre, shape (P,).
         quadrant: Indicator of the four quadrants within four pixels, shape (P, 4).
         by_distance: All indices, nearest first.
         centre: Index of the centre.
@@ -49,6 +54,7 @@ class Stencil:
     path: IntArray
     patches: FloatArray
     near: IntArray
+    close: BoolArray
     quadrant: FloatArray
     by_distance: IntArray
     centre: int
@@ -75,6 +81,7 @@ def stencil(radius: int) -> Stencil:
         path=((path_v + radius) * side + path_u + radius).astype(np.int64),
         patches=patches.astype(np.float64),
         near=np.flatnonzero(np.maximum(abs(du), abs(dv)) == 1),
+        close=du * du + dv * dv <= ROUND_LEAST_PX**2,
         quadrant=quadrant.astype(np.float64),
         by_distance=np.argsort(du * du + dv * dv, kind="stable"),
         centre=(side * side) // 2,
@@ -93,6 +100,7 @@ class FitLimits:
         edge_w: Smallest residual of a direct neighbour that counts as another surface, shape (N,).
         lateral_px: Jitter of depth edges; turns into depth noise on slanted surfaces.
         curvature_w: Deviation from the plane that the tightest expected curve reaches at one pixel, per square pixel.
+        tilt: Tangent of the angle against the image plane of a surface whose inverse depth changes by one in a pixel, shape (N,).
         max_hole_px: Largest distance from the asked pixel to the nearest known one.
         min_patch: Fewest known pixels of a patch of 25.
     """
@@ -104,6 +112,7 @@ class FitLimits:
     edge_w: FloatArray
     lateral_px: float
     curvature_w: float
+    tilt: FloatArray
     max_hole_px: float
     min_patch: int
 
@@ -211,8 +220,8 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     np.multiply(w, w, out=features[:, 9])
 
     variance, a, b, c = _best_patch(features @ table.patches, limits.min_patch)
-    slant = limits.lateral_px**2 * (b * b + c * c)
-    sigma = np.sqrt(limits.sigma_w**2 + slant)
+    slope2 = b * b + c * c
+    sigma = np.sqrt(limits.sigma_w**2 + limits.lateral_px**2 * slope2)
     residual = np.abs(w - (a[:, None] + b[:, None] * x + c[:, None] * y))
     consistent = variance <= (limits.patch_sigmas * sigma) ** 2
     consistent &= (residual[:, table.centre] <= limits.seed_sigmas * sigma) | (win.hole_px > 0)
@@ -226,7 +235,7 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     consistent &= ~competing
     tolerance = np.maximum(limits.edge_w, limits.seed_sigmas * limits.sigma_w)
     # A flatter plane cannot leave the tolerance within the reach of the test.
-    steep = np.flatnonzero(consistent & (RAMP_PX[-1] ** 2 * (b * b + c * c) > tolerance * tolerance))
+    steep = np.flatnonzero(consistent & (RAMP_PX[-1] ** 2 * slope2 > tolerance * tolerance))
     if steep.size:
         consistent[steep] &= ~_is_ramp(win, steep, a[steep], b[steep], c[steep], tolerance[steep], table)
 
@@ -240,9 +249,10 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
 
     scale = 1.0 / table.radius
     powers = features[:, :6] * np.array([1.0, scale, scale, scale**2, scale**2, scale**2])[:, None]
-    # Prior: the quadratic terms stay within the curvature allowance; it steadies regions of few pixels.
+    # Prior: the quadratic terms stay within the curvature allowance; it steadies regions of few pixels. Seen at an angle, a curve bends more.
     prior = np.zeros((rows, 6))
-    prior[:, 3:] = ((limits.sigma_w / (limits.curvature_w * table.radius**2)) ** 2)[:, None]
+    steepness = np.minimum(1.0 + slope2 * limits.tilt**2, STEEPEST)
+    prior[:, 3:] = ((limits.sigma_w / (limits.curvature_w * table.radius**2)) ** 2 / steepness**3)[:, None]
     coefficients, inverse, fitted = _quadratic(powers, w, region, prior)
     kept = region & (np.abs(w - fitted) <= (limits.grow_sigmas * sigma)[:, None])
     trimmed = np.flatnonzero((kept != region).any(axis=1))
@@ -254,7 +264,16 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     count = region.sum(axis=1)
     squares = (np.square(w - fitted) * region).sum(axis=1)
     rms = np.sqrt(squares / np.maximum(count, 1))
-    noise2 = (20.0 * limits.sigma_w**2 + squares) / (20.0 + np.maximum(count - 6, 0))
+    used = count
+    curved, round_px = _curved(coefficients, consistent, steepness, limits, table.radius)
+    if curved.size:
+        inner = region[curved] & (table.close | (features[curved, 3] + features[curved, 5] <= np.square(round_px)[:, None]))
+        again = _quadratic(powers[curved], w[curved], inner, prior[curved])
+        coefficients[curved], inverse[curved] = again[:2]
+        used = count.copy()
+        used[curved] = inner.sum(axis=1)
+        squares[curved] = (np.square(w[curved] - again[2]) * inner).sum(axis=1)
+    noise2 = (20.0 * limits.sigma_w**2 + squares) / (20.0 + np.maximum(used - 6, 0))
     # A region that no smooth surface fits within the noise is a mixture.
     consistent &= rms <= MIXTURE_SIGMAS * sigma
     holes = win.hole_px > 0
@@ -274,13 +293,32 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     )
 
 
+def _curved(
+    coefficients: FloatArray, consistent: BoolArray, steepness: FloatArray, limits: FitLimits, radius: int
+) -> tuple[IntArray, FloatArray]:
+    """Rows whose surface no quadratic follows over the whole window, and how many pixels it does to within the noise.
+
+    The third and fourth derivatives are those of a circle with the slope and the curvature that were fitted.
+    """
+    bend = (2.0 / radius**2) * np.sqrt(np.square(coefficients[:, 3:]).sum(axis=1))
+    turn = bend * limits.tilt
+    per_px3 = bend * turn / (ROUND_SIGMAS * limits.sigma_w)
+    # The greatest values that the factors of the slope below can have tell most planes apart.
+    index = np.flatnonzero(consistent & (per_px3 * (0.25 + (0.2 * radius) * turn) * radius**3 > 1.0))
+    slope2 = steepness[index] - 1.0
+    third = 0.5 * np.sqrt(slope2) / steepness[index] * per_px3[index]
+    fourth = (0.125 + 0.625 * slope2) / np.square(steepness[index]) * per_px3[index] * turn[index]
+    reach = np.minimum(1.0 / np.cbrt(np.maximum(third, 1e-9)), fourth**-0.25)
+    below = reach < radius
+    return index[below], reach[below]
+
+
 def _is_ramp(win: Windows, rows: IntArray, a: FloatArray, b: FloatArray, c: FloatArray, tolerance: FloatArray, table: Stencil) -> BoolArray:
     """Whether the plane is a narrow slope between two flatter surfaces.
 
     Three to six pixels uphill the readings fall short of it, downhill they rise above it. A smear between two surfaces
     looks so, and fits a plane perfectly.
     """
-    b, c = np.nan_to_num(b), np.nan_to_num(c)  # a window without readings has no slope
     length = np.maximum(np.sqrt(b * b + c * c), 1e-12)
     reach = RAMP_PX[: table.radius - 2]
     u = np.rint((b / length)[:, None] * reach)
@@ -318,9 +356,9 @@ def _quadratic(powers: FloatArray, w: FloatArray, region: BoolArray, prior: Floa
     """Least squares of w on the six powers over the region: coefficients (N, 6), inverse normal matrix, fitted values (N, P)."""
     weighted = powers * region[:, None]
     normal = weighted @ powers.transpose(0, 2, 1)
-    diagonal = np.arange(6)
+    diagonal = normal.reshape(-1, 36)[:, ::7]
     # The share of the trace keeps a window whose distortion flings its pixels far apart invertible; elsewhere it is below the constant.
-    normal[:, diagonal, diagonal] += prior + 1e-9 + 1e-12 * np.einsum("nii->n", normal)[:, None]
+    diagonal += prior + 1e-9 + 1e-12 * diagonal.sum(axis=1)[:, None]
     inverse = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     coefficients = (inverse @ (weighted @ w[:, :, None]))[:, :, 0]
     return coefficients, inverse, (coefficients[:, None] @ powers)[:, 0]

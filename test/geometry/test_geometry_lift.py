@@ -84,6 +84,39 @@ def test_covariance_is_calibrated() -> None:
     assert 0.93 <= np.mean(inside) <= 0.97
 
 
+@pytest.mark.parametrize("camera", [PINHOLE, LENS, FISHEYE], ids=["pinhole", "plumb_bob", "equidistant"])
+def test_covariance_is_calibrated_on_round_things(camera: CameraModel) -> None:
+    """Balls and cylinders as they are picked, out to where they are seen at 75 degrees: the window covers a good part of them."""
+    inside, off_m = [], []
+    for seed in range(16):
+        rng = np.random.default_rng(300 + seed)
+        pose = view(rng)
+        solids: list[Solid] = [
+            Ball((rng.uniform(0.2, 0.6), -0.2, 0.06), rng.uniform(0.025, 0.06)),
+            Ball((rng.uniform(0.2, 0.6), 0.0, 0.08), rng.uniform(0.03, 0.08)),
+            Cylinder((rng.uniform(0.2, 0.6), 0.2, 0.0), rng.uniform(0.02, 0.06), 0.3),
+        ]
+        truth = cast_scene(solids, camera, pose)
+        seen = np.argwhere(truth.index >= 0)
+        uv = seen[rng.integers(0, len(seen), 300)][:, ::-1] + rng.uniform(-0.5, 0.5, (300, 2))
+        rays = pose.rotate(camera.rays(uv))
+        cast = [solid.cast(pose.translation_m, rays) for solid in solids]
+        exact = np.min([t for t, _ in cast], axis=0)
+        normals = np.take_along_axis(np.array([n for _, n in cast]), np.argmin([t for t, _ in cast], axis=0)[None, :, None], axis=0)[0]
+        steep = np.abs(np.einsum("ij,ij->i", normals, rays)) / np.linalg.norm(rays, axis=1) < np.cos(np.radians(75))
+        asked = uv + rng.normal(size=uv.shape) * SETTINGS.pixel_sigma_px
+        results = lift_many(frame_of(noisy(truth, rng), camera), asked, search=False)
+        for i in np.flatnonzero(np.isfinite(exact) & ~steep):
+            result = results[i]
+            if isinstance(result, SurfacePoint):
+                error = result.position_m - camera.unproject(uv[i], exact[i])
+                inside.append(error @ np.linalg.solve(result.covariance_m2, error) < chi2.ppf(0.95, 3))
+                off_m.append(abs(pose.rotate(error) @ normals[i]))
+    assert len(inside) >= 2000
+    assert 0.93 <= np.mean(inside) <= 0.97
+    assert np.quantile(off_m, 0.95) < 0.0008
+
+
 @pytest.mark.parametrize("smear_px", [0.5, 0.8, 1.2])
 def test_no_lift_between_two_surfaces(smear_px: float) -> None:
     checked = flying = 0
