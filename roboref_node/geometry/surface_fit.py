@@ -249,7 +249,7 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
 
     scale = 1.0 / table.radius
     powers = features[:, :6] * np.array([1.0, scale, scale, scale**2, scale**2, scale**2])[:, None]
-    # Prior: the quadratic terms stay within the curvature allowance; it steadies regions of few pixels. Seen at an angle, a curve bends more.
+    # Prior: the quadratic terms stay within the curvature allowance, more for what is seen at an angle; it steadies regions of few pixels.
     prior = np.zeros((rows, 6))
     steepness = np.minimum(1.0 + slope2 * limits.tilt**2, STEEPEST)
     prior[:, 3:] = ((limits.sigma_w / (limits.curvature_w * table.radius**2)) ** 2 / steepness**3)[:, None]

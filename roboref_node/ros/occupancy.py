@@ -7,10 +7,9 @@ from array import array
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
 
-from roboref_node.geometry.transform import Transform
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.ros.messages import header
-from roboref_node.ros.transforms import pose_from_transform
+from roboref_node.ros.transforms import pose_from_transform, transform_from_pose
 from roboref_node.status import Refused, Status
 
 
@@ -18,7 +17,7 @@ def map_from_message(message: OccupancyGrid, goal_frame: str) -> OccupancyMap:
     """The map in `goal_frame`.
 
     Raises:
-        Refused: BAD_REQUEST when the grid is given in another frame or its size does not fit its data.
+        Refused: BAD_REQUEST when the grid is given in another frame, its size does not fit its data, or its origin is no pose.
     """
     if message.header.frame_id != goal_frame:
         raise Refused(
@@ -28,8 +27,10 @@ def map_from_message(message: OccupancyGrid, goal_frame: str) -> OccupancyMap:
     data = np.asarray(message.data, dtype=np.int8)
     if data.size != width * height or data.size == 0:
         raise Refused(Status.BAD_REQUEST, f"the map has {data.size} cells, its header says {width}x{height}")
-    q, p = message.info.origin.orientation, message.info.origin.position
-    origin = Transform(np.array([q.x, q.y, q.z, q.w]), np.array([p.x, p.y, p.z]))
+    try:
+        origin = transform_from_pose(message.info.origin)
+    except ValueError as error:
+        raise Refused(Status.BAD_REQUEST, f"the origin of the map in '{goal_frame}' is unusable: {error}") from None
     return OccupancyMap(data=data.reshape(height, width), resolution_m=float(message.info.resolution), origin=origin)
 
 
