@@ -62,6 +62,7 @@ class RgbdBag:
         self._depth: list[tuple[int, int]] = []
         self._infos: dict[str, Any] = {}
         with self._reading():
+            check_there(self.path)
             self._reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
             self._index(self._reader)
@@ -109,7 +110,7 @@ class RgbdBag:
                 f"(slop {self._slop_ns / 1e6:g} ms)",
             )
         with self._reading():
-            pair = RgbdPair(self._read(self.topics.color, color[1]), self._read(self.topics.depth, depth[1]))
+            pair = RgbdPair(self._read(self.topics.color, color), self._read(self.topics.depth, depth))
         info = self._infos.get(self.topics.color_info)
         if info is None:
             raise Refused(Status.NO_CAMERA, f"{self.path} has no message on {self.topics.color_info}")
@@ -155,11 +156,27 @@ class RgbdBag:
                 continue  # tf2 drops transforms that are not finite or not a rotation as well
             self.transforms.add(item.header.frame_id, item.child_frame_id, stamp, transform, static=static)
 
-    def _read(self, topic: str, recorded_ns: int) -> Any:
+    def _read(self, topic: str, entry: tuple[int, int]) -> Any:
+        stamp_ns, recorded_ns = entry
         connections = [c for c in self._reader.connections if c.topic == topic]
         for connection, _, raw in self._reader.messages(connections=connections, start=recorded_ns, stop=recorded_ns + 1):
-            return self._reader.deserialize(raw, connection.msgtype)
+            if _header_stamp_ns(bytes(raw[:12])) == stamp_ns:  # recorded by a slow /clock, many images have one time
+                return self._reader.deserialize(raw, connection.msgtype)
         raise Refused(Status.BAD_REQUEST, f"{self.path} lost a message on {topic}: it changed while it was read")
+
+
+def check_there(path: Path) -> None:
+    """Whether there is a bag at all.
+
+    Raises:
+        Refused: BAD_REQUEST when there is nothing, or a folder that is no bag, or one whose recording was killed.
+    """
+    if not path.exists():
+        raise Refused(Status.BAD_REQUEST, f"the bag {path} does not exist")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        files = sorted(p.name for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
+        hint = f": its recording was cut off; give {path / files[0]}, or run `ros2 bag reindex {path}`" if files else ""
+        raise Refused(Status.BAD_REQUEST, f"{path} is no bag, it has no metadata.yaml{hint}")
 
 
 def _header_stamp_ns(raw: bytes) -> int:

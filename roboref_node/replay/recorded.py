@@ -15,6 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 from roboref_node.goals.profile import RobotProfile
 from roboref_node.parameters import build, unflatten
 from roboref_node.pipeline import PipelineSettings
+from roboref_node.replay.bag import check_there
 from roboref_node.replay.questions import BagQuestion
 from roboref_node.status import Refused, Status
 
@@ -60,6 +61,7 @@ def read_recorded(bag: Path) -> tuple[RecordedQuestion, ...]:
     Raises:
         Refused: BAD_REQUEST when the bag cannot be read, or a question in it is of another form.
     """
+    check_there(bag)
     try:
         with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
             connections = [c for c in reader.connections if c.topic == QUESTION_TOPIC]

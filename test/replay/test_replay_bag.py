@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -53,6 +54,33 @@ def test_frames_come_back_as_they_were(bag: tuple[Path, list[np.ndarray]]) -> No
         with pytest.raises(Refused) as stale:
             reader.frame_at(START_NS + 60_000_000_000)
         assert stale.value.status is Status.FRAME_STALE
+
+
+def test_images_recorded_at_one_time_are_told_apart_by_their_stamps(bag: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    """As `ros2 bag record --use-sim-time` does where /clock ticks slower than the camera."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    tick_ns = 4 * PERIOD_NS
+    with AnyReader([bag[0]], default_typestore=store) as source, Writer(tmp_path / "bag", version=9) as copy:
+        connections = {c.id: copy.add_connection(c.topic, c.msgtype, typestore=store) for c in source.connections}
+        for connection, recorded_ns, raw in source.messages():
+            copy.write(connections[connection.id], START_NS + (recorded_ns - START_NS) // tick_ns * tick_ns, raw)
+    with RgbdBag(bag[0]) as expected, RgbdBag(tmp_path / "bag") as found:
+        assert found.stamps_ns == expected.stamps_ns
+        for stamp_ns in expected.stamps_ns:
+            frame, same = found.frame_at(stamp_ns), expected.frame_at(stamp_ns)
+            assert frame.stamp_ns == stamp_ns
+            np.testing.assert_array_equal(frame.depth_m, same.depth_m)
+
+
+def test_what_is_no_bag_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="does not exist"):
+        RgbdBag(tmp_path / "absent")
+    (tmp_path / "killed").mkdir()
+    with pytest.raises(Refused, match=r"it has no metadata\.yaml$"):
+        RgbdBag(tmp_path / "killed")
+    (tmp_path / "killed/killed_0.mcap").touch()
+    with pytest.raises(Refused, match="ros2 bag reindex"):
+        RgbdBag(tmp_path / "killed")
 
 
 def test_tf_is_interpolated_and_never_extrapolated() -> None:
