@@ -63,7 +63,7 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     from roboref_node.pipeline import Pipeline
     from roboref_node.pointing.registry import load_pointer
     from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
-    from roboref_node.rgbd import DepthTrust
+    from roboref_node.replay.bag import declared
 
     if args.write_golden and args.golden is None:
         raise Refused(Status.BAD_REQUEST, "--write-golden needs --golden FILE, where the answers are written")
@@ -76,9 +76,8 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     pointer = load_pointer(args.model) if any(q.pixel is None for q in questions) else None
     loaded = time.perf_counter()
     topics = BagTopics(**{k: v for k, v in named.items() if v})
-    trust = DepthTrust(0.1, 10.0, aligned=False, rectified=args.rectified)
     pipeline = Pipeline(pointer, profile, settings)
-    with RgbdBag(args.bag, topics, trust) as bag:
+    with RgbdBag(args.bag, topics, declared(rectified=args.rectified)) as bag:
         answers = [a for number, question in enumerate(questions, 1) for a in _answer(pipeline, bag, question, number, args.overlays)]
         duration_s = bag.duration_s
     elapsed_s = time.perf_counter() - loaded
@@ -135,7 +134,7 @@ def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, number: int
         referrals = tuple(Referral(task=t, status=refusal.status, sentence=refusal.sentence, details=refusal.details) for t in tasks)
     if overlays is not None and picture is not None:
         write_picture(overlays / f"{frame.stamp_ns}_{len(list(overlays.iterdir())):03d}.png", picture)
-    source = {"bag": str(bag.path.resolve()), "question": number}
+    source = {"bag": str(bag.path.resolve()), "topics": vars(bag.topics), "rectified": bag.trust.rectified, "question": number}
     return [replace(r, provenance={**r.provenance, "source": source}).to_dict() for r in referrals]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ from roboref_node.imagefiles import load_frame, pose_from_mapping
 from roboref_node.level import LEVEL, in_optical, unlimited
 from roboref_node.pipeline import Context, Pipeline, held_object
 from roboref_node.referral import Referral
-from roboref_node.replay import RgbdBag
+from roboref_node.replay import BagTopics, RgbdBag
+from roboref_node.replay.bag import declared
 from roboref_node.replay.golden import compare
 from roboref_node.replay.recorded import read_recorded, recorded_bags
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 
 Answer = Mapping[str, Any]
+
+_GIVE = "give --rgb, --depth and --camera to see the images"
 
 
 @dataclass(frozen=True)
@@ -170,20 +173,31 @@ def _frame_of(answer: Answer) -> str:
 def _frame(
     source: Mapping[str, Any], answer: Answer, rgb: Path | None, depth: Path | None, camera: Path | None
 ) -> tuple[Frame | None, str]:
-    if "bag" in source and rgb is None:
-        if not answer.get("stamp_ns"):
-            return None, "the answer holds no frame: it was refused before there was one"
-        with RgbdBag(Path(source["bag"])) as bag:
-            frame = bag.frame_at(int(answer["stamp_ns"]))
-            for part in ("rgb", "depth_m"):
-                _decode(frame, part)
-            return frame, ""
-    files = {key: Path(source[key]) for key in ("rgb", "depth", "camera", "depth_camera", "color_from_depth") if source.get(key)}
-    rgb, depth, camera = rgb or files.get("rgb"), depth or files.get("depth"), camera or files.get("camera")
-    if rgb is None or depth is None or camera is None:
-        return None, "the answer does not say where its images are: give --rgb, --depth and --camera to see them"
-    frame = load_frame(rgb, depth, camera, depth_camera=files.get("depth_camera"), color_from_depth=files.get("color_from_depth"))
-    return frame, ""
+    if source.get("bag") and rgb is None and not answer.get("stamp_ns"):
+        return None, "the answer holds no frame: it was refused before there was one"
+    given = (rgb, depth, camera) != (None, None, None)
+    try:
+        if source.get("bag") and rgb is None:
+            return _frame_of_bag(source, int(answer["stamp_ns"])), ""
+        files = {key: Path(source[key]) for key in ("rgb", "depth", "camera", "depth_camera", "color_from_depth") if source.get(key)}
+        rgb, depth, camera = rgb or files.get("rgb"), depth or files.get("depth"), camera or files.get("camera")
+        if rgb is None or depth is None or camera is None:
+            return None, f"the answer does not say where its images are: {_GIVE}"
+        return load_frame(rgb, depth, camera, depth_camera=files.get("depth_camera"), color_from_depth=files.get("color_from_depth")), ""
+    except Refused as refusal:
+        if given:
+            raise
+        return None, f"{refusal.sentence}: {_GIVE}"
+
+
+def _frame_of_bag(source: Mapping[str, Any], stamp_ns: int) -> Frame:
+    topics = source.get("topics") or {}
+    named = BagTopics(**{item.name: str(topics[item.name]) for item in fields(BagTopics) if item.name in topics})
+    with RgbdBag(Path(source["bag"]), named, declared(rectified=bool(source.get("rectified")))) as bag:
+        frame = bag.frame_at(stamp_ns)
+        for part in ("rgb", "depth_m"):
+            _decode(frame, part)
+        return frame
 
 
 def _pipeline(provenance: Mapping[str, Any], frame: Frame | None) -> Pipeline | None:

@@ -36,6 +36,11 @@ class BagTopics:
     depth_info: str = "/camera/aligned_depth_to_color/camera_info"
 
 
+def declared(*, rectified: bool) -> DepthTrust:
+    """What holds for bags: `rectified` says that the image topics carry rectified images."""
+    return DepthTrust(near_m=0.1, far_m=10.0, aligned=False, rectified=rectified)
+
+
 class RgbdBag:
     """Random access to the frames of a bag.
 
@@ -55,7 +60,7 @@ class RgbdBag:
     def __init__(self, path: str | Path, topics: BagTopics | None = None, trust: DepthTrust | None = None, *, slop_s: float = 0.02) -> None:
         self.path = Path(path)
         self.topics = topics or BagTopics()
-        self.trust = trust or DepthTrust(near_m=0.1, far_m=10.0, aligned=False, rectified=False)
+        self.trust = trust or declared(rectified=False)
         self.transforms = TransformTree()
         self._slop_ns = int(slop_s * 1e9)
         self._color: list[tuple[int, int]] = []

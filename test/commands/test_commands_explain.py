@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 from roboref_node.cli import main
 from roboref_node.frame import Frame
+from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.camera_file import save_camera
 from roboref_node.geometry.transform import Transform
+from roboref_node.replay import BagTopics
 from roboref_node.replay.writing import RgbdBagWriter
 from roboref_node.sim.cell import SimulatedCell
 
@@ -63,6 +66,49 @@ def test_each_question_of_a_replay_is_answered_again_by_itself(stored: Path, cap
     assert [q["name"] for q in told["questions"]] == [f"answers, question {n}" for n in (1, 2, 3, 4)]
     assert [q["repeated"] for q in told["questions"]] == [True, True, True, False]
     assert "no frame" in told["questions"][3]["note"]
+
+
+def test_topics_and_calibration_of_a_replay_are_those_of_its_explanation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rectified camera under names of its own; its K, which is not that of the images, would give another point."""
+    topics = BagTopics("/front/rgb", "/front/depth", "/front/rgb_info", "/front/depth_info")
+    names = [f"--{name.replace('_', '-')}-topic={value}" for name, value in vars(topics).items()]
+    with SimulatedCell(3) as cell:
+        rendered = cell.render()
+        with rectified_writer(tmp_path / "bag", topics) as writer:
+            writer.add_transform("base_link", OPTICAL, START_NS, cell.base_from_optical, static=True)
+            writer.add_frame(Frame(rendered.rgb, rendered.depth_m, cell.camera, stamp_ns=START_NS, frame_id=OPTICAL))
+        (tmp_path / "q.yaml").write_text(f"questions: [{{instruction: point at the bottle, pixel: [{cell.camera.width // 2}, 400]}}]")
+    stored = tmp_path / "answers.json"
+    points = []
+    for extra in (["--rectified"], []):
+        assert main(["replay", str(tmp_path / "bag"), "--questions", str(tmp_path / "q.yaml"), *names, *extra, "--json"]) == 0
+        stored.write_text(capsys.readouterr().out.splitlines()[-1])
+        points.append(json.loads(stored.read_text())["answers"][0]["position_m"])
+        code, out, told = explained(stored, capsys)
+        assert code == 0 and told["questions"][0]["repeated"], out
+    assert np.linalg.norm(np.subtract(*points)) > 0.01
+
+
+def rectified_writer(folder: Path, topics: BagTopics) -> RgbdBagWriter:
+    """A writer whose camera infos have a K of twice the focal length beside the right P."""
+
+    class Writer(RgbdBagWriter):
+        def _info(self, camera: CameraModel, stamp_ns: int, frame_id: str) -> Any:
+            info = super()._info(camera, stamp_ns, frame_id)
+            return dataclasses.replace(info, k=info.k * np.array([2, 1, 1, 1, 2, 1, 1, 1, 1]))
+
+    return Writer(folder, topics)
+
+
+def test_images_that_have_moved_are_named_and_the_rest_is_told(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(stored.read_text())
+    for answer in data["answers"]:
+        answer["provenance"]["source"]["bag"] = "/somewhere/else"
+    stored.write_text(json.dumps(data))
+    code, out, told = explained(stored, capsys)
+    assert code == 0 and not any(question["repeated"] for question in told["questions"])
+    assert "the bag /somewhere/else does not exist: give --rgb" in out and data["answers"][0]["sentence"] in out
+    assert main(["explain", str(stored), "--rgb=a.png", "--depth=b.png", "--camera=c.yaml"]) == 2
 
 
 def test_a_goal_that_comes_out_differently_is_told_beside_the_stored_one(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
