@@ -26,8 +26,10 @@ def check_picture(path: Path) -> None:
     if not known:
         raise Refused(Status.BAD_REQUEST, f"{path} is no name of a picture: it must end in .png or .jpg")
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
-    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    if path.is_dir() or not nearest.is_dir():
         raise Refused(Status.BAD_REQUEST, f"the picture {path} cannot be written: {path if path.is_dir() else nearest} is in the way")
+    if not os.access(nearest, os.W_OK):
+        raise Refused(Status.BAD_REQUEST, f"the picture {path} cannot be written: nothing can be written into {nearest}")
 
 
 def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:

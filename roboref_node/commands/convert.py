@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from roboref_node.status import Refused
 from roboref_node.strict_json import to_json
 
 
@@ -19,16 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert; 0 when the folder was written, 1 when something is missing or wrong (one sentence says what)."""
+    """Convert; 0 when the folder was written, 2 when something is missing or wrong (one sentence says what)."""
     from roboref_node.model.checkpoint import convert
 
-    try:
-        config = convert(args.source, args.destination)
-    except Refused as refused:
-        if args.json:
-            print(to_json({"status": refused.status.value, "sentence": refused.sentence}))
-        print(refused.sentence, file=sys.stderr)
-        return 1
+    config = convert(args.source, args.destination)
     summary = {"status": "OK", "destination": args.destination, "tiling": config.tiling, "projector_type": config.projector_type}
     print(to_json(summary) if args.json else f"wrote {args.destination} ({config.tiling}, {config.projector_type})")
     return 0

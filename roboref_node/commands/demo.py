@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, help="scene (default 3; with --say 1075, which has a red cup and a blue box)")
     parser.add_argument("--model", help="pointing model (default nano; nano_careful where the arm moves)")
     parser.add_argument("--headless", action="store_true", help="do not open the picture, even where there is a display")
-    parser.add_argument("--out", type=picture, default=Path("out/demo.png"), help="where the overlay goes (default out/demo.png)")
+    parser.add_argument("--out", type=picture, default="out/demo.png", help="where the overlay goes (default out/demo.png)")
     parser.add_argument("--timeout", type=above_zero, default=90.0, help="seconds to wait for the nodes and for each answer")
     more = parser.add_mutually_exclusive_group()
     more.add_argument(

@@ -1,6 +1,6 @@
 """Where `convert` writes: a complete folder or nothing."""
 
-import argparse
+import json
 import os
 import resource
 import signal
@@ -8,7 +8,7 @@ import signal
 import pytest
 from tiny_checkpoint import write_tiny_checkpoint
 
-from roboref_node.commands import convert as convert_command
+from roboref_node.cli import main
 from roboref_node.model.checkpoint import convert, load_model
 from roboref_node.status import Refused, Status
 
@@ -71,7 +71,7 @@ def test_nothing_but_the_model_is_left(source, tmp_path, exists, monkeypatch):
 
 def test_the_command_says_it_in_one_sentence(source, tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
-    parser = argparse.ArgumentParser()
-    convert_command.add_arguments(parser)
-    assert convert_command.run(parser.parse_args([str(source), str(tmp_path / "out")])) == 1
-    assert capsys.readouterr().err == f"{tmp_path / 'out'} is not a folder; convert writes a new folder.\n"
+    assert main(["convert", str(source), str(tmp_path / "out"), "--json"]) == 2
+    told = capsys.readouterr()
+    sentence = f"{tmp_path / 'out'} is not a folder; convert writes a new folder."
+    assert told.err == f"{sentence}\n" and json.loads(told.out)["sentence"] == sentence
