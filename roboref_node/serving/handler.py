@@ -45,7 +45,10 @@ Reply = dict[str, Any] | Text
 
 
 class RequestHandler(http.server.BaseHTTPRequestHandler):
-    """Routes: GET ``/``, ``/health``, ``/metrics``, ``/v1/models``, ``/v1/models/NAME``; POST ``/query``, ``/v1/chat/completions``."""
+    """What is asked for, and who answers.
+
+    GET and HEAD ``/``, ``/health``, ``/metrics``, ``/v1/models``, ``/v1/models/NAME``; POST ``/query``, ``/v1/chat/completions``.
+    """
 
     server: ModelServer
     protocol_version = "HTTP/1.1"
@@ -70,6 +73,10 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
                 f"/v1/models/{self.server.settings.model}": self._model,
             }
         )
+
+    def do_HEAD(self) -> None:
+        """Answer HEAD, as GET without the content."""
+        self.do_GET()
 
     def do_POST(self) -> None:
         """Answer POST."""
@@ -141,7 +148,8 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _hello(self) -> Text:
         return Text("Hello, World! This is roboref serve.", "text/plain; charset=utf-8")

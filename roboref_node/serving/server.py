@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import http.server
 import ipaddress
-import json
 import logging
 import secrets
 import socket
@@ -18,10 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from roboref_node.serving.batcher import AnswerBatch, Batcher
-from roboref_node.serving.chat_api import write_error
 from roboref_node.serving.handler import RequestHandler
 from roboref_node.serving.metrics import Metrics
-from roboref_node.serving.question import ImageLimits, RequestError
+from roboref_node.serving.question import ImageLimits
+from roboref_node.serving.refusals import Refusals
 from roboref_node.status import Refused, Status
 
 _LOG = logging.getLogger(__name__)
@@ -162,6 +161,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
         self.stopping = False
         self._connections: dict[socket.socket, _Wait] = {}
         self._connections_lock = threading.Lock()
+        self._refusals = Refusals(settings.max_connections)
         self._serving: threading.Thread | None = None
         self.address_family = _family(settings.host)
         with _binding(settings):
@@ -194,6 +194,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
             self.shutdown()
             self._serving.join()
         self.server_close()
+        self._refusals.close()
         self.batcher.close(self.settings.grace_s)
         while self._busy() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -237,6 +238,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
 
     def service_actions(self) -> None:
         """Hang up on connections whose request is overdue: each byte of a drip restarts a socket's timeout, but not this one."""
+        self._refusals.drain()
         now = time.monotonic()
         with self._connections_lock:
             for connection, wait in self._connections.items():
@@ -254,7 +256,7 @@ class ModelServer(http.server.ThreadingHTTPServer):
                 _hang_up(longest)
                 return True
         self.metrics.observe_request("other", 503, 0.0)
-        _refuse(request, f"all {self.settings.max_connections} connections are in use (`--max-connections`)")
+        self._refusals.refuse(request, f"all {self.settings.max_connections} connections are in use (`--max-connections`)")
         return False
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -266,7 +268,9 @@ class ModelServer(http.server.ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Unregister the connection and close it."""
+        """Unregister the connection and close it, unless it has been refused: then it is closed when its client has read that."""
+        if request in self._refusals:
+            return
         with self._connections_lock:
             self._connections.pop(request, None)
             self.metrics.connections = len(self._connections)
@@ -297,17 +301,6 @@ def _binding(settings: ServeSettings) -> Iterator[None]:
 def _hang_up(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        _LOG.debug("already closed")
-
-
-def _refuse(connection: socket.socket, message: str) -> None:
-    """Say 503 without waiting for the request: this thread accepts everybody's connections."""
-    body = json.dumps(write_error(RequestError(503, message))).encode()
-    head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-    try:
-        connection.setblocking(False)
-        connection.send(f"{head}retry-after: 1\r\nconnection: close\r\n\r\n".encode() + body)
     except OSError:
         _LOG.debug("already closed")
 

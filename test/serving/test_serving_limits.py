@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -14,6 +15,10 @@ import pytest
 from roboref_node.serving import Answer, ModelServer, Question
 
 TOKEN = "a-token-for-tests"
+HALF_SENT = (
+    f"POST /query HTTP/1.1\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{{".encode()
+)
+"""Its sender keeps its place until the rest has come in."""
 
 
 class TestLimits:
@@ -23,6 +28,16 @@ class TestLimits:
         assert client.post(f"{url}/nothing", json={}).status_code == 404
         reply = client.delete(f"{url}/query")
         assert reply.status_code == 501 and reply.json()["error"]["code"] == 501
+
+    @pytest.mark.parametrize("path", ["/health", "/nothing", "/metrics"])
+    def test_head_is_get_without_the_content(self, start, client, path: str) -> None:
+        server = start()
+        full = client.get(f"{server.url}{path}")
+        with socket.create_connection(server.server_address[:2], timeout=5) as connection:
+            connection.sendall(f"HEAD {path} HTTP/1.1\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n".encode())
+            reply = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert reply.startswith(f"HTTP/1.1 {full.status_code} ".encode()) and b"content-length: " in reply
+        assert reply.endswith(b"\r\n\r\n")
 
     def test_a_body_that_is_too_long_is_refused_by_its_length(self, start, client) -> None:
         reply = client.post(f"{start(max_body_bytes=1000).url}/query", json={"text": "x" * 2_000_000})
@@ -106,6 +121,39 @@ class TestLimits:
             time.sleep(0.01)
         assert client.get(f"{server.url}/health").status_code == 200
         assert 'route="other",code="503"} 1\n' in client.get(f"{server.url}/metrics").text
+
+    def test_a_client_that_is_still_sending_reads_its_refusal_too(self, start, query) -> None:
+        """With asyncio, as the clients of robots: there a write that fails ends the reading too."""
+
+        async def ask(url: str, size: int) -> httpx.Response:
+            async with httpx.AsyncClient(headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False) as http:
+                return await http.post(url, json={**query, "text": "x" * size})
+
+        server = start(max_connections=2)
+        idle = self.idle(server, 2, HALF_SENT)
+        for size in (1_000, 100_000, 8_000_000):
+            reply = asyncio.run(ask(f"{server.url}/query", size))
+            assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+            assert "--max-connections" in reply.json()["error"]["message"]
+        for connection in idle:
+            connection.close()
+
+    def test_refused_clients_that_never_stop_sending_are_closed(self, start) -> None:
+        server = start(max_connections=2)
+        idle = self.idle(server, 2, HALF_SENT)
+        first = socket.create_connection(server.server_address[:2], timeout=5)
+        assert first.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
+        more = [socket.create_connection(server.server_address[:2], timeout=5) for _ in range(2)]  # no more than these are kept
+        assert all(connection.recv(1 << 16).startswith(b"HTTP/1.1 503 ") for connection in more)
+        for connection in (first, more[1]):
+            started = time.monotonic()
+            with pytest.raises(OSError):
+                while time.monotonic() - started < 8:
+                    connection.sendall(b"x")
+                    time.sleep(0.02)
+            assert time.monotonic() - started < 6
+        for connection in (*idle, *more, first):
+            connection.close()
 
     @pytest.mark.parametrize("sent", [b"", b"POST /query HTTP/1.1\r\ncontent-le"])
     def test_idle_connections_make_room(self, start, client, query, sent: bytes) -> None:
