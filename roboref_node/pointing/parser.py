@@ -58,7 +58,7 @@ def parse_points(text: str, dialect: Dialect, image_size_px: tuple[int, int], se
         raise _unparseable(f"it has {len(text)} characters and the limit is {MAX_ANSWER_CHARS}", text, dialect)
     convention = dialect.convention
     try:
-        thinking, final = _sections(text)
+        thinking, final = split_thinking(text)
         steps: tuple[ReasoningStep, ...] = ()
         malformed = 0
         if convention.reasoning:
@@ -81,11 +81,14 @@ def parse_points(text: str, dialect: Dialect, image_size_px: tuple[int, int], se
     return ParsedAnswer(points, steps, malformed)
 
 
-def _sections(text: str) -> tuple[str, str]:
-    """Thinking part and final part: ``<think>..</think>`` and ``<answer>..</answer>`` are optional, and may not be doubled.
+def split_thinking(text: str) -> tuple[str, str]:
+    """Thinking part and final part of an answer: ``<think>..</think>`` and ``<answer>..</answer>`` are optional, and may not be doubled.
 
     A closing ``</think>`` alone is accepted: chat templates that open the thinking for the model leave it out of the answer. So is an
     ``<answer>`` that ends with the text: whether it was cut off shows in its list of points.
+
+    Raises:
+        AnswerSyntaxError: The tags are incomplete or repeated, or text follows the answer.
     """
     tags = [tag.group() for tag in islice(_TAG.finditer(text), 5)]
     order = ["<think>", "</think>", "<answer>", "</answer>"]

@@ -246,6 +246,7 @@ def _content(content: Any) -> tuple[list[str], list[Any]]:
 def _data_uri(url: Any) -> str:
     """The base64 part of a data URI; addresses are refused, or any client could make this server fetch from its network."""
     head, comma, data = url.partition(",") if isinstance(url, str) else ("", "", "")
-    if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
+    kind = head.lower()
+    if not comma or not kind.startswith("data:image/") or not kind.endswith(";base64"):
         raise RequestError(400, "pictures must be data URIs (data:image/png;base64,...); addresses are not fetched")
     return data

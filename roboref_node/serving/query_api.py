@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from roboref_node.pointing.parser import split_thinking
+from roboref_node.pointing.syntax import AnswerSyntaxError
 from roboref_node.serving.question import Answer, ImageLimits, Question, RequestError, check_text, decode_image
 
 
@@ -36,5 +38,9 @@ def read_query(body: Mapping[str, Any], limits: ImageLimits, client: str, new_to
 
 
 def write_query(answer: Answer) -> dict[str, Any]:
-    """RoboRefer's reply."""
-    return {"result": 1, "answer": answer.text}
+    """RoboRefer's reply, without the thinking of a model that thinks: its clients read the whole answer as a list of points."""
+    try:
+        _, final = split_thinking(answer.text)
+    except AnswerSyntaxError:  # cut off while it was thinking
+        final = answer.text
+    return {"result": 1, "answer": final.strip()}

@@ -105,7 +105,7 @@ def decode_image(data: Any, limits: ImageLimits, what: str) -> NDArray[np.uint8]
     if not isinstance(data, str):
         raise RequestError(400, f"{what} must be a base64 string")
     try:
-        raw = base64.b64decode(data, validate=True)
+        raw = base64.b64decode("".join(data.split()), validate=True)  # many tools break the lines
     except (binascii.Error, ValueError):
         raise RequestError(400, f"{what} is not base64 (a raw string without `data:` prefix is expected here)") from None
     try:

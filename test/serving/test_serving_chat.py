@@ -54,6 +54,13 @@ def test_a_client_that_names_no_limit_gets_the_models_own(start, client, encode,
     assert query.endswith(f"|{tokens}") and completion.endswith(f"|{tokens}")
 
 
+@pytest.mark.parametrize("head", ["data:image/jpeg", "data:IMAGE/PNG", "data:image/png;charset=utf-8"])
+def test_the_head_of_a_data_uri_may_be_written_in_several_ways(start, client, encode, head: str) -> None:
+    body = chat(encode)
+    body["messages"][0]["content"][0]["image_url"]["url"] = f"{head};base64,{encode(64, 48)}"
+    assert client.post(f"{start().url}/v1/chat/completions", json=body).status_code == 200
+
+
 def test_the_second_picture_is_the_depth_map(start, client, encode) -> None:
     reply = client.post(f"{start().url}/v1/chat/completions", json=chat(encode, pictures=2)).json()
     assert reply["choices"][0]["message"]["content"].split("|")[:2] == ["64x48", "65x48"]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from roboref_node.serving import ImageLimits, ServeSettings
+from roboref_node.serving import Answer, ImageLimits, ServeSettings
 from roboref_node.status import Refused, Status
 
 TOKEN = "a-token-for-tests"
@@ -34,6 +34,25 @@ class TestQuery:
             client.post(url, json={**query, "enable_depth": 0, "depth_url": depth}).json()["answer"],
         ]
         assert [answer.split("|")[1] for answer in answers] == ["32x24", "estimate", "none"]
+
+    @pytest.mark.parametrize(
+        ("said", "expected"),
+        [
+            ("[(0.1, 0.2)]", "[(0.1, 0.2)]"),
+            ("<think>[Position] [mug]: [(0.4, 0.8)]</think><answer>[(0.1, 0.2)]", "[(0.1, 0.2)]"),
+            ("<think>[Position] [mug]: [(0.4, 0.8)]</think> <answer> [(0.1, 0.2)] </answer>", "[(0.1, 0.2)]"),
+            ("it stands there</think>\n[(0.1, 0.2)]", "[(0.1, 0.2)]"),
+            ("<think>[Position] [mug]: [(0.4,", "<think>[Position] [mug]: [(0.4,"),  # cut off
+        ],
+    )
+    def test_clients_that_read_the_whole_answer_as_a_list_are_spared_the_thinking(self, start, client, query, said, expected) -> None:
+        server = start(answer=lambda questions: [Answer(said, 1, 1, True) for _ in questions])
+        assert client.post(f"{server.url}/query", json=query).json()["answer"] == expected
+
+    def test_base64_may_have_lines(self, start, client, query) -> None:
+        data = base64.encodebytes(base64.b64decode(query["image_url"][0])).decode()
+        assert data.count("\n") > 1
+        assert client.post(f"{start().url}/query", json={**query, "image_url": [data]}).json()["answer"].startswith("64x48|")
 
     def test_hello_and_health_need_no_token(self, start) -> None:
         url = start().url
