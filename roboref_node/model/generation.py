@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +148,7 @@ class Generator:
         prefix: FramePrefix | None = None,
         sampling: Sequence[Sampling | None] | None = None,
     ) -> list[GeneratedAnswer]:
-        """Answer several questions together.
+        """Answer several questions together, or one after the other where the language model does not take them together.
 
         Args:
             questions: Of one frame (give its `prefix`) or of several.
@@ -165,9 +166,14 @@ class Generator:
         stops = set(self.model.config.stop_token_ids or () if stop_ids is None else stop_ids)
         if not stops:
             raise ValueError("no stop token: attach a tokenizer to the configuration or pass stop_ids")
-        rows = AnswerRows([None] * len(questions) if sampling is None else sampling, stops, grammar, max_new_tokens)
-        if len(rows) != len(questions):
-            raise ValueError(f"sampling is given for {len(rows)} of {len(questions)} questions")
+        each = [None] * len(questions) if sampling is None else sampling
+        if len(each) != len(questions):
+            raise ValueError(f"sampling is given for {len(each)} of {len(questions)} questions")
+        if len(questions) > 1 and not is_plain(self.model.llm.config):
+            # Together, rows are padded, and an attention window would count the padding between their tokens.
+            options: Any = {"max_new_tokens": max_new_tokens, "stop_ids": stop_ids, "grammar": grammar, "canceled": canceled, "prefix": prefix}
+            return [self.generate(question, sampling=how, **options) for question, how in zip(questions, each, strict=True)]
+        rows = AnswerRows(each, stops, grammar, max_new_tokens)
         clock = _Clock(self.device)
         _check(canceled)
         prefills, logits = self._prefill(questions, prefix, clock)

@@ -135,3 +135,17 @@ def test_a_window_longer_than_any_question_leaves_nothing_out(tmp_path):
     edit(folder / "llm" / "config.json", sliding_window=16384, use_sliding_window=True)
     model, _ = load_model(folder, device="cpu")
     assert set(model.llm.config.layer_types) == {"full_attention"}
+
+
+def test_questions_of_several_lengths_keep_their_attention_window(tmp_path):
+    """Padding between the tokens of a row is no distance."""
+    folder = write_tiny_checkpoint(tmp_path / "c", "2b")
+    edit(folder / "llm" / "config.json", sliding_window=40)
+    model, processor = load_model(folder, device="cpu")
+    generator, frame = Generator(model, processor), pictures()
+    questions = [processor(*frame, text) for text in ("Point to it.", "Point to the red cup on the left of the blue box, please.", "a")]
+    alone = [generator.generate(question, max_new_tokens=8) for question in questions]
+    for prefix in (None, generator.encode_frame(questions[1])):
+        together = generator.generate_batch(questions, max_new_tokens=8, prefix=prefix)
+        assert [answer.token_ids for answer in together] == [answer.token_ids for answer in alone]
+        assert [answer.score for answer in together] == pytest.approx([answer.score for answer in alone], rel=1e-3)
