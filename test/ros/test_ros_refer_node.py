@@ -232,7 +232,10 @@ def test_a_namespaced_node_without_a_camera_says_so_and_takes_sigterm(graph, cam
     answer = blind.look_at()
     assert answer.status == Referral.NO_CAMERA and "nobody publishes /blind/camera/color/image_raw" in answer.sentence
     assert math.isnan(answer.pixel_u) and answer.goal.header.frame_id == ""
+    assert ("refer", "/blind") in graph.node.get_node_names_and_namespaces()
     assert blind.process.end(signal.SIGTERM) == 0, blind.process.log
+    # It says goodbye: who just vanishes is listed for 20 s more, and its publishers seem to be there.
+    wait_until(lambda: ("refer", "/blind") not in graph.node.get_node_names_and_namespaces(), "the node to leave the graph", 8.0)
 
 
 def test_wrong_parameters_are_named_and_the_node_stays_to_be_repaired(graph):
