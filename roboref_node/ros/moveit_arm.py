@@ -82,6 +82,10 @@ class MoveItSettings:
     speed: float = setting("Share of the arm's greatest speed and acceleration.", default=0.3, minimum=0.01, maximum=1.0)
     planning_s: float = setting("Time that one plan may take.", default=5.0, unit="s", minimum=0.1, maximum=60.0)
     min_straight: float = setting("Least share of a straight path that must be possible.", default=0.99, minimum=0.1, maximum=1.0)
+    max_straight_turn_rad: float = setting(
+        "Largest turn of a joint on a straight path, back and forth added: more means that the arm changes its posture.",
+        default=1.5, unit="rad", minimum=0.1, maximum=20.0,
+    )  # fmt: skip
     home_joints: str = setting("Names of the joints of the resting posture, separated by commas.", default="")
     home_rad: tuple[float, ...] = setting("Their angles, in the same order.", default=(0.0,), unit="rad")
     server_timeout_s: float = setting("How long to wait for MoveIt's servers.", default=10.0, unit="s", minimum=0.1, maximum=600.0)
@@ -169,6 +173,8 @@ class MoveItMover:
         if motion.kind is MotionKind.HOME:
             report(Stage.RETREAT, 0.0)
             self._free(self._home())
+            if self._holding:
+                self._fingers(0.0)  # it may have slipped out on the way
             return
         assert motion.approach is not None and motion.goal is not None
         approach, goal = self._flange(motion.approach), self._flange(motion.goal)
@@ -196,7 +202,11 @@ class MoveItMover:
         request.goal_constraints = [constraints]
         # Without these two the scene would count as a new one, in which nothing is attached to the gripper.
         goal.planning_options.planning_scene_diff.is_diff = goal.planning_options.planning_scene_diff.robot_state.is_diff = True
-        self._check(self._send(self._move, goal).error_code, "the way to the approach pose")
+        result = self._send(self._move, goal)
+        if result.error_code.val == MoveItErrorCodes.TIMED_OUT and not result.planned_trajectory.joint_trajectory.points:
+            # The same code stands for a controller that did not get there; only that one is a fault of the arm.
+            raise _Failed(Outcome.COLLISION, f"no way was found within {self._settings.planning_s:g} s (planning_s)")
+        self._check(result.error_code, "the free way")
 
     def _straight(self, flange: Transform) -> None:
         settings = self._settings
@@ -208,11 +218,19 @@ class MoveItMover:
         if scales:
             request.max_velocity_scaling_factor = request.max_acceleration_scaling_factor = settings.speed
         found = self._path(request)
+        self._check(found.error_code, "the straight path")
         if found.fraction < settings.min_straight:
             raise _Failed(
                 Outcome.COLLISION,
                 f"{100 * found.fraction:.0f} % of the straight path is possible, needed are {100 * settings.min_straight:.0f} % "
                 "(min_straight)",
+            )
+        joint, turn_rad = widest_turn(found.solution.joint_trajectory)
+        if turn_rad > settings.max_straight_turn_rad:
+            raise _Failed(
+                Outcome.COLLISION,
+                f"the joint {joint} would turn by {turn_rad:.2f} rad on the straight path, {settings.max_straight_turn_rad:g} are allowed "
+                "(max_straight_turn_rad): the arm would change its posture on the way",
             )
         if not scales:
             slow_down(found.solution.joint_trajectory, settings.speed)
@@ -278,6 +296,15 @@ class MoveItMover:
 
     def _flange(self, base_from_tool: Transform) -> Transform:
         return base_from_tool @ Transform(np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, -self._settings.flange_to_tip_m]))
+
+
+def widest_turn(trajectory: JointTrajectory) -> tuple[str, float]:
+    """The joint that turns most, and by how much in all, radians. MoveIt follows a straight line with any posture that is near enough."""
+    positions = np.array([point.positions for point in trajectory.points])
+    if len(positions) < 2:
+        return "", 0.0
+    turns = np.abs(np.diff(positions, axis=0)).sum(axis=0)
+    return str(trajectory.joint_names[int(turns.argmax())]), float(turns.max())
 
 
 def slow_down(trajectory: JointTrajectory, speed: float) -> None:

@@ -40,6 +40,7 @@ class MoveIt:
     def __init__(self, graph, namespace):
         self.graph, self.asked = graph, []
         self.codes, self.fraction, self.gaps_m, self.hold, self.canceled = {}, 1.0, [0.04], None, []
+        self.turns_rad, self.planned = [1.0], True
         self.ends = (0.0, OPEN_M / 2)
         kinds = {"move_action": MoveGroup, "execute_trajectory": ExecuteTrajectory, "gripper/gripper_cmd": GripperCommand}
         kinds["parallel/gripper_cmd"] = ParallelGripperCommand
@@ -80,6 +81,8 @@ class MoveIt:
                 result.stalled = closing and gap_m > 0.0
             else:
                 result.error_code.val = code
+                if kind is MoveGroup and self.planned:
+                    result.planned_trajectory.joint_trajectory.points = [JointTrajectoryPoint(positions=[1.0])]
             return result
 
         return execute
@@ -87,8 +90,10 @@ class MoveIt:
     def plan(self, request, response):
         self.asked.append(("compute_cartesian_path", request))
         response.fraction = self.fraction
-        point = JointTrajectoryPoint(positions=[1.0], velocities=[2.0], accelerations=[4.0], time_from_start=Duration(sec=1))
-        response.solution.joint_trajectory = JointTrajectory(joint_names=["elbow"], points=[point])
+        response.error_code.val = self.codes.get("compute_cartesian_path", DONE)
+        more = {"velocities": [2.0], "accelerations": [4.0], "time_from_start": Duration(sec=1)}
+        points = [JointTrajectoryPoint(positions=[q], **more) for q in self.turns_rad]
+        response.solution.joint_trajectory = JointTrajectory(joint_names=["elbow"], points=points)
         return response
 
     def end(self):
@@ -234,11 +239,26 @@ def test_a_gripper_without_a_way_is_refused():
         ({"codes": {"move_action": MoveItErrorCodes.NO_IK_SOLUTION}}, Outcome.UNREACHABLE, "error code -31"),
         ({"codes": {"execute_trajectory": MoveItErrorCodes.CONTROL_FAILED}}, Outcome.FAULT, "straight path"),
         ({"fraction": 0.4}, Outcome.COLLISION, "40 % of the straight path is possible, needed are 99 % (min_straight)"),
+        ({"codes": {"compute_cartesian_path": MoveItErrorCodes.INVALID_GROUP_NAME}, "fraction": 0.0}, Outcome.FAULT, "error code -15"),
+        ({"codes": {"move_action": MoveItErrorCodes.TIMED_OUT}, "planned": False}, Outcome.COLLISION, "no way was found within 5 s"),
+        ({"codes": {"move_action": MoveItErrorCodes.TIMED_OUT}}, Outcome.FAULT, "error code -6"),
+        ({"turns_rad": [1.0, 0.2, 1.0]}, Outcome.COLLISION, "the joint elbow would turn by 1.60 rad on the straight path, 1.5 are allowed"),
         ({"gaps_m": [0.0]}, Outcome.EMPTY, "closed to 0 mm"),
         ({"gaps_m": [0.04, 0.0]}, Outcome.EMPTY, "closed to 0 mm"),
         ({"hold": "execute_trajectory"}, Outcome.FAULT, "within 8 s"),
     ],
-    ids=["unreachable", "fault", "blocked", "empty", "slipped out on the way", "endless"],
+    ids=[
+        "unreachable",
+        "fault",
+        "blocked",
+        "no such group",
+        "no plan",
+        "late",
+        "another posture",
+        "empty",
+        "slipped out on the way",
+        "endless",
+    ],
 )
 def test_what_moveit_says_is_told(moveit, arm, answers, outcome, words):
     for name, value in answers.items():
@@ -258,6 +278,13 @@ def test_cancel_and_stop_reach_moveit(graph, moveit, arm, how, where):
     assert moveit.canceled == [where]
     moveit.hold = None
     assert arm.move("home")[1].outcome == MoveArm.Result.DONE
+
+
+def test_what_falls_out_on_the_way_home_is_noticed(moveit, arm):
+    moveit.gaps_m = [0.04, 0.04, 0.0]
+    assert arm.move("pick")[1].holding
+    result = arm.move("home")[1]
+    assert (result.outcome, result.holding) == (MoveArm.Result.DONE, False)
 
 
 def test_a_move_group_that_dies_ends_the_motion(moveit, arm):
