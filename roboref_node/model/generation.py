@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -171,8 +171,10 @@ class Generator:
             raise ValueError(f"sampling is given for {len(each)} of {len(questions)} questions")
         if len(questions) > 1 and not is_plain(self.model.llm.config):
             # Together, rows are padded, and an attention window would count the padding between their tokens.
-            options: Any = {"max_new_tokens": max_new_tokens, "stop_ids": stop_ids, "grammar": grammar, "canceled": canceled, "prefix": prefix}
-            return [self.generate(question, sampling=how, **options) for question, how in zip(questions, each, strict=True)]
+            alone = partial(
+                self.generate, max_new_tokens=max_new_tokens, stop_ids=stop_ids, grammar=grammar, canceled=canceled, prefix=prefix
+            )
+            return [alone(question, sampling=how) for question, how in zip(questions, each, strict=True)]
         rows = AnswerRows(each, stops, grammar, max_new_tokens)
         clock = _Clock(self.device)
         _check(canceled)
