@@ -25,7 +25,7 @@ if [ ! -x .venv/bin/python ] || [ "$(.venv/bin/python -c 'import sys; print("%d.
     rm -rf .venv
     "$python" -m venv .venv
 fi
-echo "setup: installing Python packages into .venv (2.6 GB, 1-3 minutes on a good line; progress in $log)"
+echo "setup: installing Python packages into .venv (3.8 GB, 1-3 minutes on a good line; progress in $log)"
 if ! .venv/bin/python -m pip install --disable-pip-version-check --no-input "${constraints[@]}" \
     -r requirements/offline.txt -r requirements/train.txt -r requirements/speech.txt -r requirements/ros.txt -r requirements/dev.txt >"$log" 2>&1; then
     echo "setup: pip failed; the end of $log:" >&2

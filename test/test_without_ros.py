@@ -49,6 +49,20 @@ def test_benchmarks_that_need_ros_say_so(name: str) -> None:
     assert f"roboref bench {name} needs ROS 2" in done.stderr and "pointing" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("node", [path.stem for path in sorted((ROOT / "roboref_node/nodes").glob("[a-z]*.py"))])
+def test_nodes_say_so(node: str) -> None:
+    done = run(f"import runpy; runpy.run_module('roboref_node.nodes.{node}', run_name='__main__')")
+    assert done.returncode == 3
+    assert "a node of roboref needs ROS 2" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_workspace_that_is_not_sourced_is_told() -> None:
+    code = "sys.modules.update(rclpy=sys); from roboref_node.cli import main; sys.exit(main(['ask', 'x', '--json']))"
+    done = run(code)
+    assert done.returncode == 3
+    assert "roboref's messages are not importable" in json.loads(done.stdout)["sentence"] and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("command", ["demo", "ask x", "bench e2e"])
 def test_the_absence_is_told_in_json_too(command: str) -> None:
     done = run(f"from roboref_node.cli import main; sys.exit(main('{command} --json'.split()))")

@@ -15,18 +15,34 @@ ROS_IS_MISSING = 3
 _TRAINING = ("accelerate", "tensorboard", "tqdm")
 
 
-def tells_that_ros_is_missing(command: str, others: Iterable[str], *, as_json: bool) -> bool:
-    """True, and told, when ROS 2 cannot be imported.
+def what_ros_lacks() -> str:
+    """What of ROS 2 cannot be imported and how to mend that, in parentheses and half a sentence; "" when nothing is missing."""
+    if importlib.util.find_spec("rclpy") is None:
+        return "(rclpy is not importable): source your distribution's setup.bash, or `make setup` and `. ./env.sh`."
+    try:
+        found = importlib.util.find_spec("roboref.msg")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        return "(roboref's messages are not importable): source install/setup.bash of your workspace, or `make setup` and `. ./env.sh`."
+    return ""
+
+
+def tells_that_ros_is_missing(command: str, others: Iterable[str] = (), *, as_json: bool) -> bool:
+    """True, and told, when ROS 2, or the messages of this package, cannot be imported.
 
     Args:
         command: What needs it.
         others: What works without it.
         as_json: Print a JSON object as the last line too.
     """
-    if importlib.util.find_spec("rclpy") is not None:
+    lacking = what_ros_lacks()
+    if not lacking:
         return False
-    sentence = f"{command} needs ROS 2 (rclpy is not importable): source your distribution's setup.bash, or `make setup` and `. ./env.sh`."
-    print(f"{sentence}\nWithout ROS these work: {', '.join(others)}.", file=sys.stderr)
+    sentence = f"{command} needs ROS 2 {lacking}"
+    print(sentence, file=sys.stderr)
+    if others:
+        print(f"Without ROS these work: {', '.join(others)}.", file=sys.stderr)
     if as_json:
         print(to_json({"status": Status.BAD_REQUEST.value, "sentence": sentence}))
     return True
