@@ -41,7 +41,7 @@ class HttpSettings:
     Args:
         url: Base address, ``http://host:port`` or ``https://host/prefix``; no user name or password in it.
         connect_timeout_s: Longest wait for a connection.
-        read_timeout_s: Longest silence of the server while it answers.
+        read_timeout_s: Longest silence of the server while it answers, and longest time in which it takes nothing of the request.
         total_timeout_s: Longest time for the whole exchange, retries included.
         retries: Further attempts after the first when the connection fails or the server says 429, 502, 503 or 504.
         retry_wait_s: Wait before the first retry; doubled for each further one, with a jitter of 50 %. A server's Retry-After is added;
@@ -215,10 +215,11 @@ class HttpClient:
         try:
             async with self._async_client().stream(method, url, content=body, headers=headers) as response:
                 content = await self._read(response)
-        except httpx.ReadTimeout:
+        except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
+            did = "was silent" if isinstance(error, httpx.ReadTimeout) else "took no more of the request"
             raise Refused(
                 Status.MODEL_TIMEOUT,
-                f"{url} was silent for {settings.read_timeout_s:g} s (`read_timeout_s`).",
+                f"{url} {did} for {settings.read_timeout_s:g} s (`read_timeout_s`).",
                 url=url,
                 read_timeout_s=settings.read_timeout_s,
             ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 
 import pytest
 
@@ -62,3 +63,13 @@ def test_an_answer_that_breaks_off_is_told_from_a_server_that_is_not_there(serve
     refusal = refused(server.url)
     assert refusal.status is Status.MODEL_UNAVAILABLE
     assert "breaks off its answers after 2 attempts (`retries`)" in refusal.sentence
+
+
+def test_a_server_that_takes_no_request_is_told_from_one_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # the system accepts, nobody reads
+        http = HttpClient(HttpSettings(f"http://127.0.0.1:{deaf.getsockname()[1]}", read_timeout_s=0.5))
+        with pytest.raises(Refused) as refusal:
+            http.post_json("/query", {"text": "x" * 30_000_000})
+        http.close()
+    assert refusal.value.status is Status.MODEL_TIMEOUT
+    assert "took no more of the request for 0.5 s (`read_timeout_s`)" in refusal.value.sentence
