@@ -79,7 +79,7 @@ class AnswerRows:
         facts = torch.stack([torch.logsumexp(logits, dim=-1).double(), *(x.double() for x in logits.max(dim=-1))]).tolist()
         for row, own, normaliser, highest, best in zip(self._rows, logits, *facts, strict=True):
             row.pending = []
-            if row.finished:
+            if row.finished or len(row.tokens) == self._most:
                 continue
             if not math.isfinite(normaliser):
                 raise Refused(
@@ -87,8 +87,9 @@ class AnswerRows:
                     f"The model computes no finite numbers: its weights hold NaN or infinity, or overflow {dtype} "
                     f"(`dtype` float32 or bfloat16 reaches further than float16).",
                 )
-            if len(row.tokens) < self._most:
-                self._choose(row, own, normaliser, highest, int(best))
+            self._choose(row, own, normaliser, highest, int(best))
+            if len(row.tokens) == self._most:  # nothing is asked of the model behind the last one
+                row.pending = []
 
     def columns(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Pending tokens [B, w], left-padded, and which of them are real; None when all are."""

@@ -181,6 +181,16 @@ def test_jumping_forward_changes_no_answer(loaded):
         assert fast.forward_passes < slow.forward_passes
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_pass_of_the_model_makes_a_token(loaded, fixed):
+    """The last of an answer that is cut off too: what would come behind it is not computed."""
+    model, processor, same_frame, frames = loaded
+    generator = Generator(model, processor, fixed_cache=fixed)
+    for tokens in (1, 2, 9):
+        for answer in generator.generate_batch([*same_frame, *frames], max_new_tokens=tokens, stop_ids=(-1,)):
+            assert (len(answer.token_ids), answer.forward_passes, answer.finished) == (tokens, tokens, False)
+
+
 def test_the_score_is_the_probability_of_the_answer(loaded):
     model, processor, same_frame, _ = loaded
     grammar = TokenGrammar(point_answer(1, think="never", allow_empty=False), processor.tokenizer, model.config.stop_token_ids)
