@@ -11,7 +11,7 @@ import json
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from roboref_node.sim.render import Rendered, SceneRenderer
 from roboref_node.sim.scene import SceneSettings, sample_scene
+from roboref_node.status import Refused, Status
 from roboref_node.synth.language import UNKNOWN_NOUNS
 from roboref_node.synth.questions import KINDS, Asker, Question
 from roboref_node.synth.split import RESERVED_PAIRS, is_reserved_seed
@@ -74,7 +75,7 @@ def export_shards(folder: Path, seeds: Sequence[int], settings: ExportSettings, 
     """Write scenes into ``scenes-000000.tar`` and so on; shards that exist are kept, so a killed run goes on.
 
     A shard appears under its name when it is complete, and its bytes depend on its seeds and the settings only. Several processes
-    may write one data set, each its own part.
+    may write one data set, each its own part. A last shard that is shorter than it is now to be is written anew.
 
     Args:
         folder: Where the shards go.
@@ -84,6 +85,7 @@ def export_shards(folder: Path, seeds: Sequence[int], settings: ExportSettings, 
 
     Raises:
         ValueError: A seed is reserved for benchmarks, or `part` is no part.
+        Refused: BAD_REQUEST when `folder` holds a data set of other settings or other scenes.
     """
     if any(is_reserved_seed(s) for s in seeds):
         raise ValueError("a reserved seed may not be exported for training")
@@ -91,20 +93,55 @@ def export_shards(folder: Path, seeds: Sequence[int], settings: ExportSettings, 
     if not 0 <= number < parts:
         raise ValueError(f"part {number} of {parts} does not exist; parts are counted from 0")
     folder.mkdir(parents=True, exist_ok=True)
+    _hold_to(folder / "export.json", settings, number)
     scenes = questions = 0
     with SceneRenderer(settings.width, settings.height, shadows=settings.shadows, samples=settings.samples) as renderer:
         started, cpu = time.perf_counter(), time.process_time()
         for shard, first in enumerate(range(0, len(seeds), settings.shard_scenes)):
             path = folder / f"scenes-{shard:06d}.tar"
-            if shard % parts != number or path.exists():
+            chunk = seeds[first : first + settings.shard_scenes]
+            if shard % parts != number or _is_written(path, chunk):
                 continue
             unfinished = path.with_suffix(f".{number}.unfinished")
             with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for seed in seeds[first : first + settings.shard_scenes]:
+                for seed in chunk:
                     count = _write_scene(tar, renderer, seed, settings)
                     scenes, questions = scenes + 1, questions + count
             unfinished.replace(path)
         return Exported(scenes, questions, time.perf_counter() - started, time.process_time() - cpu)
+
+
+def _hold_to(note: Path, settings: ExportSettings, part: int) -> None:
+    """Note the settings beside the shards; shards of other settings are not added to them."""
+    if note.exists():
+        then, now = json.loads(note.read_text()), asdict(settings)
+        for name, value in now.items():
+            if then.get(name) != value:
+                sentence = f"{note.parent} holds shards with {name} = {then.get(name)}, not {value}: give another folder with --out"
+                raise Refused(Status.BAD_REQUEST, sentence)
+        return
+    temporary = note.with_suffix(f".{part}.unfinished")
+    temporary.write_text(json.dumps(asdict(settings), indent=1))
+    temporary.replace(note)
+
+
+def _is_written(shard: Path, seeds: Sequence[int]) -> bool:
+    """Whether a shard holds these scenes; False for one that holds the first of them only.
+
+    Raises:
+        Refused: BAD_REQUEST when it holds others, or cannot be read.
+    """
+    if not shard.exists():
+        return False
+    try:
+        with tarfile.open(shard) as tar:
+            found = [int(name.partition(".")[0]) for name in tar.getnames() if name.endswith(".json")]
+    except (tarfile.TarError, ValueError) as error:
+        raise Refused(Status.BAD_REQUEST, f"{shard} is damaged ({error}): delete it") from error
+    shared = min(len(found), len(seeds))
+    if found[:shared] != list(seeds[:shared]):
+        raise Refused(Status.BAD_REQUEST, f"{shard} holds the scenes from seed {found[0]} on, not from {seeds[0]}: give another --out")
+    return len(found) >= len(seeds)
 
 
 def _write_scene(tar: tarfile.TarFile, renderer: SceneRenderer, seed: int, settings: ExportSettings) -> int:

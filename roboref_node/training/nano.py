@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from roboref_node.training.growing import grow
 from roboref_node.training.optimisers import MuonAdamW, cosine, count_parameters
 from roboref_node.training.packed_attention import PACKED_ATTENTION, slot_mask
 from roboref_node.training.packing import IGNORED
+from roboref_node.training.run_folder import OWN_PACE, STATE, begin_or_go_on, load_state, save_state, writing
 from roboref_node.training.scenes import SceneStore
 from roboref_node.training.vocabulary import COORDINATE_BINS, DEPTH, END, IMAGE, CoordinateTokens, build_tokenizer, token_id
 
@@ -76,8 +77,11 @@ class NanoRecipe:
         """Build from a recipe file's mapping.
 
         Raises:
-            TypeError: A key is unknown.
+            Refused: BAD_REQUEST for an unknown key.
         """
+        for given, kind, where in ((data, NanoRecipe, "a recipe of the nano"), (data.get("batch", {}), BatchSettings, "its section batch")):
+            if unknown := sorted(set(given) - {f.name for f in fields(kind)}):
+                raise Refused(Status.BAD_REQUEST, f"{where} has no setting {unknown[0]!r}")
         batch = BatchSettings(**data.get("batch", {}))
         auxiliary = data.get("auxiliary", NanoRecipe.auxiliary)
         rest = {k: v for k, v in data.items() if k not in ("batch", "auxiliary")}
@@ -93,7 +97,8 @@ class NanoTrainer:
         folder: Checkpoints and log.
 
     Raises:
-        Refused: BAD_REQUEST when the scenes were rendered at another size than the recipe's.
+        Refused: BAD_REQUEST when the scenes were rendered at another size than the recipe's, are too few for a batch, or the run in
+            `folder` began with another recipe or number of processes.
     """
 
     def __init__(self, recipe: NanoRecipe, store: SceneStore, folder: Path) -> None:
@@ -101,6 +106,10 @@ class NanoTrainer:
         if store.size != size:
             advice = f"run `roboref train render --size {size}` into another folder"
             raise Refused(Status.BAD_REQUEST, f"the scenes are {store.size} px wide, the recipe's `image_size` is {size}: {advice}")
+        if len(store) < recipe.batch.scenes:
+            raise Refused(
+                Status.BAD_REQUEST, f"there are {len(store)} scenes, fewer than the {recipe.batch.scenes} of a batch: render more"
+            )
         torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
         self.recipe, self.store, self.folder = recipe, store, folder
@@ -109,6 +118,10 @@ class NanoTrainer:
         # The towers and the language model are called one by one, so the gradients are averaged here and not by a wrapper of the model.
         self.accelerator = Accelerator()
         self.device = self.accelerator.device
+        begin_or_go_on(
+            folder, {"recipe": asdict(recipe), "processes": self.accelerator.num_processes}, OWN_PACE,
+            begun=(folder / STATE).exists(), first_process=self.accelerator.is_main_process,
+        )  # fmt: skip
         self.model = new_nano(self.tokenizer, recipe)
         if recipe.init:
             load_weights(self.model, recipe.init)
@@ -122,8 +135,9 @@ class NanoTrainer:
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / "log.jsonl"
-        if (folder / "state.pt").exists():
-            self._resume()
+        state = load_state(folder)
+        if state is not None:
+            self._resume(state)
 
     def run(self) -> None:
         """Train to the end of the recipe and write the model."""
@@ -133,7 +147,8 @@ class NanoTrainer:
             print(f"{size:.2f} M parameters, {len(self.store)} scenes, {processes} process{'es' * (processes > 1)}", flush=True)
         total = recipe.pretrain_steps + recipe.steps
         started, first = time.monotonic(), self.step
-        for batch in self._batches():
+        batches = self._batches() if self.step < total else iter(())
+        for batch in batches:
             metrics = self._train_step(batch)
             self.step += 1
             if self.step % recipe.log_every == 0 and first_process:
@@ -150,19 +165,17 @@ class NanoTrainer:
 
     def save(self) -> None:
         """Write the model as a loadable folder, and the state to go on from."""
-        save_nano(self.model, self.tokenizer, self.folder / "model")
+        with writing(self.folder / "model"):
+            save_nano(self.model, self.tokenizer, self.folder / "model")
         state = {
             "step": self.step,
             "heads": self.heads.state_dict(),
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        torch.save(state, self.folder / "state.tmp")
-        (self.folder / "state.tmp").replace(self.folder / "state.pt")
-        (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1))
+        save_state(self.folder, state)
 
-    def _resume(self) -> None:
-        state = torch.load(self.folder / "state.pt", map_location="cpu", weights_only=True)
+    def _resume(self, state: dict[str, Any]) -> None:
         self.step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from roboref_node.status import Refused, Status
+
 
 class MuonAdamW:
     """Both optimisers behind one ``step``.
@@ -32,8 +34,12 @@ class MuonAdamW:
         self.parameters = [*matrices, *others, *heads.parameters()]
 
     def step(self, share: float) -> float:
-        """Clip, update and clear the gradients with the learning rates scaled by `share`; returns the gradient norm."""
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0))
+        """Clip, update and clear the gradients with the learning rates scaled by `share`; returns the gradient norm.
+
+        Raises:
+            Refused: INTERNAL, before anything is changed, when the gradients are not finite.
+        """
+        norm = finite_norm(float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)))
         for optimiser, peak in zip((self.muon, self.adamw), self.peaks, strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = peak * share
@@ -49,6 +55,18 @@ class MuonAdamW:
         """Inverse of `state_dict`."""
         self.muon.load_state_dict(state["muon"])
         self.adamw.load_state_dict(state["adamw"])
+
+
+def finite_norm(norm: float) -> float:
+    """The norm of a step's gradients; one that is not finite would spoil the weights, and the next checkpoint with them.
+
+    Raises:
+        Refused: INTERNAL.
+    """
+    if not math.isfinite(norm):
+        sentence = f"the gradient norm is {norm}: the run stops, its last state is kept; a lower learning rate or fp32 may help"
+        raise Refused(Status.INTERNAL, sentence)
+    return norm
 
 
 def cosine(step: int, total: int, warm_up: int, floor: float = 0.02) -> float:

@@ -11,7 +11,6 @@ deviation, epsilon 1e-4); processes, mixed precision and gradient synchronisatio
 from __future__ import annotations
 
 import copy
-import json
 import random
 import time
 from contextlib import nullcontext
@@ -27,13 +26,14 @@ from torch import Tensor
 
 from roboref_node.model.checkpoint import load_model
 from roboref_node.model.modeling import RoboReferModel
+from roboref_node.pointing.weights_hash import weights_sha256
 from roboref_node.status import Refused, Status
 from roboref_node.training.grpo import GrpoSettings, grpo_loss, token_weights
-from roboref_node.training.optimisers import cosine, count_parameters
+from roboref_node.training.optimisers import cosine, count_parameters, finite_norm
 from roboref_node.training.rewards import RewardMixture, group_advantages
 from roboref_node.training.rft_questions import QuestionSource
 from roboref_node.training.rollouts import Rollouts, RolloutScorer, Sampler, target_rows
-from roboref_node.training.run_folder import Curves, load_state, save_state
+from roboref_node.training.run_folder import OWN_PACE, STATE, Curves, begin_or_go_on, load_state, save_state, writing
 
 TRAINABLE = ("all", "language")
 
@@ -128,7 +128,8 @@ class RftTrainer:
         folder: Checkpoints, curves and the result, ``model``.
 
     Raises:
-        Refused: MODEL_UNAVAILABLE when `weights` cannot be loaded; BAD_REQUEST for wrong rewards.
+        Refused: MODEL_UNAVAILABLE when `weights` cannot be loaded; BAD_REQUEST for wrong rewards, or when the run in `folder` began
+            with another recipe, reference or number of processes.
     """
 
     def __init__(self, recipe: RftRecipe, source: QuestionSource, weights: Path, folder: Path) -> None:
@@ -149,6 +150,9 @@ class RftTrainer:
         self.parameters = list(trained.requires_grad_(True).parameters())
         optimiser = torch.optim.AdamW(self.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         self.step = 0
+        begin_or_go_on(
+            folder, self._settings(weights), OWN_PACE, begun=(folder / STATE).exists(), first_process=self.accelerator.is_main_process
+        )
         folder.mkdir(parents=True, exist_ok=True)
         state = load_state(folder)
         if state is not None:
@@ -184,11 +188,16 @@ class RftTrainer:
     def save(self) -> None:
         """Write the model as a loadable folder, and the state to go on from."""
         if self.accelerator.is_main_process:
-            save_model(self.model, self.processor, self.folder / "model")
-            (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1))
+            with writing(self.folder / "model"):
+                save_model(self.model, self.processor, self.folder / "model")
             trained = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
             save_state(self.folder, {"step": self.step, **trained, "random": _random_state()})
         self.accelerator.wait_for_everyone()
+
+    def _settings(self, weights: Path) -> dict[str, Any]:
+        """What decides the result; the first weights only where they are the reference, for else the state has replaced them."""
+        reference = {"init": weights_sha256(weights)} if self.reference is not None else {}
+        return {"recipe": asdict(self.recipe), "processes": self.accelerator.num_processes, **reference}
 
     def _train_step(self) -> dict[str, float]:
         recipe = self.recipe
@@ -255,7 +264,7 @@ class RftTrainer:
                     self.accelerator.backward(result.loss)
                 for name, value in (("loss", result.loss), ("kl", result.kl), ("clipped", result.clipped)):
                     metrics[name] += float(value.detach()) / recipe.updates
-            metrics["norm"] += float(self.accelerator.clip_grad_norm_(self.parameters, recipe.max_norm)) / recipe.updates
+            metrics["norm"] += finite_norm(float(self.accelerator.clip_grad_norm_(self.parameters, recipe.max_norm))) / recipe.updates
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
         return metrics

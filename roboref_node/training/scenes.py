@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from roboref_node.model.depth_image import relative_depth_image
 from roboref_node.sim.render import Rendered, SceneRenderer
 from roboref_node.sim.scene import sample_scene
+from roboref_node.status import Refused, Status
 from roboref_node.synth.split import RESERVED_PAIRS, is_reserved_seed
 from roboref_node.synth.view import SceneView
 
@@ -48,6 +49,8 @@ class StoredScene:
 def render_scenes(folder: Path, seeds: list[int], size: int) -> None:
     """Render training scenes into shards of `SHARD_SCENES`; shards that exist are kept, so a killed run goes on.
 
+    A last shard that is shorter than it is now to be is rendered anew.
+
     Args:
         folder: Where the shards go.
         seeds: Scene seeds; none may be reserved.
@@ -55,6 +58,7 @@ def render_scenes(folder: Path, seeds: list[int], size: int) -> None:
 
     Raises:
         ValueError: A seed is reserved for benchmarks.
+        Refused: BAD_REQUEST when a shard that exists holds other scenes, or pictures of another size.
     """
     if any(is_reserved_seed(s) for s in seeds):
         raise ValueError("a reserved seed may not be rendered for training")
@@ -64,7 +68,7 @@ def render_scenes(folder: Path, seeds: list[int], size: int) -> None:
     for first in range(0, len(seeds), SHARD_SCENES):
         chunk = seeds[first : first + SHARD_SCENES]
         path = folder / f"shard_{first // SHARD_SCENES:04d}"
-        if (path / "seeds.json").exists():
+        if _is_rendered(path, chunk, size):
             continue
         arrays: dict[str, NDArray[np.generic]] = {
             "rgb": np.zeros((len(chunk), size, size, 3), dtype=np.uint8),
@@ -79,10 +83,51 @@ def render_scenes(folder: Path, seeds: list[int], size: int) -> None:
             arrays["depth_m"][i] = label_pixels(rendered.depth_m)
             arrays["instance"][i] = rendered.instance
         path.mkdir(exist_ok=True)
+        seeds_file = path / "seeds.json"
+        seeds_file.unlink(missing_ok=True)
         for name, array in arrays.items():
             np.save(path / f"{name}.npy", array)
-        (path / "seeds.json").write_text(json.dumps(chunk))
+        # Last, and whole or not at all: a shard with this file is finished.
+        seeds_file.with_suffix(".tmp").write_text(json.dumps(chunk))
+        seeds_file.with_suffix(".tmp").replace(seeds_file)
         print(f"rendered {first + len(chunk)} of {len(seeds)} scenes", flush=True)
+
+
+def _is_rendered(shard: Path, seeds: list[int], size: int) -> bool:
+    """Whether a finished shard holds these scenes.
+
+    Raises:
+        Refused: BAD_REQUEST when it holds others.
+    """
+    if not (shard / "seeds.json").exists():
+        return False
+    found, arrays = _read_shard(shard)
+    width = arrays["rgb"].shape[1]
+    shared = min(len(found), len(seeds))
+    if width != size or found[:shared] != seeds[:shared]:
+        what = f"pictures of {width} px, not {size}" if width != size else f"the scenes from seed {found[0]} on, not from {seeds[0]}"
+        raise Refused(Status.BAD_REQUEST, f"{shard} holds {what}: give another folder with --out")
+    return len(found) >= len(seeds)
+
+
+def _read_shard(shard: Path) -> tuple[list[int], dict[str, NDArray[Any]]]:
+    """Seeds and memory-mapped arrays of a finished shard.
+
+    Raises:
+        Refused: BAD_REQUEST when a file of it is damaged.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    name = "seeds.json"
+    try:
+        seeds = [int(seed) for seed in json.loads((shard / name).read_text())]
+        for name in ("rgb.npy", "depth_image.npy", "depth_m.npy", "instance.npy"):
+            arrays[name.removesuffix(".npy")] = array = np.load(shard / name, mmap_mode="r")
+            if len(array) != len(seeds):
+                raise ValueError(f"it has {len(array)} scenes, seeds.json {len(seeds)}")
+    except (OSError, ValueError, TypeError) as error:
+        sentence = f"{shard / name} is damaged ({error}): delete {shard} and run `roboref train render` again"
+        raise Refused(Status.BAD_REQUEST, sentence) from error
+    return seeds, arrays
 
 
 class SceneStore:
@@ -93,17 +138,16 @@ class SceneStore:
 
     Raises:
         FileNotFoundError: The folder holds no finished shard.
+        Refused: BAD_REQUEST when a shard is damaged, or the pictures are not all of one size.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.shards = []
-        for path in sorted(folder.rglob("shard_*")):
-            if not (path / "seeds.json").exists():
-                continue
-            arrays = {n: np.load(path / f"{n}.npy", mmap_mode="r") for n in ("rgb", "depth_image", "depth_m", "instance")}
-            self.shards.append((json.loads((path / "seeds.json").read_text()), arrays))
+        self.shards = [_read_shard(path) for path in sorted(folder.rglob("shard_*")) if (path / "seeds.json").exists()]
         if not self.shards:
             raise FileNotFoundError(f"{folder} holds no finished shard; run `roboref train render` first")
+        sizes = sorted({int(arrays["rgb"].shape[1]) for _, arrays in self.shards})
+        if len(sizes) > 1:
+            raise Refused(Status.BAD_REQUEST, f"the pictures in {folder} are {' and '.join(map(str, sizes))} px wide, not of one size")
         self.index = [(s, i) for s, (seeds, _) in enumerate(self.shards) for i in range(len(seeds))]
 
     @property

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
 from roboref_node.model.checkpoint import load_model
 from roboref_node.model.modeling import RoboReferModel
 from roboref_node.status import Refused, Status
 from roboref_node.training.optimisers import count_parameters
+from roboref_node.training.run_folder import begin_or_go_on
 from roboref_node.training.spatial_records import Collator, RecordFile, SpatialRecords
 
 PARTS = ("vision_tower", "mm_projector", "depth_tower", "depth_projector", "llm")
 COMPLETE = "complete"
 """File in a checkpoint that is written last: a checkpoint without it was cut off by a kill."""
+_PACE = ("max_steps", "num_train_epochs", "save_steps", "save_total_limit", "logging_steps", "report_to", "disable_tqdm")
+MAY_CHANGE = ("recipe.threads", *(f"recipe.trainer.{name}" for name in (*_PACE, "dataloader_num_workers")))
+"""Settings that a run may go on with other values of."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,15 @@ def run_sft(recipe: SftRecipe, *, weights: Path, data: Path, out: Path) -> None:
         out: Checkpoints, TensorBoard curves, result.
 
     Raises:
-        Refused: MODEL_UNAVAILABLE for weights that cannot be loaded; BAD_REQUEST for a wrong recipe or wrong data.
+        Refused: MODEL_UNAVAILABLE for weights that cannot be loaded; BAD_REQUEST for a wrong recipe or wrong data, or when the run in
+            `out` began with others.
     """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     set_seed(recipe.seed)
     arguments = training_arguments(recipe, out)
+    # The trainer deletes old checkpoints before the new one is marked; a kill between the two would leave none.
+    kept, arguments.save_total_limit = arguments.save_total_limit, None
     model, processor = load_model(weights, device="cpu", dtype="float32", rgb_newline=True, check_memory=False)
     if recipe.depth_from_rgb:
         copy_rgb_to_depth(model)
@@ -114,13 +122,20 @@ def run_sft(recipe: SftRecipe, *, weights: Path, data: Path, out: Path) -> None:
     records = SpatialRecords(
         recipe.record_files(data), processor, drop_depth=recipe.drop_depth, max_turns=recipe.max_turns, seed=recipe.seed
     )
+    at_once = arguments.train_batch_size * arguments.world_size
+    if len(records) < at_once:
+        raise Refused(Status.BAD_REQUEST, f"the data hold {len(records)} records, fewer than the {at_once} that are shown at once")
+    last = last_checkpoint(out)
+    begin_or_go_on(
+        out, {"recipe": asdict(recipe), "processes": arguments.world_size, "records": len(records)}, MAY_CHANGE,
+        begun=last is not None, first_process=arguments.process_index == 0,
+    )  # fmt: skip
     pad = processor.tokenizer.pad_token_id
     model.train()
     trainer = Trainer(
         model=model, args=arguments, train_dataset=records, data_collator=Collator(0 if pad is None else int(pad)),
-        callbacks=[_MarkComplete()],
+        callbacks=[_MarkComplete(kept)],
     )  # fmt: skip
-    last = last_checkpoint(out)
     if trainer.is_world_process_zero():
         learning = count_parameters(p for p in model.parameters() if p.requires_grad) / 1e6
         processes = trainer.accelerator.num_processes
@@ -134,13 +149,16 @@ def run_sft(recipe: SftRecipe, *, weights: Path, data: Path, out: Path) -> None:
 
 def last_checkpoint(out: Path) -> Path | None:
     """The newest complete checkpoint; incomplete ones are deleted."""
-    found: list[tuple[int, Path]] = []
     for path in out.glob("checkpoint-*"):
-        if (path / COMPLETE).exists():
-            found.append((int(path.name.rpartition("-")[2]), path))
-        else:
+        if not (path / COMPLETE).exists():
             shutil.rmtree(path, ignore_errors=True)  # with several processes another one may be faster
-    return max(found)[1] if found else None
+    complete = _complete_checkpoints(out)
+    return complete[-1] if complete else None
+
+
+def _complete_checkpoints(out: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted((p for p in out.glob("checkpoint-*") if (p / COMPLETE).exists()), key=lambda p: int(p.name.rpartition("-")[2]))
 
 
 def copy_rgb_to_depth(model: RoboReferModel) -> None:
@@ -188,8 +206,21 @@ def training_arguments(recipe: SftRecipe, out: Path) -> TrainingArguments:
 
 
 class _MarkComplete(TrainerCallback):
-    """Marks a checkpoint once all of it is written."""
+    """Marks a checkpoint once all of it is written, and deletes old ones only then.
+
+    Args:
+        kept: Number of checkpoints to keep; None keeps all.
+    """
+
+    def __init__(self, kept: int | None) -> None:
+        self.kept = kept
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        PartialState().wait_for_everyone()  # each process writes a part
+        if not state.is_world_process_zero:
+            return
+        out = Path(str(args.output_dir))
+        (out / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        for old in _complete_checkpoints(out)[: -max(1, self.kept)] if self.kept else ():
+            (old / COMPLETE).unlink()  # first, so that a kill leaves no half of a checkpoint that looks whole
+            shutil.rmtree(old, ignore_errors=True)

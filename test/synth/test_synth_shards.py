@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import tarfile
@@ -13,6 +14,7 @@ import pytest
 
 from roboref_node.sim.render import SceneRenderer
 from roboref_node.sim.scene import sample_scene
+from roboref_node.status import Refused
 from roboref_node.synth.shards import ExportSettings, export_shards, mask_from_runs, run_lengths
 from roboref_node.synth.split import RESERVED_PAIRS, reserved_seeds, training_seeds
 
@@ -28,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*"))}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.tar"))}
 
 
 def records(folder: Path) -> dict[str, dict[str, bytes]]:
@@ -95,6 +97,22 @@ def test_a_killed_run_goes_on_and_parts_make_the_same_files(folder: Path, tmp_pa
     for number in range(2):
         export_shards(two, training_seeds(7), SETTINGS, part=(number, 2))
     assert digests(two) == whole
+    assert not list(one.glob("*.unfinished")) + list(two.glob("*.unfinished"))
+
+
+def test_other_settings_or_scenes_are_not_mixed_and_a_short_shard_grows(folder: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    assert export_shards(few, training_seeds(5), SETTINGS).scenes == 5
+    assert export_shards(few, training_seeds(7), SETTINGS).scenes == 4  # the second shard held two of its three scenes
+    assert digests(few) == digests(folder)
+    assert export_shards(few, training_seeds(4), SETTINGS).scenes == 0
+    with pytest.raises(Refused, match="shards with questions = 15, not 4: give another folder"):
+        export_shards(few, training_seeds(7), dataclasses.replace(SETTINGS, questions=4))
+    with pytest.raises(Refused, match="holds the scenes from seed"):
+        export_shards(few, training_seeds(7, 1000), SETTINGS)
+    (few / "scenes-000001.tar").write_bytes(b"no archive")
+    with pytest.raises(Refused, match="damaged"):
+        export_shards(few, training_seeds(7), SETTINGS)
 
 
 def test_datasets_streams_them(folder: Path) -> None:
