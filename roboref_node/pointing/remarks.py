@@ -43,6 +43,7 @@ _QUALIFIED = re.compile(
 _NOTHING = re.compile(
     r"\W*(?:none|nothing|null|n/?a|not (?:found|visible|present|applicable)|no (?:match|object|target)(?: found)?)\W*", re.IGNORECASE
 )
+_RELATIVE = re.compile(r"\b(?:whose|which|that|who|where|with)\b", re.IGNORECASE)
 _REMARK_CHARS = 300
 """A remark says within these that nothing is there, or not at all."""
 _DIGITS = re.compile(r"\d+")
@@ -64,8 +65,12 @@ def denies(text: str) -> bool:
 
 
 def denies_itself(label: str) -> bool:
-    """Whether the label of a point says that the point is none, as in ``{"point": [0, 0], "label": "not found"}``."""
-    return _NOTHING.fullmatch(label[:_REMARK_CHARS]) is not None or _begins_with_denial(label) or _says_unseen(label)
+    """Whether the label of a point says that the point is none, as in ``{"point": [0, 0], "label": "not found"}``.
+
+    "mug whose handle is not visible" is the name of a thing.
+    """
+    names = _RELATIVE.search(label) is not None
+    return _NOTHING.fullmatch(label[:_REMARK_CHARS]) is not None or _begins_with_denial(label) or (_says_unseen(label) and not names)
 
 
 def holds_a_position(text: str) -> bool:

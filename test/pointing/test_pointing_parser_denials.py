@@ -68,7 +68,9 @@ def test_a_label_that_denies_its_own_point(label: str) -> None:
         assert refusal.value.status is Status.UNPARSEABLE and label in refusal.value.sentence
 
 
-@pytest.mark.parametrize("label", ["no-name cola", "cup", "not the red cup", "nothing box", "n\u00ba 3", ""])
+@pytest.mark.parametrize(
+    "label", ["no-name cola", "cup", "not the red cup", "nothing box", "n\u00ba 3", "mug whose handle is not visible", ""]
+)
 def test_labels_of_things(label: str) -> None:
     assert parse_points(f'[{{"point_2d": [500, 250], "label": "{label}"}}]', Dialect.QWEN3_VL, SIZE).points
 
