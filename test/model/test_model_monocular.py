@@ -123,6 +123,13 @@ def test_inputs_smaller_than_a_patch(tmp_path, size):
     assert f"`input_size` is {size}, expected at least one patch of the model, 14 px" in sentence
 
 
+def test_the_input_is_of_whole_patches(tmp_path):
+    """As the published server resizes: a part of a patch would be cut off at the right and the bottom."""
+    rgb = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
+    odd, whole = (MonocularDepth(write_depth_anything(tmp_path), device="cpu", input_size=size).inverse_depth(rgb) for size in (45, 56))
+    assert np.array_equal(odd, whole)
+
+
 def test_weights_stored_in_half_precision_give_the_same_map(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     single = MonocularDepth(write_depth_anything(tmp_path), device="cpu", input_size=56).inverse_depth(rgb)
