@@ -6,6 +6,7 @@ Every pattern here has a bounded or negated-class repetition only, see `roboref_
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 _OPENS = re.compile(
     r"\W{0,4}(?:(?:no|sorry|unfortunately|i['\u2019]m (?:sorry|afraid)|i am (?:sorry|afraid)|i think|it (?:seems|looks like|appears))\b"
@@ -30,7 +31,7 @@ _UNSEEN = re.compile(
     # The red cup is not visible. This isn't in the image.
     rf"|(?:\bnot|\b(?:is|are|was|were)n['\u2019]t) (?:[a-z]{{1,16}} ){{0,2}}?(?:visible|present|shown|depicted|found|{_IMAGE})\b"
     # No red cup is visible.
-    rf"|\bno [^.,;:!?\r\n]{{1,80}}? (?:is|are|was|were|can be|could be) (?:[a-z]{{1,16}} )?(?:visible|present|shown|found|seen|{_IMAGE})\b"
+    rf"|\bno [^.,;:!?\r\n]{{1,60}}? (?:is|are|was|were|can be|could be) (?:[a-z]{{1,16}} )?(?:visible|present|shown|found|seen|{_IMAGE})\b"
     # The image does not contain a red cup.
     r"|\b(?:image|picture|photo|photograph|scene|view) (?:[a-z]{1,16} ){0,2}?do(?:es)?(?: not|n['\u2019]t)"
     r" (?:contain|show|include|depict|have)\b[^.,;:!?\r\n]{0,80}",
@@ -44,7 +45,7 @@ _NOTHING = re.compile(
     r"\W*(?:none|nothing|null|n/?a|not (?:found|visible|present|applicable)|no (?:match|object|target)(?: found)?)\W*", re.IGNORECASE
 )
 _RELATIVE = re.compile(r"\b(?:whose|which|that|who|where|with)\b", re.IGNORECASE)
-_REMARK_CHARS = 300
+_REMARK_CHARS = 240
 """A remark says within these that nothing is there, or not at all."""
 _DIGITS = re.compile(r"\d+")
 _PAIR = re.compile(r"[(\[][ \t\r\n]{0,8}[-+]?[0-9.]{1,24}[ \t\r\n]{0,8},[ \t\r\n]{0,8}[-+]?[0-9.]")
@@ -69,13 +70,14 @@ def denies_itself(label: str) -> bool:
 
     "mug whose handle is not visible" is the name of a thing.
     """
+    label = label[:_REMARK_CHARS]
     names = _RELATIVE.search(label) is not None
-    return _NOTHING.fullmatch(label[:_REMARK_CHARS]) is not None or _begins_with_denial(label) or (_says_unseen(label) and not names)
+    return _NOTHING.fullmatch(label) is not None or _begins_with_denial(label) or (_says_unseen(label) and not names)
 
 
 def holds_a_position(text: str) -> bool:
     """Whether text that says that nothing is there could hold a point all the same: two numbers (a fraction is two), or one cut off."""
-    numbers = _DIGITS.findall(text)
+    numbers = list(islice(_DIGITS.finditer(text), 2))
     return len(numbers) > 1 or "<" in text or any(text.count(opening) > text.count(closing) for opening, closing in _BRACKETS)
 
 

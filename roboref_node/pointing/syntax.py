@@ -21,7 +21,9 @@ Row = tuple[float, ...]
 MAX_POINTS = 64
 """More points than this in one answer is a model in a loop, not an answer."""
 MAX_MARKS = 8 * MAX_POINTS
-"""Brackets, or equals signs of attributes, that are looked at: several times what the most points in the wordiest dialect need."""
+"""Brackets, or equals signs of attributes, that are looked at: several times what the most points in the wordiest dialect need.
+
+Of tuples half as many, because theirs cost the most time each."""
 MAX_NESTING = 8
 BLANK = " \t\r\n"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,9}(?:\.[0-9]{0,24})?|\.[0-9]{1,24})")
@@ -30,6 +32,7 @@ _CLOSING = {"(": ")", "[": "]"}
 _OPENING = re.compile(r"[(\[]")
 _SEPARATORS = re.compile(r"[ \t\r\n,]*")
 _NUMBER_LIKE = re.compile(r"(?:[xyuv][ \t]{0,4}[=:][ \t]{0,4})?[+-]?(?:\.?\d|(?:nan|inf)\b)", re.IGNORECASE)
+_DIGIT_LIKE = re.compile(r"\d|nan|inf", re.IGNORECASE)
 _PAIR_WITHOUT_COMMA = re.compile(r"[+-]?[0-9.]{1,24}[ \t\r\n;]{1,16}[+-]?[0-9.]{1,24}")
 _OWNERS = {"point": "dialect 'gemini'", "point_2d": "dialect 'qwen25_vl' or 'qwen3_vl'"}
 _STEP_KINDS = ("position", "orientation", "size")
@@ -87,7 +90,7 @@ def read_tuples(text: str) -> list[Row]:
         raise AnswerSyntaxError("a list of tuples is expected, and the answer looks like JSON")
     if "<point" in text:
         raise AnswerSyntaxError("a list of tuples is expected, and the answer holds a <point> tag")
-    check_marks(text, "([")
+    check_marks(text, "([", MAX_MARKS // 2)
     rows: list[Row] = []
     empty_lists = 0
     first = last = 0
@@ -95,6 +98,9 @@ def read_tuples(text: str) -> list[Row]:
         opening, content, terminator = group.groups()
         if not content.strip(BLANK):
             empty_lists += opening == "[" and terminator == "]"
+            continue
+        if _DIGIT_LIKE.search(content) is None:
+            _check_is_no_step(group.group(), content)
             continue
         pieces = content.split(",", 4)
         if len(pieces) < 2 or not any(_NUMBER_LIKE.match(piece.strip()) for piece in pieces):
@@ -127,6 +133,10 @@ def _check_is_remark(group: str, content: str) -> None:
     """A group of brackets without a pair may be passed over only if it is prose: not a broken pair, nor the head of a reasoning step."""
     if _PAIR_WITHOUT_COMMA.fullmatch(content.strip(BLANK)):
         raise AnswerSyntaxError(f"a point has 2 numbers with a comma in between, and {clip(group, 40)!r} is something else")
+    _check_is_no_step(group, content)
+
+
+def _check_is_no_step(group: str, content: str) -> None:
     if group.startswith("[") and content.strip(BLANK).lower() in _STEP_KINDS:
         raise AnswerSyntaxError(f"{clip(group, 40) + ']'!r} begins a reasoning step, which is malformed or not part of this dialect")
 
@@ -272,7 +282,7 @@ def check_count(count: int) -> None:
         raise AnswerSyntaxError(f"the answer holds more than {MAX_POINTS} points")
 
 
-def check_marks(text: str, marks: str) -> None:
+def check_marks(text: str, marks: str, most: int = MAX_MARKS) -> None:
     """What is walked mark by mark must not have thousands of them, or a hostile answer costs milliseconds."""
-    if sum(map(text.count, marks)) > MAX_MARKS:
-        raise AnswerSyntaxError(f"it has more than {MAX_MARKS} of {' '.join(marks)}, which {MAX_POINTS} points do not need")
+    if sum(map(text.count, marks)) > most:
+        raise AnswerSyntaxError(f"it has more than {most} of {' '.join(marks)}, which {MAX_POINTS} points do not need")
