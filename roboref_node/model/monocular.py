@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class MonocularDepth:
     Args:
         folder: Hugging Face folder of a depth estimation model.
         device: Where to run; None takes the GPU when there is one.
-        input_size: Shorter side of the network's input in pixels; RoboRefer's server uses 518.
+        input_size: Shorter side of the network's input in pixels, rounded up to whole patches; RoboRefer's server uses 518.
 
     Raises:
         Refused: MODEL_UNAVAILABLE when the folder holds no such model, or not all of it, or the device is not there; BAD_REQUEST for a
@@ -72,7 +73,8 @@ class MonocularDepth:
             raise Refused(Status.BAD_REQUEST, f"No depth can be estimated: {error}.") from error
         height, width = rgb.shape[:2]
         scale = self._input_size / min(height, width)
-        size = [max(self._input_size, round(side * scale / self._multiple) * self._multiple) for side in (width, height)]
+        least = math.ceil(self._input_size / self._multiple)  # a part of a patch would be cut off, and the map be moved by it
+        size = [max(least, round(side * scale / self._multiple)) * self._multiple for side in (width, height)]
         resized = cv2.resize(rgb.astype(np.float32) / 255.0, size, interpolation=cv2.INTER_CUBIC)
         pixels = torch.from_numpy(((resized - _MEAN) / _STD).transpose(2, 0, 1)[None].astype(np.float32)).to(self.device)
         predicted = self._model(pixels).predicted_depth[:, None].float()
