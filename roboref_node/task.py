@@ -142,7 +142,7 @@ def parse_instruction(text: str, *, role: str = "") -> tuple[Task, ...]:
             kind = TaskKind(role.lower())
         except ValueError:
             known = ", ".join(k.value for k in TaskKind)
-            raise Refused(Status.BAD_REQUEST, f"the role {role!r} is unknown; use one of: {known}") from None
+            raise Refused(Status.BAD_REQUEST, f"the role {role[:40]!r} is unknown; use one of: {known}") from None
         return (Task(kind, _checked(_expression(sentence, clauses, kind), kind), text),)
     tasks = _read_clauses(clauses, text)
     if not tasks:

@@ -34,6 +34,7 @@ from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.diagnostics import Diagnostics, Sources
 from roboref_node.ros.failures import QuestionRecorder
 from roboref_node.ros.last_results import results_leave
+from roboref_node.ros.lifecycle import answer_impossible_transitions
 from roboref_node.ros.messages import held_from_messages, refusal_message
 from roboref_node.ros.occupancy import map_from_message
 from roboref_node.ros.parameters import NodeParameters
@@ -77,6 +78,7 @@ class ReferNode(LifecycleNode):
         self._map: OccupancyGrid | None = None
         self._inactive_because = Refused(Status.CANCELED, "the node is not active")
         self._diagnostics = Diagnostics(self, self._sources)
+        answer_impossible_transitions(self)
 
     # ---- process -------------------------------------------------------------------------------------------------------------
 
@@ -195,6 +197,7 @@ class ReferNode(LifecycleNode):
             handle_accepted_callback=self._on_accepted,
             cancel_callback=self._on_cancel,
             result_timeout=_RESULT_S,
+            **qos.ACTION_SERVICES,
         )
 
     def _destroy_interfaces(self) -> None:

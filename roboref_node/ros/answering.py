@@ -33,6 +33,9 @@ from roboref_node.task import Task, parse_instruction
 STILL_M, STILL_RAD = 0.001, 0.001
 """A camera that has moved less than this stands still: a thousandth of a radian is a millimetre at a metre."""
 
+_FRAME_CHARS = 255
+"""Longest name of a frame that is looked for: a sentence repeats it."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -125,6 +128,8 @@ class Answerer:
         waits.evidence.transforms = named
         goal_from_optical = named[profile.goal_frame]
         target = request.target_frame or profile.goal_frame
+        if len(target) > _FRAME_CHARS:
+            raise Refused(Status.BAD_REQUEST, f"target_frame has {len(target)} characters, which no frame has: {target[:40]}...")
         target_from_optical = goal_from_optical if target == profile.goal_frame else self._find(target, frame, request)
         waits.note("transform")
         goal_from_base = goal_from_optical @ named[profile.base_frame].inverse()

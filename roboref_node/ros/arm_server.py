@@ -15,6 +15,7 @@ from roboref.action import MoveArm
 from std_srvs.srv import Trigger
 
 from roboref_node.arm.motion import Motion, MotionKind, MotionResult, Outcome, Stage
+from roboref_node.ros import qos
 from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.transforms import transform_from_pose
 from roboref_node.status import Refused, Status
@@ -56,7 +57,7 @@ class ArmServer:
         self._holding, self._opening_m = False, math.nan
         self._actions = ActionServer(
             node, MoveArm, ACTION, execute_callback=self._await_end, goal_callback=self._on_goal,
-            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel,
+            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel, **qos.ACTION_SERVICES,
         )  # fmt: skip
         self._service = node.create_service(Trigger, STOP, self._on_stop)
 

@@ -41,8 +41,7 @@ class Runnable(Protocol):
 def spin(executor: SingleThreadedExecutor, node: Node) -> None:
     """Spin until the executor is shut down.
 
-    An exception out of a callback, or an invalid lifecycle transition (which rclpy raises out of spin), is logged; the node
-    goes on.
+    An exception out of a callback is logged; the node goes on.
     """
     while True:
         try:

@@ -20,6 +20,12 @@ ANSWERS = QoSProfile(
 )
 """Answers and goals. Volatile: a node that starts later must never execute the goal of an earlier question."""
 
+_REQUESTS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=200, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
+)
+ACTION_SERVICES = {f"{name}_service_qos_profile": _REQUESTS for name in ("goal", "result", "cancel")}
+"""Of every action server. With ROS's own ten, the middleware drops the eleventh request of a burst, and its client waits for ever."""
+
 PICTURES = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 from roboref.action import PickPlace
 
+from roboref_node.ros import qos
 from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.last_results import results_leave
 from roboref_node.ros.profile import ProfileParameters
@@ -85,7 +86,7 @@ class SentenceNode(Node, ABC):
         """Take sentences through the action of this name from now on."""
         self._actions = ActionServer(
             self, PickPlace, action, execute_callback=self._await_result, goal_callback=self._on_goal,
-            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel,
+            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel, **qos.ACTION_SERVICES,
         )  # fmt: skip
 
     def close(self) -> bool:

@@ -11,7 +11,6 @@ from fault_camera import BOX_PX
 from fault_spoiling import nothing, restart_node
 from fault_table import HARMLESS, Outcome, fault
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState
 from live_graph import ROOT, wait_until
 
 INSTRUCTION_GROUP, GOAL_GROUP, NODE_GROUP = "Instructions", "Goals", "Parameters and lifecycle"
@@ -305,12 +304,7 @@ def _(bench):
     status=HARMLESS, sentence="the red box: pixel", recovery="none needed: the node goes on as it was",
 )  # fmt: skip
 def _(bench):
-    client = bench.graph.node.create_client(ChangeState, f"{bench.node}/change_state")
-    assert client.wait_for_service(10.0)
-    count = bench.process.log.count("the node goes on")
-    client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
-    wait_until(lambda: bench.process.log.count("the node goes on") > count, lambda: f"the refusal\n{bench.process.log_end}")
-    bench.graph.node.destroy_client(client)
+    assert not bench.asker.change_state(Transition.TRANSITION_CONFIGURE)
     assert bench.asker.state() == State.PRIMARY_STATE_ACTIVE
 
 

@@ -14,9 +14,11 @@ from asker import REFER, Asker
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
-from live_graph import wait_until
+from live_graph import WAIT_S, wait_until
 from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from roboref.action import Refer
 from roboref.msg import Referral
 from sensor_msgs.msg import Image
@@ -118,6 +120,9 @@ def test_an_unknown_role_and_an_unknown_target_frame(refer):
     assert refer.look_at(role="juggle").status == Referral.BAD_REQUEST
     answer = refer.look_at(target_frame="moon")
     assert answer.status == Referral.TF_UNAVAILABLE and "moon" in answer.sentence
+    for huge in ({"role": "x" * 100_000}, {"target_frame": "x" * 100_000}):
+        answer = refer.look_at(**huge)
+        assert answer.status == Referral.BAD_REQUEST and len(answer.sentence) < 300
 
 
 def test_nonsense_from_the_model_is_no_goal(refer, model_server):
@@ -160,6 +165,22 @@ def test_a_later_instruction_replaces_the_waiting_one_and_goals_beyond_the_limit
     assert refer.result_of(waiting).result.referrals[0].status == Referral.OK
     wait_until(lambda: {"point at the first box", "point at the third box"} <= {r.instruction for r in refer.referrals}, "both answers")
     assert refer.set("max_queue", 4).successful
+
+
+def test_a_burst_of_goals_is_answered_to_the_last(refer, graph):
+    deep = QoSProfile(depth=100)  # of the client: ROS's own ten would lose answers on this side
+    client = ActionClient(graph.node, Refer, "/refer/refer", goal_service_qos_profile=deep, result_service_qos_profile=deep)
+    assert refer.set("max_queue", 100).successful
+    goal = Refer.Goal(instruction="the box", role="point", use_pixel=True, pixel=list(BOX_PX))
+    assert client.wait_for_server(WAIT_S)
+    wait_until(lambda: graph.do(client.send_goal_async, goal).done() or time.sleep(0.2), "both sides to know each other")
+    sent = graph.do(lambda: [client.send_goal_async(goal) for _ in range(40)])
+    wait_until(lambda: all(future.done() for future in sent), lambda: f"{sum(f.done() for f in sent)} of 40 goals were answered")
+    assert all(future.result().accepted for future in sent)
+    results = graph.do(lambda: [future.result().get_result_async() for future in sent])
+    wait_until(lambda: all(future.done() for future in results), "40 results")
+    assert refer.set("max_queue", 4).successful
+    client.destroy()
 
 
 def test_parameters_that_may_not_change_now_are_refused_with_the_reason(refer):
@@ -216,10 +237,9 @@ def test_lifecycle_frees_the_camera_and_survives_an_impossible_transition(refer,
     wait_until(lambda: graph.node.count_subscribers("/camera/color/image_raw") == 0, "the subscription to end")
     assert not refer.send().accepted
     assert refer.ask("pick up the red box").status == Referral.CANCELED
-    graph.node.create_client(ChangeState, "/refer/change_state").call_async(
-        ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
-    )
-    refer.process.wait_for_log("the node goes on")
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_DEACTIVATE, 99):
+        assert not refer.change_state(transition)
+    refer.process.wait_for_log("the transition 99 is not possible now")
     assert refer.state() == State.PRIMARY_STATE_INACTIVE
     assert refer.change_state(Transition.TRANSITION_ACTIVATE)
     wait_until(lambda: refer.look_at().status == Referral.OK, "the first frame after activation")
