@@ -47,18 +47,18 @@ def solid_pixels(pixels: BoolImage, crop: Crop, focal_px: float) -> BoolImage:
     return np.asarray(solid if solid.sum() >= 10 else pixels, dtype=np.bool_)
 
 
-def _dense(flat_m: FloatImage, cell_m: float = 0.006, least: int = 4) -> FloatImage:
-    """Points of a footprint, shape (N, 2), without stray ones: fewer than `least` within the 3x3 cells around."""
+def dense(flat_m: FloatImage, cell_m: float = 0.006, least: int = 4) -> BoolImage:
+    """Points of a footprint, shape (N, 2), that are not stray: at least `least` lie within the 3x3 cells around, bool (N,)."""
     if len(flat_m) < 100:
-        return flat_m
+        return np.ones(len(flat_m), dtype=np.bool_)
     cell = ((flat_m - flat_m.min(axis=0)) / np.float32(cell_m)).astype(np.int64)
     height, width = int(cell[:, 1].max()) + 1, int(cell[:, 0].max()) + 1
     if height * width > 1_000_000:
-        return flat_m
+        return np.ones(len(flat_m), dtype=np.bool_)
     count = np.bincount(cell[:, 1] * width + cell[:, 0], minlength=height * width).reshape(height, width).astype(np.float32)
     around = cv2.boxFilter(count, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    kept = flat_m[around[cell[:, 1], cell[:, 0]] >= least]
-    return kept if len(kept) >= 10 else flat_m
+    kept = around[cell[:, 1], cell[:, 0]] >= least
+    return np.asarray(kept if np.count_nonzero(kept) >= 10 else np.ones(len(flat_m)), dtype=np.bool_)
 
 
 def stand_box(cloud_m: FloatArray, support: Plane | None, up: FloatArray | None) -> tuple[OrientedBox | None, float]:
@@ -85,7 +85,7 @@ def stand_box(cloud_m: FloatArray, support: Plane | None, up: FloatArray | None)
     first /= np.linalg.norm(first)
     second = np.cross(axis, first)
     flat = np.column_stack([cloud_m @ first, cloud_m @ second]).astype(np.float32)
-    (cu, cv_), (su, sv), angle = cv2.minAreaRect(_dense(flat))
+    (cu, cv_), (su, sv), angle = cv2.minAreaRect(flat[dense(flat)])
     turn = np.radians(angle)
     if su < sv:
         su, sv, turn = sv, su, turn + np.pi / 2

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from roboref_node.geometry.box import dense
 from roboref_node.geometry.cut_off import OpenEnds
 from roboref_node.geometry.transform import Transform
 from roboref_node.status import Refused, Status
@@ -24,6 +25,15 @@ BALL_RMS_M = 0.0025
 BALL_POINTS = 1500
 CROWN = 0.6
 """Of a ball's radius: what is seen reaches at least so far above the centre."""
+LYING_RADIUS_M = 0.012
+"""Of a thinner body too little is hidden to matter."""
+LYING_LOW = 0.5
+"""Below this height over the axis, as a share of the radius, the far side of a lying body is not seen."""
+LYING_SPREAD = 0.1
+"""Median deviation of where its points say that the axis is, as a share of the radius: a box's are twice as far apart."""
+LYING_SHARE = 0.5
+"""Share of the points that lie on the round side; the rest is the end that faces the camera."""
+LYING_POINTS = 400
 CELL_M = 0.008
 LAYER_M = 0.015
 """Spacing of the points that stand for the inside of an object: less than a finger's width."""
@@ -105,8 +115,14 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
         up = np.array([0.0, 0.0, 1.0])
         support = float(min(np.percentile(cloud[:, 2], 1.0), base_from_optical.apply(surface.position_m)[2]))
     view = in_plane(cloud.mean(axis=0) - base_from_optical.translation_m, up, None)
-    ball = _ball(cloud, cloud @ up - support, up)
-    whole = ball if ball is not None else _completed(cloud, up, view)
+    # Stray readings behind the outline would be taken for a far side that falls away.
+    first = in_plane(np.eye(3)[int(np.argmin(np.abs(up)))], up, None)
+    cloud = cloud[dense((cloud @ np.stack([first, np.cross(up, first)], axis=1)).astype(np.float32))]
+    whole = _ball(cloud, cloud @ up - support, up)
+    if whole is None:
+        whole = _lying(cloud, cloud @ up - support, up, view)
+    if whole is None:
+        whole = _completed(cloud, up, view)
     if segment.box is not None and whole is cloud:
         axes = base_from_optical.rotate(np.asarray(segment.box.rotation).T)[:2]
         narrow = in_plane(axes[int(np.argmin(np.asarray(segment.box.size_m)[:2]))], up, axes[0])
@@ -174,6 +190,37 @@ def _ball(cloud: FloatArray, heights: FloatArray, up: FloatArray) -> FloatArray 
     first = in_plane(np.eye(3)[int(np.argmin(np.abs(up)))], up, None)
     sphere = (flat * np.cos(turn))[:, None] * first + (flat * np.sin(turn))[:, None] * np.cross(up, first) + height[:, None] * up
     return np.asarray(centre + radius * sphere, dtype=np.float64)
+
+
+def _lying(cloud: FloatArray, heights: FloatArray, up: FloatArray, view: FloatArray) -> FloatArray | None:
+    """The cloud with its far side when it is the near side of a round body that lies on the support, such as a can; else None.
+
+    The lower the camera, the less of the far side falls away before the eye, and the more of it is hidden.
+    """
+    radius = 0.5 * float(np.percentile(heights, 99.0))
+    if not np.any(view) or radius < LYING_RADIUS_M:
+        return None
+    few = slice(None, None, max(1, len(cloud) // LYING_POINTS))
+    flat, sink = cloud[few], heights[few] / radius - 1.0
+    half = radius * np.sqrt(np.maximum(1.0 - sink * sink, 0.0))
+    # So low only the near side is seen. Each of its points says where the axis is; the direction in which they agree is across it.
+    low = sink < LYING_LOW
+    if np.count_nonzero(low) < 20:
+        return None
+    left, turns = np.cross(up, view), np.radians(np.arange(-85, 90, 5))
+    for step in (np.radians(0.5), 0.0):  # all directions by 5 degrees, then around the best one by half a degree
+        across = np.cos(turns)[:, None] * view + np.sin(turns)[:, None] * left
+        axes = flat[low] @ across.T + half[low][:, None]
+        spread = np.median(np.abs(axes - np.median(axes, axis=0)), axis=0)
+        best = int(np.argmin(spread))
+        turns = turns[best] + np.arange(-10, 11) * step
+    across, axis = across[best], float(np.median(axes[:, best]))
+    off = np.abs(radius - np.hypot(flat @ across - axis, radius * sink))
+    if spread[best] > LYING_SPREAD * radius or np.mean(off < BALL_RMS_M) < LYING_SHARE:
+        return None
+    sinks = np.clip(heights / radius - 1.0, -1.0, 1.0)
+    far = axis + radius * np.sqrt(1.0 - sinks * sinks)
+    return np.concatenate([cloud, cloud + (far - cloud @ across)[:, None] * across])
 
 
 def _completed(cloud: FloatArray, up: FloatArray, view: FloatArray) -> FloatArray:
