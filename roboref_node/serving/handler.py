@@ -89,6 +89,7 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Errors of the HTTP layer (bad request line, unsupported method) are JSON too."""
         self.close_connection = True
+        self.server.metrics.observe_request("other", int(code), 0.0)
         self._send(int(code), chat_api.write_error(RequestError(int(code), message or "bad request")))
 
     def _respond(self, routes: dict[str, Callable[[], Reply]]) -> None:

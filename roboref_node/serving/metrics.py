@@ -70,7 +70,7 @@ class Metrics:
     def render(self) -> str:
         """All metrics in Prometheus' text format 0.0.4."""
         with self._lock:
-            requests = [f'roboref_requests_total{{route="{r}",code="{c}"}} {n}' for (r, c), n in sorted(self._requests.items())]
+            requests = [f'roboref_requests_total{{route="{_escaped(r)}",code="{c}"}} {n}' for (r, c), n in sorted(self._requests.items())]
             sections = [
                 ("roboref_requests_total", "counter", "HTTP requests by route and status.", requests),
                 ("roboref_request_seconds", "histogram", "Duration of HTTP requests.", self._latency.lines("roboref_request_seconds")),
@@ -84,3 +84,8 @@ class Metrics:
         for name, kind, text, samples in sections:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *samples]
         return "\n".join(lines) + "\n"
+
+
+def _escaped(label: str) -> str:
+    """The value of a label, which the name of a model's file may be a part of."""
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

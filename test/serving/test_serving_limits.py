@@ -266,6 +266,19 @@ class TestLifetime:
         assert reply.status_code == 500 and "out of memory" in reply.json()["error"]["message"]
         assert client.post(f"{server.url}/query", json=query).json()["answer"] == "fine"
 
+    def test_what_is_refused_before_it_has_a_route_is_counted(self, start, client) -> None:
+        server = start()
+        assert client.delete(f"{server.url}/query").status_code == 501
+        assert client.get(f"{server.url}/health", headers={"x": "a" * 70_000}).status_code == 431
+        text = client.get(f"{server.url}/metrics").text
+        assert 'requests_total{route="other",code="431"} 1\n' in text and 'requests_total{route="other",code="501"} 1\n' in text
+
+    def test_the_name_of_a_model_cannot_break_the_metrics(self, start, client) -> None:
+        server = start(model='my "best"\\model')
+        assert client.get(f"{server.url}/v1/models/my%20%22best%22%5Cmodel").status_code == 200
+        text = client.get(f"{server.url}/metrics").text
+        assert 'requests_total{route="/v1/models/my \\"best\\"\\\\model",code="200"} 1\n' in text
+
     def test_metrics_count_requests_by_route_and_status(self, start, client, query) -> None:
         server = start()
         client.post(f"{server.url}/query", json=query)
