@@ -44,6 +44,10 @@ _QUALIFIED = re.compile(
 _NOTHING = re.compile(
     r"\W*(?:none|nothing|null|n/?a|not (?:found|visible|present|applicable)|no (?:match|object|target)(?: found)?)\W*", re.IGNORECASE
 )
+_BLIND = re.compile(
+    r"\b(?:see|view|access|find|process) (?:the |any |this |your |an? )?(?:[a-z]{1,16} )?(?:image|picture|photo|photograph)s?\b",
+    re.IGNORECASE,
+)
 _RELATIVE = re.compile(r"\b(?:whose|which|that|who|where|with)\b", re.IGNORECASE)
 _REMARK_CHARS = 240
 """A remark says within these that nothing is there, or not at all."""
@@ -58,11 +62,11 @@ _BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"))
 def denies(text: str) -> bool:
     """Whether prose says that nothing in the image fits, and says nothing else that could be an answer.
 
-    "There are none." and "There is no red mug in the image." do. A phrase alone proves nothing ("There is no doubt, ..."), so what it
-    denies must be a thing, and what follows it may not be where the thing is: two numbers could be a point, and an explanation is only
-    let through after words that are about the image.
+    "There are none." and "There is no red mug in the image." do, "I cannot view images" does not. A phrase alone proves nothing ("There
+    is no doubt, ..."), so what it denies must be a thing, and what follows it may not be where the thing is: two numbers could be a
+    point, and an explanation is only let through after words that are about the image.
     """
-    return not holds_a_position(text) and (_begins_with_denial(text) or _says_unseen(text))
+    return not holds_a_position(text) and (_begins_with_denial(text) or (_says_unseen(text) and _BLIND.search(text) is None))
 
 
 def denies_itself(label: str) -> bool:

@@ -13,7 +13,7 @@ import re
 from itertools import islice
 from typing import Any
 
-from roboref_node.pointing.remarks import denies_itself, holds_a_position, is_cut_off, second_answer
+from roboref_node.pointing.remarks import denies, denies_itself, holds_a_position, is_cut_off, second_answer
 
 Row = tuple[float, ...]
 """Two numbers (a point) or four (a box whose centre is meant), as written."""
@@ -81,7 +81,7 @@ def read_tuples(text: str) -> list[Row]:
     """Points written as ``[(x, y), ...]``, ``(x, y)`` or ``[x, y]``, with prose around but not in between.
 
     Returns:
-        One row (x, y) per point; no rows for ``[]``.
+        One row (x, y) per point; no rows for ``[]`` and for "There is no red mug in the image.".
 
     Raises:
         AnswerSyntaxError: No list, more than one list, a list that is cut off, or a group of numbers that is not a pair.
@@ -121,6 +121,8 @@ def read_tuples(text: str) -> list[Row]:
     if not rows:
         if empty_lists:
             _check_nothing(text)
+            return rows
+        if denies(text):
             return rows
         raise AnswerSyntaxError("the answer is cut off before its first point" if is_cut_off(text) else "the answer holds no point")
     if empty_lists:
@@ -169,11 +171,13 @@ def read_json(text: str, point_key: str, box_key: str | None) -> list[Row]:
         box_key: Key of a list of four, used by objects without `point_key`; None when boxes are not part of the dialect.
 
     Returns:
-        One row of two or four numbers per object; no rows for ``[]``.
+        One row of two or four numbers per object; no rows for ``[]`` and for "There is no red mug in the image.".
 
     Raises:
         AnswerSyntaxError: Not JSON, doubled keys, nested too deeply, or an object without a point.
     """
+    if "[" not in text and "{" not in text and denies(text):
+        return []
     before, region, after = _json_region(text)
     document = _load_json(region)
     entries = document if isinstance(document, list) else [document]

@@ -75,8 +75,22 @@ def test_labels_of_things(label: str) -> None:
     assert parse_points(f'[{{"point_2d": [500, 250], "label": "{label}"}}]', Dialect.QWEN3_VL, SIZE).points
 
 
-def test_molmo_says_so_without_a_tag() -> None:
-    for text in ("This isn't in the image.", "I cannot see a red cup in the image."):
-        with pytest.raises(Refused) as refusal:
-            parse_points(text, Dialect.MOLMO, SIZE)
-        assert refusal.value.status is Status.NOT_FOUND
+@pytest.mark.parametrize("dialect", list(Dialect))
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("This isn't in the image.", Status.NOT_FOUND),
+        ("I cannot see a red cup in the image.", Status.NOT_FOUND),
+        ("There is no red cup in the image.", Status.NOT_FOUND),
+        ("There is no red cup (or mug) in the image.", Status.NOT_FOUND),
+        ("I don't see a red cup at 120, 300.", Status.UNPARSEABLE),
+        ("I cannot see a red cup in the image (", Status.UNPARSEABLE),
+        ("I can't view images.", Status.UNPARSEABLE),  # it says nothing about what is in this one
+        ("I am unable to access the image you sent.", Status.UNPARSEABLE),
+        ("I don't see any other cup in the image.", Status.UNPARSEABLE),
+    ],
+)
+def test_what_is_said_in_words_alone(dialect: Dialect, text: str, status: Status) -> None:
+    with pytest.raises(Refused) as refusal:
+        parse_points(text, dialect, SIZE)
+    assert refusal.value.status is status
