@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=natural, default=None, help="start the simulated cell with this seed and record it; default: a running robot"
     )
     parser.add_argument("--camera", default="/camera", help="namespace of the camera (default /camera)")
-    parser.add_argument("--topics", nargs="*", default=None, help="topics instead of the camera's, TF and clock")
+    parser.add_argument("--topics", nargs="+", default=None, help="topics instead of the camera's, TF and clock")
     parser.add_argument("--timeout", type=above_zero, default=30.0, help="seconds to wait for the topics")
 
 
@@ -58,6 +58,7 @@ def _record(args: argparse.Namespace) -> dict[str, int]:
 
     needed = [f"{args.camera}/{name}" for name in ("color/image_raw", *_DEPTH[:1], "color/camera_info", *_DEPTH[1:])]
     needed = args.topics if args.topics is not None else [*needed, "/tf_static"]
+    needed = [f"/{topic.lstrip('/')}" for topic in needed]
     optional = [] if args.topics is not None else ["/tf", "/clock", "/joint_states"]
     with ExitStack() as stack:
         sim = None

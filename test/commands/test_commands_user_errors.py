@@ -37,6 +37,7 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         ("bench model --device gpu", "--device gpu is no device"),
         ("bench navigate --seed -1", "'-1' is no whole number of at least 0"),
         ("bench navigate --picture flat", "must end in .png"),
+        ("doctor --topics --seconds nan", "'nan' is no number above 0"),
         ("demo --seed -1", "'-1' is no whole number of at least 0"),
         ("demo --out x/noext", "must end in .png"),
         ("train render --size 0", "'0' is no whole number of at least 1"),
