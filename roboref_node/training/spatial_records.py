@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def conversation_turns(record: dict[str, Any]) -> list[Turn]:
     roles = [role for role, _ in turns]
     if not turns or roles != ["user", "assistant"] * (len(turns) // 2):
         raise Refused(Status.BAD_REQUEST, f"a conversation does not alternate human and gpt: {', '.join(roles) or 'it is empty'}")
-    return [(role, (_without_markers(text) if role == "user" else text).strip()) for role, text in turns]
+    return [(role, _without_markers(text)) for role, text in turns]
 
 
 def answer_spans(prompt: str, tokenizer: Any, answers: Sequence[str]) -> list[tuple[int, int]]:
@@ -205,6 +206,5 @@ def _open(file: Path) -> Image.Image:
 
 
 def _without_markers(text: str) -> str:
-    for marker in ("<image>", "<depth>", "<vila/video>"):
-        text = text.replace(marker, "")
-    return text.strip()
+    """A marker of a picture goes with the line that it ends, as in the published training."""
+    return re.sub(r"(?:<image>|<depth>)\n?", "", text).replace("<vila/video>", "").strip()

@@ -57,6 +57,13 @@ def test_depth_is_shown_dropped_or_never_there(data: Path, tmp_path: Path) -> No
     assert len(shorter[1].input_ids) < len(SpatialRecords([part], processor)[1].input_ids)
 
 
+def test_a_marker_within_a_text_goes_with_its_line() -> None:
+    """As in the published training, which puts all markers before the first question."""
+    asked = "Of <image>\nand <depth>\n\nwhat <image> <depth> is red?\n"
+    turns = conversation_turns({"conversations": [{"from": "human", "value": asked}, {"from": "gpt", "value": "<image>\nthat"}]})
+    assert turns == [("user", "Of and \nwhat   is red?"), ("assistant", "that")]
+
+
 def test_a_template_without_a_header_before_answers_is_refused(data: Path) -> None:
     _, processor = load_model(SHIPPED_WEIGHTS, device="cpu")
     with pytest.raises(Refused, match="chat template"):
