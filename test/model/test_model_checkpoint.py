@@ -168,8 +168,8 @@ def test_convert_command(folder, tmp_path, capsys):
     convert_command.add_arguments(parser)
     assert convert_command.run(parser.parse_args([str(folder), str(tmp_path / "new"), "--json"])) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["status"] == "OK"
-    assert convert_command.run(parser.parse_args([str(folder), str(tmp_path / "new")])) == 1
-    assert "not empty" in capsys.readouterr().err
+    with pytest.raises(Refused, match="not empty"):
+        convert_command.run(parser.parse_args([str(folder), str(tmp_path / "new")]))
 
 
 def edit(file, **changes):
