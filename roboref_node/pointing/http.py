@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from roboref_node.pointing.http_environment import check_proxies, trusted_authorities
+from roboref_node.pointing.http_environment import check_proxies, proxy_variable, trusted_authorities
 from roboref_node.pointing.syntax import legible
 from roboref_node.status import Refused, Status
 
@@ -279,10 +279,10 @@ class HttpClient:
             )
         if code in (401, 403):
             hint = f"the token in {self.settings.token_env}" if self.settings.token_env else "no token (`token_env` is empty)"
-            raise Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code} to {hint}.", http_status=code)
+            raise Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code} to {hint}{self._route()}.", http_status=code)
         if not 200 <= code < 300:
             message = " ".join(re.sub(r"<[^<>]{0,500}>", " ", content.decode("utf-8", "replace")).split())[:200]
-            refusal = Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code}: {message!r}.", http_status=code)
+            refusal = Refused(Status.MODEL_UNAVAILABLE, f"{url} answers {code}{self._route()}: {message!r}.", http_status=code)
             raise _Retryable(refusal, _retry_after_s(response)) if code in _RETRIED_STATUSES else refusal
         try:
             answer = _legible(json.loads(content))
@@ -293,8 +293,13 @@ class HttpClient:
         return answer
 
     def _unavailable(self, reason: str, problem: str = "cannot be reached") -> _Retryable:
-        sentence = f"{self.settings.url} {problem} after {self.settings.retries + 1} attempts (`retries`): {reason}."
+        sentence = f"{self.settings.url} {problem}{self._route()} after {self.settings.retries + 1} attempts (`retries`): {reason}."
         return _Retryable(Refused(Status.MODEL_UNAVAILABLE, sentence, url=self.settings.url))
+
+    def _route(self) -> str:
+        """What an error must say of the way to the server: it may be the proxy's."""
+        name = "" if self.settings.is_loopback else proxy_variable(self.settings.url)
+        return f" through the proxy of {name} (NO_PROXY exempts hosts)" if name else ""
 
     def _canceled(self) -> Refused:
         return Refused(Status.CANCELED, f"The question to {self.settings.url} was canceled.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment
 
 import httpx
 
@@ -48,6 +50,15 @@ def check_proxies(url: str) -> None:
             "with socks5:// needs the Python package socksio.",
             url=url,
         )
+
+
+def proxy_variable(url: str) -> str:
+    """Name of the variable whose proxy carries the requests to `url`; empty when none does."""
+    parts = urlsplit(url)
+    if proxy_bypass_environment(parts.hostname or ""):
+        return ""
+    names = (name for scheme in (parts.scheme, "all") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()))
+    return next((name for name in names if os.environ.get(name)), "")
 
 
 def _is_proxy(value: str) -> bool:

@@ -344,6 +344,18 @@ class TestEnvironment:
         monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
         assert "ALL_PROXY" in refused(client("http://192.0.2.1:1")).sentence
 
+    def test_what_a_proxy_says_is_told_from_what_the_server_says(self, serve, monkeypatch) -> None:
+        proxy = serve(lambda exchange: exchange.send("503 Service Unavailable", b"no such host"))
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//user:secret@"))
+        refusal = refused(client("http://gpu-box.invalid:25547", retries=0))
+        assert refusal.status is Status.MODEL_UNAVAILABLE and "secret" not in str(refusal)
+        assert "answers 503 through the proxy of http_proxy (NO_PROXY exempts hosts): 'no such host'" in refusal.sentence
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+        assert "cannot be reached through the proxy of http_proxy" in refused(client("http://gpu-box.invalid:25547")).sentence
+        monkeypatch.setenv("NO_PROXY", "other.invalid, gpu-box.invalid")
+        assert "proxy" not in refused(client("http://gpu-box.invalid:25547")).sentence
+        assert len(proxy.exchanges) == 1
+
     def test_they_do_not_apply_to_this_machine(self, serve, monkeypatch) -> None:
         monkeypatch.setenv("HTTP_PROXY", "foo://x")
         http = client(serve(lambda exchange: exchange.send_json(GOOD)).url)
