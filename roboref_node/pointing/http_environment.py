@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
+from urllib.request import proxy_bypass
 
 import httpx
 
@@ -55,7 +55,7 @@ def check_proxies(url: str) -> None:
 def proxy_variable(url: str) -> str:
     """Name of the variable whose proxy carries the requests to `url`; empty when none does."""
     parts = urlsplit(url)
-    if proxy_bypass_environment(parts.hostname or ""):
+    if proxy_bypass(parts.hostname or ""):
         return ""
     names = (name for scheme in (parts.scheme, "all") for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()))
     return next((name for name in names if os.environ.get(name)), "")
