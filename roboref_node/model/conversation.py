@@ -132,7 +132,7 @@ def attach_tokenizer(config: RoboReferConfig, tokenizer: Any) -> None:
 
 
 def check_tokenizer(config: RoboReferConfig, tokenizer: Any) -> None:
-    """Refuse a configuration with the ids of another tokenizer, and a chat template that loses what it is given.
+    """Refuse a configuration with the ids or the size of another tokenizer, and a chat template that loses what it is given.
 
     Raises:
         ValueError: The text is a part of a sentence.
@@ -142,6 +142,9 @@ def check_tokenizer(config: RoboReferConfig, tokenizer: Any) -> None:
         if getattr(config, name) != number:
             raise ValueError(f"{name} is {getattr(config, name)!r}, but the tokenizer has {number}")
     rows = config.text.vocab_size
+    last, number = max(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    if number >= rows:  # a question that spells it would fail, and on a GPU take the process with it
+        raise ValueError(f"token {last!r} has id {number}, but the embedding table has {rows} rows")
     for name in ("stop_token_ids", *(("newline_token_ids",) if config.media_newline else ())):
         ids = getattr(config, name)
         if not isinstance(ids, list | tuple) or not ids or not all(isinstance(token, int) and 0 <= token < rows for token in ids):

@@ -164,6 +164,17 @@ def test_a_wrong_tokenizer(sources, tmp_path, key, value, expected):
     check(sources / "published", tmp_path, breakage, expected)
 
 
+@pytest.mark.parametrize("layout", ["published", "converted"])
+def test_a_tokenizer_with_more_tokens_than_the_embedding_table_has_rows(sources, tmp_path, layout):
+    def breakage(folder):
+        file = (folder / "llm" if layout == "published" else folder) / "tokenizer.json"
+        raw = json.loads(file.read_text())
+        raw["added_tokens"].append({**raw["added_tokens"][-1], "id": raw["added_tokens"][-1]["id"] + 1, "content": "<more>"})
+        file.write_text(json.dumps(raw))
+
+    check(sources / layout, tmp_path, breakage, "token '<more>' has id 266, but the embedding table has 266 rows")
+
+
 @pytest.mark.parametrize("template", ["{% if %}", "hello", ""])
 def test_a_wrong_template_of_a_converted_folder(sources, tmp_path, template):
     check(sources / "converted", tmp_path, lambda folder: (folder / "chat_template.jinja").write_text(template), "chat template")
