@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from roboref_node.language.skeleton import place_word
+
 _ADVERBS = (
     "back", "right", "just", "directly", "straight", "exactly", "gently", "carefully", "slowly", "softly", "quickly", "safely",
     "immediately", "again", "somewhere", "up", "down", "over", "to",
@@ -25,7 +27,10 @@ _DESTINATION = re.compile(
 )
 _STANDING = re.compile(r"(on the (?:far )?(?:left|right)) (to the (?:left|right|front|back)(?: side)? of .+)$")
 _ON_ITS_SUPPORT = re.compile(r"((?:on|in|inside|at|under|behind) .+?) ((?:onto|into) .+)$")
-_NEXT_OBJECT = re.compile(r"((?:in|into|inside|on|onto) .+?),? and ((?:the|a|an|my|that|this) .+? (?:in|into|inside|on|onto) .+)$")
+_NEXT_OBJECT = re.compile(
+    r"((?:in|into|inside|on|onto) (?!between\b|front of\b|back of\b|the (?:far )?(?:left|right) (?:side )?of\b).+?),? and "
+    r"((?:the|a|an|my|that|this) .+)$"
+)
 _OVER = re.compile(r"^over (?=(?:to|on|onto|in|into|next|behind|near|beside|between)\b)")
 _SUBORDINATE = re.compile(r"(?:before|after|in|on|at|upon) \w+ing\b|(?:before|after) (?:you|i|we|it)\b|(?:under|on|at|in|by) no\b")
 _TO_SOMEBODY = re.compile(r" to (?!me\b)(?:\w+)$")
@@ -83,9 +88,14 @@ def split_place(thing: str, place: str) -> tuple[str, str]:
 
 
 def split_next_object(place: str) -> tuple[str, str]:
-    """The place, and what is put somewhere else without a verb of its own: "in the bowl", "the ball in the box"; "" for nothing."""
+    """The place, and what is put somewhere else without a verb of its own: "in the bowl", "the ball in the box"; "" for nothing.
+
+    Nothing stands on two things, so that "on the plate and the bowl next to the can" can only mean two.
+    """
     found = _NEXT_OBJECT.fullmatch(place)
-    return (place, "") if found is None else (found[1], found[2])
+    if found is None or place_word().search(f" {found[2]}") is None:
+        return place, ""
+    return found[1], found[2]
 
 
 def is_subordinate(place: str) -> bool:

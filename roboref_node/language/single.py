@@ -6,9 +6,8 @@ A model that is asked for "the red cup and the blue box", or for "the cup if it 
 from __future__ import annotations
 
 import re
-from functools import cache
 
-from roboref_node.language.skeleton import words_of
+from roboref_node.language.skeleton import place_word
 
 _DETERMINERS = ("the", "a", "an", "my", "that", "this", "another")
 _ADJECTIVES = (
@@ -21,7 +20,7 @@ _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "te
 
 _A = rf"(?:{'|'.join(_DETERMINERS)})"
 _RELATIVE = r"(?:that|which|who)(?:'s| is| are| was| has| stands| lies)\b"
-_BETWEEN = re.compile(r"(\b(?:between|among|in the middle of)\b(?:(?! and ).)*) and ")
+_BETWEEN = re.compile(r"(\b(?:between|among)\b(?:(?! and ).)*) and ")
 _JOINT = "\x00"
 _LINK = re.compile(rf",? and also |,? and |,? as well as |,? plus |, (?={_A} )")
 _STANDS_ASIDE = re.compile(r" (?:on|at|to) the (?:far )?(?:left|right)(?: side)?$")
@@ -106,6 +105,9 @@ def find_obstacle(phrase: str) -> str | None:
         found = pattern.search(phrase)
         if found is not None:
             return problem.format(found[0][:40])
+    for place in place_word().finditer(f" {phrase}"):
+        if f" {phrase}"[place.end() :] in (" it", " them", " that", " this"):
+            return f'says "{phrase[place.start() :]}", which only the sentence before could explain: name the thing'
     if _BROKEN_OFF.search(phrase):
         return "breaks off: say it to its end"
     if _NO_THING.fullmatch(phrase):
@@ -118,7 +120,7 @@ def names_more(place: str) -> bool:
     if _TOO.search(place):
         return True
     _, *more = _LINK.split(_BETWEEN.sub(rf"\1{_JOINT}", place))
-    if any(_place_word().search(f" {part.partition(' ')[2]}") for part in more):  # "and ball in box"
+    if any(place_word().search(f" {part.partition(' ')[2]}") for part in more):  # "and ball in box"
         return True
     # One can put something behind two things, but not on two of them.
     named = any(re.match(rf"{_A} ", part) and not part.endswith(" one") for part in more)
@@ -127,7 +129,7 @@ def names_more(place: str) -> bool:
 
 def _goes_on(thing: str, part: str) -> bool:
     """Whether "and" joins parts of one description: "the red and white box", "the cup left of the box and behind the bowl"."""
-    if re.match(_RELATIVE, part) or _place_word().match(f" {part}") or re.match(r"(?:is|are|has|with|without|from)\b", part):
+    if re.match(_RELATIVE, part) or place_word().match(f" {part}") or re.match(r"(?:is|are|has|with|without|from)\b", part):
         return True
     if re.match(rf"{_A} ", part) or _is_deed(part):
         return False
@@ -145,14 +147,9 @@ def _is_open(thing: str) -> bool:
     """Whether what follows an "and" may still belong to the end of `thing`: "the cup next to the bowl"."""
     if _STANDS_ASIDE.search(thing):
         return False
-    return re.search(rf" (?:with|of|from|for|than|{_RELATIVE})\b", thing) is not None or _place_word().search(thing) is not None
+    return re.search(rf" (?:with|of|from|for|than|{_RELATIVE})\b", thing) is not None or place_word().search(thing) is not None
 
 
 def _is_bare_adjective(thing: str) -> bool:
     words = thing.split()
     return words[0] in _DETERMINERS and len(words) > 1 and all(word in _ADJECTIVES for word in words[1:])
-
-
-@cache
-def _place_word() -> re.Pattern[str]:
-    return re.compile(rf" (?:{'|'.join(map(re.escape, words_of('PLACE_WORD')))})(?![^\s,])")

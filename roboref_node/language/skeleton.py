@@ -63,6 +63,12 @@ def words_of(terminal: str) -> tuple[str, ...]:
     return tuple(re.sub(r"\\(.)", r"\1", words) for words in alternatives[1].split("|"))
 
 
+@cache
+def place_word() -> re.Pattern[str]:
+    """Finds a word that begins a place, behind a space."""
+    return re.compile(rf" (?:{'|'.join(map(re.escape, words_of('PLACE_WORD')))})(?![^\s,])")
+
+
 def split_clauses(sentence: str) -> tuple[tuple[str, bool], ...]:
     """The clauses of a normalised sentence, and for each whether its verb may be missing ("..., then the cup on the shelf")."""
     sentence = _WAITING.sub("", sentence)

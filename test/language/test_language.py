@@ -272,7 +272,11 @@ def test_expressions_are_passed_on_as_spoken(text: str) -> None:
         tasks = parse_instruction(text)
     except Refused:
         return
-    assert all(task.expression in normalise_instruction(text) for task in tasks)
+    # Word by word; the commas between them are not spoken.
+    said = normalise_instruction(text).replace(",", " ").split()
+    for task in tasks:
+        words = task.expression.replace(",", " ").split()
+        assert words in [said[i : i + len(words)] for i in range(len(said))], task
 
 
 def test_ten_thousand_characters_take_linear_time() -> None:
