@@ -30,7 +30,7 @@ def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
     """
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="roboref_demo_") as name, ClosedLoop(Path(name), args.seed, args.model) as cell:
-        instruction, target = choose_instruction(args.seed, args.instruction)
+        instruction, targets = choose_instruction(args.seed, args.instruction)
         cell.wait_until_ready(args.timeout)
         print(f"cell (seed {args.seed}), refer node and pick_place node ready after {time.monotonic() - started_s:.1f} s", flush=True)
         print(f"\n{instruction!r}")
@@ -45,20 +45,20 @@ def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
         }  # fmt: skip
         # The truth is told with the images: wait for one that is later than the result.
         time.sleep(0.3)
-        return judged(instruction, target, ending, timeline, before, cell.truth)
+        return judged(instruction, targets, ending, timeline, before, cell.truth)
 
 
-def choose_instruction(seed: int, given: str | None) -> tuple[str, int | None]:
-    """The sentence, drawn from the scene when none is given, and the index of the object that it means, when that is known."""
+def choose_instruction(seed: int, given: str | None) -> tuple[str, tuple[int, ...]]:
+    """The sentence, drawn from the scene when none is given, and the indices of the objects that it means; none when one is not known."""
     script = Script(seed)
     try:
         instruction = given or f"{script.pick_instruction()} and {script.place_instruction()}"
         try:
-            task = next((task for task in parse_instruction(instruction) if task.kind is TaskKind.PICK), None)
+            picks = [task for task in parse_instruction(instruction) if task.kind is TaskKind.PICK]
         except Refused:
-            return instruction, None
-        found = None if task is None else resolve(script.view, task.expression)
-        return instruction, None if found is None else found.index
+            return instruction, ()
+        found = [item.index for task in picks if (item := resolve(script.view, task.expression)) is not None]
+        return instruction, tuple(found) if len(found) == len(picks) else ()
     finally:
         script.close()
 
@@ -115,13 +115,13 @@ class Timeline:
 
 
 def judged(
-    instruction: str, target: int | None, ending: dict[str, Any], timeline: Timeline, before: dict[str, Any], after: dict[str, Any]
+    instruction: str, targets: tuple[int, ...], ending: dict[str, Any], timeline: Timeline, before: dict[str, Any], after: dict[str, Any]
 ) -> dict[str, Any]:
     """Print and return how it ended, and what has really moved.
 
     Args:
         instruction: The sentence.
-        target: Index of the object that it means; None when that is not known.
+        targets: Indices of the objects that it means; empty when that is not known.
         ending: Outcome, sentence, tasks_done, task_count and holding.
         timeline: What happened meanwhile.
         before: Truth of the cell at the start.
@@ -134,11 +134,12 @@ def judged(
         print(f"  truth: the {change['object']} {where}, {change['moved_m']:.3f} m from where it was")
     if not moved:
         print("  truth: nothing has moved")
-    right = None if target is None else [change["index"] for change in moved] == [target]
-    if target is not None:
-        meant = before["objects"][target]
-        verdict = "that and nothing else has moved" if right else "that is not what has moved" if moved else "it has not moved"
-        print(f"  meant was the {meant['size']} {meant['colour']} {meant['shape']}: {verdict}")
+    right = {change["index"] for change in moved} == set(targets) if targets else None
+    if targets:
+        objects = [before["objects"][target] for target in dict.fromkeys(targets)]
+        meant = " and the ".join(f"{item['size']} {item['colour']} {item['shape']}" for item in objects)
+        verdict = "that and nothing else has moved" if right else "that is not what has moved" if moved else "nothing has moved"
+        print(f"  meant was the {meant}: {verdict}")
     print(f"  pictures: {timeline.pictures[0] if timeline.pictures else 'none'} and {max(0, len(timeline.pictures) - 1)} more")
     kept = ("outcome", "sentence", "tasks_done", "task_count", "holding", "referrals")
     return {

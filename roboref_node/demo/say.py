@@ -38,7 +38,7 @@ def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
     """
     voice = find_voice()
     sentence = args.say
-    _, target = choose_instruction(args.seed, sentence)
+    _, targets = choose_instruction(args.seed, sentence)
     with tempfile.TemporaryDirectory(prefix="roboref_demo_") as name, ClosedLoop(Path(name), args.seed, args.model) as cell:
         arguments = ["--ros-args", "-p", "source:=topic", "-p", "confirm_timeout_s:=100.0", "-r", "instruction:=/pick_place/instruction"]
         with NodeProcess("roboref_node.nodes.speech", arguments, Path(name) / "speech.log") as speech:
@@ -55,7 +55,7 @@ def demonstrate(args: argparse.Namespace) -> dict[str, Any]:
             status = conversation.wait_for_end(PATIENCE * args.timeout)
             timeline.close(str(status["outcome"]))
             time.sleep(0.3)
-            result = judged(conversation.instruction, target, status, timeline, before, cell.truth)
+            result = judged(conversation.instruction, targets, status, timeline, before, cell.truth)
             return {**result, "said": sentence, "voice": voice.voice, **conversation.latencies(spoken_s, answered_s)}
 
 
