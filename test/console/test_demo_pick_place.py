@@ -27,7 +27,8 @@ def test_it_moves_what_was_meant_and_shows_it(model: Path, tmp_path: Path) -> No
     assert (result["outcome"], result["tasks_done"], result["right_object"]) == ("done", 2, True), done.stdout
     assert [change["object"] for change in result["moved"]] == ["large orange bottle"]
     states = [line["state"] for line in result["timeline"]]
-    assert states[0] == "refer" and states[-1] == "verify" and states.count("move") == 5  # it first asks the arm, with a way home, what it holds
+    assert states[0] == "refer" and states[-1] == "verify"
+    assert states.count("move") == 5, "a way home that tells what the arm holds; pick, home, place, home"
     assert len(result["pictures"]) == len(states) + 1
     first, last = (cv2.imread(result["pictures"][index]).astype(int) for index in (0, -1))
     assert abs(first - last).max(axis=2).mean() > 1.0, "the pictures show that something has moved"
