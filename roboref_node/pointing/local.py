@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from roboref_node.frame import Frame
 from roboref_node.model import FramePrefix, ModelInputs
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.local_model import LocalModel
+from roboref_node.pointing.local_model import LocalModel, within_memory
 from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.prompt import referring_phrase
 from roboref_node.pointing.prompted import Prepared, PromptedPointer
@@ -69,7 +69,8 @@ class LocalPointer(PromptedPointer[LocalModelSettings]):
             return None, "none"
         if self.model.depth_estimator is not None:
             if self._estimated is None or self._estimated[0]() is not frame:
-                self._estimated = weakref.ref(frame), self.model.depth_estimator.relative_depth_image(frame.rgb)
+                with within_memory():
+                    self._estimated = weakref.ref(frame), self.model.depth_estimator.relative_depth_image(frame.rgb)
             return self._estimated[1], "estimated"
         depth = model_depth(frame)
         return depth, "none" if depth is None else "sensor"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,8 +101,13 @@ class LocalModel:
             raise Refused(Status.BAD_REQUEST, f"The question cannot be put to the model: {error}.") from error
 
     def encode_frame(self, inputs: ModelInputs) -> FramePrefix:
-        """What all questions about the pictures of `inputs` share."""
-        return self._generator.encode_frame(inputs)
+        """What all questions about the pictures of `inputs` share.
+
+        Raises:
+            Refused: MODEL_UNAVAILABLE when memory runs out.
+        """
+        with within_memory():
+            return self._generator.encode_frame(inputs)
 
     def answer(
         self,
@@ -117,14 +123,10 @@ class LocalModel:
         Raises:
             Refused: CANCELED; MODEL_UNAVAILABLE when memory runs out or the model computes NaN or infinity.
         """
-        try:
+        with within_memory():
             return self._generator.generate_batch(
                 questions, max_new_tokens=max_new_tokens, grammar=self._grammar, prefix=prefix, canceled=canceled, sampling=sampling
             )
-        except torch.OutOfMemoryError as error:
-            raise Refused(
-                Status.MODEL_UNAVAILABLE, f"The GPU's memory ran out; a smaller `tile_budget` needs less. {str(error)[:200]}"
-            ) from error
 
     def unknown_words(self, phrase: str) -> tuple[str, ...]:
         """Words of `phrase` that the vocabulary lacks; none for vocabularies that spell every word."""
@@ -133,6 +135,21 @@ class LocalModel:
         if unknown is None:
             return ()
         return tuple(word for word in phrase.split() if unknown in tokenizer(word, add_special_tokens=False)["input_ids"])
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Memory that runs out inside is a refusal that names the setting.
+
+    Raises:
+        Refused: MODEL_UNAVAILABLE.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise Refused(
+            Status.MODEL_UNAVAILABLE, f"The GPU's memory ran out; a smaller `tile_budget` needs less. {str(error)[:200]}"
+        ) from error
 
 
 def _depth_estimator(folder: str, device: torch.device) -> MonocularDepth:

@@ -52,6 +52,21 @@ class TestAnswers:
         assert len(answer.provenance["prompt_sha256"]) == 64
         assert set(answer.timings_ms) == {"prepare", "model"} and min(answer.timings_ms.values()) > 0
 
+    @pytest.mark.parametrize("reuse_frames", [False, True])
+    def test_memory_that_runs_out_over_the_picture_is_a_refusal_too(self, folder, frame, reuse_frames: bool) -> None:
+        """The towers need the most at once. Only a GPU raises this by itself, so a layer does it here."""
+
+        def run_out(*_: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+        pointing = pointer(folder, reuse_frames=reuse_frames)
+        layers = pointing.model._generator.model.modules()
+        next(layer for layer in layers if isinstance(layer, torch.nn.Conv2d)).register_forward_pre_hook(run_out)
+        with pytest.raises(Refused) as refusal:
+            pointing.point(frame, CUP)
+        assert refusal.value.status is Status.MODEL_UNAVAILABLE
+        assert "`tile_budget`" in refusal.value.sentence and "20.00 GiB" in refusal.value.sentence
+
     def test_reasoning_can_be_required(self, folder, frame) -> None:
         assert pointer(folder, think="always", constrained=True).settings.think == "always"
         try:
