@@ -1,8 +1,9 @@
-"""A simulated G1 in a flat, the refer node and the navigate node: ros2 launch roboref navigate.launch.py seed:=2 target:=0.
+"""The refer node and the navigate node: ros2 launch roboref navigate.launch.py color_topic:=... [drive:=nav2].
 
+With a simulated G1 in a flat:
+  ros2 launch roboref navigate.launch.py sim:=true use_sim_time:=true seed:=2 target:=0
 Tell it where to go:
   ros2 topic pub -w 1 --once /navigate/instruction std_msgs/msg/String "{data: go to the red cup}"
-On a real robot leave the simulation out (sim:=false) and give the camera's topics; with Nav2 add drive:=nav2.
 """
 
 from launch.actions import DeclareLaunchArgument
@@ -14,14 +15,14 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchDescription
 
 ARGUMENTS = {
-    "sim": ("true", "Start the simulated robot; false when there is a real one."),
+    "sim": ("false", "Start a simulated robot too; needs use_sim_time:=true."),
     "seed": ("0", "Flat of the simulation."),
     "target": ("-1", "Start where the head camera sees the object of this index; -1 = anywhere."),
     "robot": ("g1", "Robot profile: g1, or the path of a ROS parameter file with a profile of kind mobile."),
     "model": ("nano", "Pointing model: a name in config/models, or the path of a YAML file or a checkpoint."),
     "drive": ("goal_pose", "Who drives: goal_pose (the simulation, or anything that listens there) or nav2 (NavigateToPose)."),
     "use_map": ("true", "Keep stand-off poses on the free cells of the occupancy grid `map`."),
-    "use_sim_time": ("true", "Take time from /clock: for simulations and bags."),
+    "use_sim_time": ("false", "Take time from /clock: for simulations and bags."),
     "color_topic": ("camera/color/image_raw", "Colour image."),
     "color_info_topic": ("camera/color/camera_info", "CameraInfo of the colour image."),
     "depth_topic": ("camera/aligned_depth_to_color/image_raw", "Depth image: 16UC1, mono16 or 32FC1."),

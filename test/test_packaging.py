@@ -137,6 +137,25 @@ def test_entry_points_exist() -> None:
         assert function in defined, f"executable {name}: {module} defines no {function}"
 
 
+def launch_arguments(path: Path) -> dict[str, tuple[str, str]]:
+    """Defaults and descriptions in a launch file, which can be read without ROS's launch; names it unpacks are left out."""
+    (value,) = (
+        node.value
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "ARGUMENTS"
+    )
+    assert isinstance(value, ast.Dict)
+    return {ast.literal_eval(k): ast.literal_eval(v) for k, v in zip(value.keys, value.values, strict=True) if k is not None}
+
+
+@pytest.mark.parametrize("name", ["refer", "pick_place", "navigate"])
+def test_a_launch_file_for_robots_simulates_nothing_unless_told_to(name: str) -> None:
+    """A simulation beside a real robot would publish its camera, and send the real base where the simulated one should go."""
+    arguments = launch_arguments(ROOT / f"launch/{name}.launch.py")
+    assert arguments["use_sim_time"][0] == "false"
+    assert arguments.get("sim", ("false", ""))[0] == "false"
+
+
 def run_system_check(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     # A ROS wheel restarts Python to set LD_LIBRARY_PATH; -S keeps that out of a check that runs before any wheel exists.
     command = [sys.executable, "-I", "-S", str(ROOT / "setup_tools/system_check.py"), *arguments]
