@@ -41,6 +41,11 @@ _QUALIFIED = re.compile(
     r"\b(?:other|another|more|else|further|additional|only|fully|completely|entirely|wholly|clearly|exactly|directly|partly|partially)\b",
     re.IGNORECASE,
 )
+_FREE_SPACE = re.compile(
+    r"\b(?:objects?|items?|obstacles?|obstructions?|things?|clutter)\b(?! (?:that|which|match|fit|like|called|named|of\b))"
+    r"(?!.*\b(?:image|picture|photo)\b)",
+    re.IGNORECASE,
+)
 _NOTHING = re.compile(
     r"\W*(?:none|nothing|null|n/?a|not (?:found|visible|present|applicable)|no (?:match|object|target)(?: found)?)\W*", re.IGNORECASE
 )
@@ -104,7 +109,7 @@ def second_answer(before: str, after: str, *, pairs: bool = True) -> str | None:
         return "the answer holds points in two notations"
     if pairs and _EMPTY_LIST.search(remarks):
         return "the answer holds both an empty list and points"
-    if any(_begins_with_denial(remark) or _says_unseen(remark) for remark in (before, after)):
+    if any(_begins_with_denial(remark, beside_a_point=True) or _says_unseen(remark) for remark in (before, after)):
         return "the answer says that there is nothing, and points all the same"
     return None
 
@@ -115,17 +120,23 @@ def is_cut_off(after: str) -> bool:
 
 
 def _says_unseen(text: str) -> bool:
-    """Whether a remark says that the thing, or the image, is not seen. "I do not see any other cups" is about something else."""
-    return any(_QUALIFIED.search(match.group()) is None for match in _UNSEEN.finditer(text[:_REMARK_CHARS]))
+    """Whether a remark says that the thing, or the image, is not seen.
+
+    "I do not see any other cups" is about something else, and "No objects are visible there" about a place that is free.
+    """
+    denials = (match.group() for match in _UNSEEN.finditer(text[:_REMARK_CHARS]))
+    return any(_QUALIFIED.search(denial) is None and _FREE_SPACE.search(denial) is None for denial in denials)
 
 
-def _begins_with_denial(text: str) -> bool:
+def _begins_with_denial(text: str, *, beside_a_point: bool = False) -> bool:
     match = _OPENS.match(text)
     if match is None:
         return False
     what = match.group(2)
     if match.group(1).lower() == "none":
         return _AFTER_NONE.match(what) is not None
+    if beside_a_point and _FREE_SPACE.search(what):
+        return False
     if _IDIOM.match(what) or _HALF_DENIED.search(what) or not re.search(r"\w", what):
         return False
     return _OF_THE_IMAGE.search(what) is not None or not re.search(r"\w", text[match.end() :])

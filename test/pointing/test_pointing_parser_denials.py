@@ -25,6 +25,9 @@ BOTH = (
     "I couldn't find the red cup. {}",
     "I'm unable to identify the red cup. {}",
     "There does not appear to be a red cup. {}",
+    "No object that fits the description is visible. {}",
+    "There are no objects matching the description in the image. {}",
+    "I cannot see any objects in the image. {}",
     "The image does not contain a red cup. The nearest object: {}",
     "Sorry, there is no red cup. {}",
     "{}\n\nNote: the red cup is not in the image, so this is the blue one.",
@@ -42,6 +45,11 @@ POINT = (
     "There is no doubt. {}",
     "{} I don't see any other cups.",
     "{} No other cup is visible.",
+    # free space to put something down
+    "There are no obstacles in this area. {}",
+    "This area is free, no objects are present. {}",
+    "No objects are visible there: {}",
+    "{}\n\nI can't see any items in this spot, so it is free.",
 )
 
 
