@@ -47,7 +47,8 @@ _FREE_SPACE = re.compile(
     re.IGNORECASE,
 )
 _NOTHING = re.compile(
-    r"\W*(?:none|nothing|null|n/?a|not (?:found|visible|present|applicable)|no (?:match|object|target)(?: found)?)\W*", re.IGNORECASE
+    r"\W*(?:none|nothing|null|n/?a|not (?:found|visible|present|applicable)|no (?:match|target)|no (?:match|target|object) found)\W*",
+    re.IGNORECASE,
 )
 _BLIND = re.compile(
     r"\b(?:see|view|access|find|process) (?:the |any |this |your |an? )?(?:[a-z]{1,16} )?(?:image|picture|photo|photograph)s?\b",

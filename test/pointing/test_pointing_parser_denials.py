@@ -68,7 +68,9 @@ def test_a_remark_about_something_else_does_not_cost_the_point(dialect: Dialect,
     assert len(parse_points(text.replace("{}", POINTS[dialect]), dialect, SIZE).points) == 1
 
 
-@pytest.mark.parametrize("label", ["not found", "None", "N/A", "no match", "red cup (not visible)", "no red cup is visible", "nothing"])
+@pytest.mark.parametrize(
+    "label", ["not found", "None", "N/A", "no match", "no object found", "red cup (not visible)", "no red cup is visible", "nothing"]
+)
 def test_a_label_that_denies_its_own_point(label: str) -> None:
     for dialect, key in ((Dialect.QWEN3_VL, "point_2d"), (Dialect.GEMINI, "point")):
         with pytest.raises(Refused) as refusal:
@@ -77,7 +79,18 @@ def test_a_label_that_denies_its_own_point(label: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "label", ["no-name cola", "cup", "not the red cup", "nothing box", "n\u00ba 3", "mug whose handle is not visible", ""]
+    "label",
+    [
+        "no-name cola",
+        "cup",
+        "not the red cup",
+        "nothing box",
+        "no object",
+        "empty space (no objects present)",
+        "n\u00ba 3",
+        "mug whose handle is not visible",
+        "",
+    ],
 )
 def test_labels_of_things(label: str) -> None:
     assert parse_points(f'[{{"point_2d": [500, 250], "label": "{label}"}}]', Dialect.QWEN3_VL, SIZE).points
