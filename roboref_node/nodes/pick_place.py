@@ -93,7 +93,7 @@ class PickPlaceNode(SentenceNode):
         said = find_dialogue(instruction)
         if said is not None:
             if said.act is Act.STOP:
-                self._stop("somebody said stop")
+                self.stop("somebody said stop")
             elif said.act is Act.CANCEL:
                 self.interrupt("somebody said cancel")
             elif said.act is Act.YES and said.rest and self._answer.is_open:
@@ -114,7 +114,7 @@ class PickPlaceNode(SentenceNode):
             self.get_logger().warning(f'"{instruction[:80]}" is not done: the sentence before is not finished; say "stop" first')
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = True, self._stop("stopped through ~/stop")
+        response.success, response.message = True, self.stop("stopped through ~/stop")
         return response
 
     def _on_cancel_service(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -126,7 +126,7 @@ class PickPlaceNode(SentenceNode):
         response.message = "" if response.success else "no question is open"
         return response
 
-    def _stop(self, reason: str) -> str:
+    def stop(self, reason: str) -> str:
         """Stop the arm whoever moves it, and end the sentence."""
         self._next_instruction = ""
         self._interruption.set(Outcome.STOPPED, reason)

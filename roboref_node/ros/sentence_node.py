@@ -13,11 +13,13 @@ from rclpy.node import Node
 from rclpy.task import Future
 from roboref.action import PickPlace
 
+from roboref_node.language import Act
 from roboref_node.ros import qos
 from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.last_results import results_leave
 from roboref_node.ros.profile import ProfileParameters
 from roboref_node.status import Refused
+from roboref_node.task import find_dialogue
 
 Tell = Callable[[PickPlace.Feedback], None]
 
@@ -73,6 +75,10 @@ class SentenceNode(Node, ABC):
     def interrupt(self, reason: str) -> str:
         """End the sentence being worked on and stop the robot; returns what was done about it."""
 
+    def stop(self, reason: str) -> str:
+        """Stop the robot, whoever moves it; returns what was done about it."""
+        return self.interrupt(reason)
+
     def start(self) -> None:
         """Set the node up; a wrong parameter ends it."""
         try:
@@ -122,6 +128,11 @@ class SentenceNode(Node, ABC):
             call_soon(self, self._results[_key(handle)].set_result, result)
 
     def _on_goal(self, goal: PickPlace.Goal) -> GoalResponse:
+        said = find_dialogue(goal.instruction)
+        if said is not None and said.act is Act.STOP:
+            self.stop("somebody said stop")
+        elif said is not None and said.act is Act.CANCEL:
+            self.interrupt("somebody said cancel")
         if not self.busy:
             return GoalResponse.ACCEPT
         # The action protocol has no room for a reason: it goes to the log.

@@ -209,7 +209,7 @@ def test_a_sentence_moves_the_bottle(cell):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("way", ["service", "word", "action"])
+@pytest.mark.parametrize("way", ["service", "word", "cancel", "another goal"])
 def test_stop_and_cancel_while_the_arm_moves(cell, way):
     handle = cell.send_until_it_moves()
     assert not cell.send("pick up the red bowl").accepted, "one sentence at a time"
@@ -217,11 +217,13 @@ def test_stop_and_cancel_while_the_arm_moves(cell, way):
         assert cell.call(Trigger, "pick_place/stop").success
     elif way == "word":
         cell.say.publish(String(data="Stop the arm!"))
+    elif way == "another goal":
+        assert not cell.send("wait!").accepted
     else:
         cell.graph.do(handle.cancel_goal_async)
     ended = cell.result_of(handle)
-    assert ended.result.outcome == ("canceled" if way == "action" else "stopped"), ended.result
-    assert ended.status == (5 if way == "action" else 6)  # action_msgs/GoalStatus: CANCELED, ABORTED
+    assert ended.result.outcome == ("canceled" if way == "cancel" else "stopped"), ended.result
+    assert ended.status == (5 if way == "cancel" else 6)  # action_msgs/GoalStatus: CANCELED, ABORTED
     cell.check_at_rest()
     assert not ended.result.holding and cell.truth["holding"] is None
     assert json.loads(cell.status[-1].data)["state"] == "ended", "nothing follows"
