@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from action_msgs.msg import GoalStatus
 from rclpy.action.client import ActionClient
 from rclpy.node import Node, NodeNameNonExistentError
 
@@ -86,7 +87,7 @@ class ActionCaller:
             on_feedback: Called with each feedback, on the executor's thread.
 
         Raises:
-            NotServed: No server, rejected, or no result in time; the goal has then been canceled.
+            NotServed: No server, rejected, or no result in time; the goal has then been canceled. Or the result was forgotten.
         """
         self._wait_for(lambda: self.ready, wait_s, poll)
         accepting = _Pending(self._node, lambda: self._client.send_goal_async(goal, lambda message: on_feedback(message.feedback)))
@@ -135,6 +136,9 @@ class ActionCaller:
                 if late:
                     raise NotServed(f"{self.name} gave no result within {timeout_s:g} s; it was told to stop")
                 watch, stopping = Stopwatch(self._node.get_clock()), True
+        if pending.result.status == GoalStatus.STATUS_UNKNOWN:
+            # rclpy forgets a result by the node's clock: one that jumps makes it forget at once, and the answer is an empty message.
+            raise NotServed(f"{self.name} had forgotten the result when it was asked for: did the clock jump?")
         return pending.result.result
 
 
