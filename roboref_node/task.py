@@ -66,7 +66,7 @@ _EMPTY = _PRONOUNS | {"", "up", "down", "over", "to", "the", "a", "an", "me", "m
 
 _NOWHERE = _EMPTY | {
     "left", "right", "the left", "the right", "forward", "forwards", "ahead", "straight", "straight ahead", "back", "backwards", "around",
-    "there", "here", "home", "on", "in", "out", "for it", "sleep", "bed",
+    "there", "here", "home", "on", "in", "out", "for it", "with me", "sleep", "bed",
 }  # fmt: skip
 """What is left of "go left" and "come back": a way to move, or what only the person knows."""
 
@@ -154,6 +154,8 @@ def _read_clauses(clauses: tuple[tuple[str, bool], ...], instruction: str) -> li
     tasks: list[Task] = []
     for clause, may_elide in clauses:
         verb = _ELIDED.get(tasks[-1].kind) if may_elide and tasks else None
+        if verb and clause.startswith("to "):  # "go to the kitchen, then to the table"
+            verb = verb.removesuffix(" to")
         tasks = _add_clause(tasks, f"{verb} {clause}" if verb else clause, instruction)
     return tasks
 
@@ -188,13 +190,16 @@ def _add_clause(tasks: list[Task], clause: str, instruction: str) -> list[Task]:
         if parsed.form == "hand_over" and manner.is_for_somebody_else(thing):
             raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" is for somebody else: things are handed to the person who asks')
     nothing = _NOWHERE if parsed.form == "navigate" else _EMPTY
-    if thing in nothing or thing.split()[0] in (_NOTHING_TO_TAKE | {"it", "them"}):
+    if thing in nothing or thing.split()[0] in (_NOTHING_TO_TAKE | {"it", "them", "to"}):
         raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" does not say what; say for example {_EXAMPLES}')
     if parsed.form in ("pick", "hand_over"):
         things = _things(clause, thing)
         return [*tasks, *(Task(TaskKind.PICK, thing, instruction, hand_over=parsed.form == "hand_over") for thing in things)]
     if parsed.form == "navigate":
-        return [*tasks, *(Task(TaskKind.NAVIGATE, goal, instruction) for goal in _things(clause, manner.without_care(thing)))]
+        goals = _things(clause, manner.without_care(thing))
+        if _NOWHERE.intersection(goals):  # "to the kitchen and back"
+            raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}" does not say where to; say for example "go to the table"')
+        return [*tasks, *(Task(TaskKind.NAVIGATE, goal, instruction) for goal in goals)]
     return [*tasks, *(Task(TaskKind.POINT, thing, instruction) for thing in split_things(thing) or (thing,))]
 
 
@@ -265,6 +270,8 @@ def _place(clause: str, place: str) -> str:
     Raises:
         Refused: BAD_REQUEST: it goes on with something else, or holds only under conditions.
     """
+    if manner.is_of_a_person(place):
+        raise Refused(Status.BAD_REQUEST, f'"{clause[:80]}": nothing is put down on people; say "hand me" and the thing')
     obstacle = find_obstacle(place) or (
         "goes on after the place: say what else goes where with a verb of its own" if names_more(place) else None
     )

@@ -31,6 +31,10 @@ _NEXT_OBJECT = re.compile(
     r"((?:in|into|inside|on|onto) (?!between\b|front of\b|back of\b|the (?:far )?(?:left|right) (?:side )?of\b).+?),? and "
     r"((?:the|a|an|my|that|this) .+)$"
 )
+_PERSON = re.compile(
+    r"(?:in|into|on|onto|at) (?:me|him|her|them|us|you"
+    r"|(?:my|your|his|her|their) (?:left |right )?(?:hands?|arms?|palm|lap|head|shoulder|knees?))"
+)
 _OVER = re.compile(r"^over (?=(?:to|on|onto|in|into|next|behind|near|beside|between)\b)")
 _SUBORDINATE = re.compile(r"(?:before|after|in|on|at|upon) \w+ing\b|(?:before|after) (?:you|i|we|it)\b|(?:under|on|at|in|by) no\b")
 _TO_SOMEBODY = re.compile(r" to (?!me\b)(?:\w+)$")
@@ -96,6 +100,11 @@ def split_next_object(place: str) -> tuple[str, str]:
     if found is None or place_word().search(f" {found[2]}") is None:
         return place, ""
     return found[1], found[2]
+
+
+def is_of_a_person(place: str) -> bool:
+    """True for "in my hand" and "on me": nothing is put down on people."""
+    return _PERSON.fullmatch(place) is not None
 
 
 def is_subordinate(place: str) -> bool:

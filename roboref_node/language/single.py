@@ -25,11 +25,11 @@ _JOINT = "\x00"
 _LINK = re.compile(rf",? and also |,? and |,? as well as |,? plus |, (?={_A} )")
 _STANDS_ASIDE = re.compile(r" (?:on|at|to) the (?:far )?(?:left|right)(?: side)?$")
 _CROWD = re.compile(
-    rf"(?:both|all|every|each|everything|anything|those|these|several|some of|many)\b.*|"
+    rf"(?:both|all|every|each|everything|anything|those|these|several|some of|most of|many|a few|a couple of|the rest|the others)\b.*|"
     rf"(?:(?:the|these|those|my) )?(?:{'|'.join(_NUMBERS)}|\d+)"
     r"(?: (?:\w+ )*\w+s\b.*)?"
 )
-_EITHER = re.compile(rf"\b(?:either|neither)\b|\b(?:or|nor) (?={_A} )")
+_EITHER = re.compile(rf"\b(?:either|neither)\b|\b(?:or|nor) (?={_A} |(?:in|on|into|onto|at|behind|next|under) )|\bleft or right\b")
 _TAKEN_BACK = re.compile(
     rf"\b(?:sorry|oops|i mean|i meant|actually|or rather|scratch that|make that|correction)\b.*"
     rf"|\bwait(?:$|,.*| no\b.*)|\bno,? (?:wait,? |not )*{_A}\b.*"
@@ -43,7 +43,7 @@ _CONDITION = re.compile(
     r"\b.*|\b(?:before|after|once) (?:you|i|we|he|she|it|they|\w+ing|lunch|dinner|breakfast)\b.*"
     r"|\bin (?:a|an|\w+) (?:moments?|seconds?|minutes?|hours?|days?)\b.*"
 )
-_BROKEN_OFF = re.compile(r"(?:^| )(?:and|or|but|then|the|an?|my|of|to|with|from|between|behind|beside|near|next|at|into|onto|very)$")
+_BROKEN_OFF = re.compile(r"(?:^| )(?:and|or|but|then|the|an?|my|of|to|with|from|between|behind|beside|near|next|into|onto|very)$")
 _NO_THING = re.compile(
     r"(?:a|one|some|another) (?:break|seat|rest|picture|photo|hand|minute|moment|second|try|look|nap|breath|note|step|guess|shot)"
     r"(?: (?:of|back|forward|aside)\b.*)?|(?:your|the) (?:left |right |own |other )?(?:hands?|arms?|gripper|fingers?)"
@@ -106,7 +106,7 @@ def find_obstacle(phrase: str) -> str | None:
         if found is not None:
             return problem.format(found[0][:40])
     for place in place_word().finditer(f" {phrase}"):
-        if f" {phrase}"[place.end() :] in (" it", " them", " that", " this"):
+        if f" {phrase}"[place.end() :] in (" it", " them", " that", " this") and " with " not in phrase:  # "the cup with tea in it"
             return f'says "{phrase[place.start() :]}", which only the sentence before could explain: name the thing'
     if _BROKEN_OFF.search(phrase):
         return "breaks off: say it to its end"
@@ -120,7 +120,7 @@ def names_more(place: str) -> bool:
     if _TOO.search(place):
         return True
     _, *more = _LINK.split(_BETWEEN.sub(rf"\1{_JOINT}", place))
-    if any(place_word().search(f" {part.partition(' ')[2]}") for part in more):  # "and ball in box"
+    if any(_is_deed(part) or place_word().search(f" {part.partition(' ')[2]}") for part in more):  # "and close it", "and ball in box"
         return True
     # One can put something behind two things, but not on two of them.
     named = any(re.match(rf"{_A} ", part) and not part.endswith(" one") for part in more)

@@ -22,7 +22,12 @@ NEGATIONS = ("do not", "don't", "dont", "never")
 ACTS = ("_STOP", "_CANCEL", "_AGAIN", "_OTHER", "_YES", "_NO")
 """Terminals of the words of dialogue."""
 
-_TAIL = re.compile(r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks|thank you|would you|will you|could you|can you)$)+$")
+_TAIL = re.compile(
+    r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks(?: a lot)?|thank you(?: very much| so much)?|okay|ok|alright|all right|would you|will you"
+    r"|could you|can you)$)+$"
+)
+    r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks(?: a lot)?|thank you(?: very much| so much)?|okay|ok|alright|all right|would you|will you|could you|can you)$)+$"
+)
 _WAITING = re.compile(r"(?<=\S),?(?: and then| and| then) (?:wait|hold on)(?: there| here| for me| a (?:moment|second|minute))*$")
 """What the robot does anyway after the last of its tasks; "wait" by itself, or after a comma, is a stop."""
 
@@ -114,7 +119,7 @@ def _boundaries() -> re.Pattern[str]:
     link = r"(?:[,;.!?:]+\s*(?:and then|then|and|but|after that|afterwards)?|\b(?:and then|then|and after that|after that|and|but))"
     starts = (
         rf"\s*{link}\s+(?=(?:(?:{polite})[\s,]+)*(?:{verb})(?![^\s,;.!?]))",
-        rf"(?P<elided>\s*,?\s*\b(?:and )?then\s+(?=(?:{_either('ARTICLE')}) ))",
+        rf"(?P<elided>\s*,?\s*\b(?:and )?then\s+(?=(?:to )?(?:{_either('ARTICLE')}) ))",
         # People do not wait for a conjunction: "pick up the cup no stop", "take the cup put it in the bowl".
         rf"(?:^|\s+)(?:no|oh|wait|hey|please|okay|ok|robot|i said|i say|i told you to|make it|tell it to)"
         rf"[\s,!]+(?=(?:{halt})(?![^\s,;.!?]))",
