@@ -23,11 +23,10 @@ ACTS = ("_STOP", "_CANCEL", "_AGAIN", "_OTHER", "_YES", "_NO")
 """Terminals of the words of dialogue."""
 
 _TAIL = re.compile(
-    r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks(?: a lot)?|thank you(?: very much| so much)?|okay|ok|alright|all right|would you|will you"
-    r"|could you|can you)$)+$"
+    r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks(?: a lot)?|thank you(?: very much| so much)?|okay|ok|alright|all right"
+    r"|would you|will you|could you|can you)$)+$"
 )
-    r"(?:[\s,;.!?]|\b(?:please|for me|right now|now|thanks(?: a lot)?|thank you(?: very much| so much)?|okay|ok|alright|all right|would you|will you|could you|can you)$)+$"
-)
+
 _WAITING = re.compile(r"(?<=\S),?(?: and then| and| then) (?:wait|hold on)(?: there| here| for me| a (?:moment|second|minute))*$")
 """What the robot does anyway after the last of its tasks; "wait" by itself, or after a comma, is a stop."""
 
