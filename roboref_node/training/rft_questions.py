@@ -22,6 +22,7 @@ from roboref_node.training.scenes import SceneStore
 if TYPE_CHECKING:
     from roboref_node.training.rft import RftRecipe
 
+_STEP_VALUES = {"Position": 2, "Orientation": 3, "Size": 1}
 SEED_STREAM = 9
 """Keeps this stream of questions apart from that of supervised training with the same seed."""
 
@@ -128,8 +129,11 @@ class RecordedQuestions:
             frames = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise Refused(Status.BAD_REQUEST, f"cannot read the questions in {file}: {error}") from error
-        if not isinstance(frames, list) or not frames or any("image" not in f or not f.get("questions") for f in frames):
+        if not isinstance(frames, list) or not frames or not all(map(_is_frame, frames)):
             raise Refused(Status.BAD_REQUEST, f"{file} is not a list of frames, each with `image` and `questions`")
+        for number, frame in enumerate(frames):
+            if wrong := next(filter(None, map(_what_is_wrong, frame["questions"])), ""):
+                raise Refused(Status.BAD_REQUEST, f"{file}, frame {number}: {wrong}")
         self.frames: list[dict[str, Any]] = frames
         self.folder, self.seed = file.parent, seed
 
@@ -157,6 +161,35 @@ class RecordedQuestions:
         if question.get("mask"):
             reference["mask"] = _picture(self.folder / question["mask"]).any(axis=-1)
         return reference
+
+
+def _is_frame(frame: Any) -> bool:
+    questions = frame.get("questions") if isinstance(frame, dict) else None
+    return isinstance(questions, list) and bool(questions) and isinstance(frame.get("image"), str)
+
+
+def _what_is_wrong(question: Any) -> str:
+    """What a recorded question lacks; empty when it is whole. A point left out must not pass for "nothing fits"."""
+    if not isinstance(question, dict) or not isinstance(question.get("text"), str) or "point" not in question:
+        return f"a question needs `text` and `point` (null where nothing fits), not {str(question)[:80]}"
+    point = question["point"]
+    if point is not None and not (_numbers(point, 2) and all(0.0 <= value <= 1.0 for value in point)):
+        return f"`point` is {point}, not two numbers between 0 and 1"
+    steps = question.get("steps", [])
+    if not isinstance(steps, list):
+        return f"`steps` is {str(steps)[:80]}, not a list"
+    for step in steps:
+        rows = step.get("values") if isinstance(step, dict) else None
+        rows = rows if isinstance(rows, list) and rows and isinstance(rows[0], list) else [rows if isinstance(rows, list) else [rows]]
+        length = _STEP_VALUES.get(step.get("kind", "") if isinstance(step, dict) else "", 0)
+        if not length or not isinstance(step.get("target"), str) or not all(_numbers(row, length) for row in rows):
+            return f"a step needs `kind` ({', '.join(_STEP_VALUES)}), `target` and `values`, not {str(step)[:80]}"
+    return ""
+
+
+def _numbers(values: Any, count: int) -> bool:
+    plain = isinstance(values, list) and len(values) == count and all(type(value) in (int, float) for value in values)
+    return plain and bool(np.isfinite(values).all())
 
 
 def _picture(file: Path) -> NDArray[np.uint8]:

@@ -194,6 +194,37 @@ def test_recorded_questions_train_a_tiny_roborefer(tmp_path: Path) -> None:
         RecordedQuestions(tmp_path / "rft_missing.json", 0)
 
 
+@pytest.mark.parametrize(
+    ("frames", "sentence"),
+    [
+        ([1], "not a list of frames"),
+        ([{"image": "a.png", "questions": "abc"}], "not a list of frames"),
+        ([{"image": "a.png", "questions": [{"text": "x"}]}], "`text` and `point`"),  # left out, it would teach that nothing fits
+        ([{"image": "a.png", "questions": [{"point": [0.5, 0.5]}]}], "`text` and `point`"),
+        ([{"image": "a.png", "questions": [{"text": "x", "point": [320, 200]}]}], r"`point` is \[320, 200\]"),
+        ([{"image": "a.png", "questions": [{"text": "x", "point": [float("nan"), 0.5]}]}], "between 0 and 1"),
+        ([{"image": "a.png", "questions": [{"text": "x", "point": None, "steps": "a"}]}], "not a list"),
+        ([{"image": "a.png", "questions": [{"text": "x", "point": None, "steps": [{"kind": "Position"}]}]}], "a step needs"),
+        (
+            [{"image": "a.png", "questions": [{"text": "x", "point": None, "steps": [{"kind": "Hue", "target": "a", "values": 1}]}]}],
+            "a step",
+        ),
+    ],
+)
+def test_recorded_questions_that_are_not_whole_are_refused(frames: list, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "rft.json").write_text(json.dumps(frames))
+    with pytest.raises(Refused, match=sentence):
+        RecordedQuestions(tmp_path / "rft.json", 0)
+
+
+def test_steps_of_every_kind_are_taken(tmp_path: Path) -> None:
+    values = {"Position": [[0.2, 0.3], [0.4, 0.5]], "Orientation": [0, 0, 1], "Size": 0.2}
+    steps = [{"kind": kind, "target": "a", "values": value} for kind, value in values.items()]
+    question = {"text": "x", "point": [0, 1], "steps": steps}
+    (tmp_path / "rft.json").write_text(json.dumps([{"image": "a.png", "questions": [question]}]))
+    assert RecordedQuestions(tmp_path / "rft.json", 0).frames[0]["questions"][0]["steps"] == steps
+
+
 @pytest.mark.timeout(900)
 def test_two_processes_learn_what_one_learns(scenes: Path, tmp_path: Path) -> None:
     """`accelerate launch` with gloo: two processes with a frame each see the rewards and gradients of one process with both."""
