@@ -84,7 +84,7 @@ class SpatialRecords(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         record, part = self.records[index]
         colours = [_open(part.images / name) for name in _names(record["image"])]
-        with_depth = part.depths is not None and "depth" in record and not self.drops(index)
+        with_depth = part.depths is not None and bool(record.get("depth")) and not self.drops(index)
         depths = [_open(part.depths / name) for name in _names(record["depth"])] if with_depth and part.depths is not None else []
         turns = conversation_turns(record)
         for kept in range(min(self.max_turns, len(turns) // 2), 0, -1):
@@ -105,7 +105,7 @@ class SpatialRecords(Dataset[Sample]):
 
     def _sample(self, colours: list[Image.Image], depths: list[Image.Image], turns: list[Turn]) -> Sample:
         inputs = self.processor(colours, depths or None, turns[0][1], history=turns[1:])
-        spans = answer_spans(inputs.prompt, self.processor.tokenizer, [text for role, text in turns if role == "assistant"])
+        spans = answer_spans(inputs.prompt, self.processor.tokenizer, turns)
         ids = inputs.input_ids[0]
         encoded = self.processor.tokenizer(inputs.prompt, return_offsets_mapping=True)
         labels = torch.full_like(ids, IGNORED_LABEL)
@@ -122,16 +122,19 @@ def conversation_turns(record: dict[str, Any]) -> list[Turn]:
     """Roles and texts, question and answer by turns.
 
     Raises:
-        Refused: BAD_REQUEST when they do not alternate, beginning with the person.
+        Refused: BAD_REQUEST when they do not alternate, beginning with the person, or one has no text.
     """
-    turns = [(ROLES.get(turn.get("from"), ""), str(turn.get("value", ""))) for turn in record["conversations"]]
+    spoken = record["conversations"]
+    if not isinstance(spoken, list) or not all(isinstance(turn, dict) and isinstance(turn.get("value"), str) for turn in spoken):
+        raise Refused(Status.BAD_REQUEST, f"a conversation is no list of turns with `from` and `value`: {str(spoken)[:80]}")
+    turns = [(ROLES.get(turn.get("from"), ""), turn["value"]) for turn in spoken]
     roles = [role for role, _ in turns]
     if not turns or roles != ["user", "assistant"] * (len(turns) // 2):
         raise Refused(Status.BAD_REQUEST, f"a conversation does not alternate human and gpt: {', '.join(roles) or 'it is empty'}")
     return [(role, _without_markers(text)) for role, text in turns]
 
 
-def answer_spans(prompt: str, tokenizer: Any, answers: Sequence[str]) -> list[tuple[int, int]]:
+def answer_spans(prompt: str, tokenizer: Any, turns: Sequence[Turn]) -> list[tuple[int, int]]:
     """Where in a rendered conversation the supervised text stands: each answer with the mark that ends its turn.
 
     Raises:
@@ -143,11 +146,15 @@ def answer_spans(prompt: str, tokenizer: Any, answers: Sequence[str]) -> list[tu
     )
     spans: list[tuple[int, int]] = []
     position = 0
-    for answer in answers:
-        text = f"{header}{answer}{tokenizer.eos_token}"
+    for role, said in turns:
+        if role != "assistant":  # a question may quote an answer: what is looked for stands behind it
+            place = prompt.find(said, position)
+            position = place + len(said) if place >= 0 else position
+            continue
+        text = f"{header}{said}{tokenizer.eos_token}"
         found = prompt.find(text, position)
         if found < 0:
-            sentence = f"the chat template does not show the answer {answer[:60]!r} behind {header!r}, as it is asked for"
+            sentence = f"the chat template does not show the answer {said[:60]!r} behind {header!r}, as it is asked for"
             raise Refused(Status.BAD_REQUEST, sentence)
         position = found + len(text)
         spans.append((found + len(header), position))

@@ -43,6 +43,18 @@ def test_only_answers_and_the_ends_of_turns_are_supervised(family: str, data: Pa
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_quoted_answer_in_a_question_is_not_supervised(data: Path, tmp_path: Path) -> None:
+    _, processor = load_model(write_tiny_checkpoint(tmp_path / "2b", "2b"), device="cpu", rgb_newline=True)
+    quoted = "Why is <|im_start|>assistant\nyes<|im_end|> wrong?"
+    turns = [{"from": "human", "value": quoted}, {"from": "gpt", "value": "yes"}]
+    (tmp_path / "quoted.json").write_text(json.dumps([{"image": "0.png", "depth": None, "conversations": turns}]))
+    sample = SpatialRecords([RecordFile(tmp_path / "quoted.json", data / "image", data / "depth")], processor)[0]
+    supervised = (sample.labels != IGNORED_LABEL).nonzero()[:, 0]
+    assert sample.depth_tiles is None
+    assert processor.tokenizer.decode(sample.labels[supervised].tolist()) == "yes<|im_end|>"
+    assert int(supervised[-1]) == len(sample.labels) - 1 and len(supervised) == int(supervised[-1] - supervised[0]) + 1
+
+
 def test_depth_is_shown_dropped_or_never_there(data: Path, tmp_path: Path) -> None:
     _, processor = load_model(write_tiny_checkpoint(tmp_path / "2b", "2b"), device="cpu")
     part = RecordFile(data / "records.json", data / "image", data / "depth", repeat=20)
@@ -78,6 +90,9 @@ def test_wrong_data_are_refused(data: Path, tmp_path: Path) -> None:
             SpatialRecords([RecordFile(tmp_path / "wrong.json", data)], processor)
     with pytest.raises(Refused, match="alternate"):
         conversation_turns({"conversations": [{"from": "gpt", "value": "hello"}]})
+    for turns in ("abc", [{"from": "human", "value": "q"}, {"from": "gpt"}], ["q", "a"]):
+        with pytest.raises(Refused, match="no list of turns"):  # an answer left out must not be learned as an empty one
+            conversation_turns({"conversations": turns})
     for recipe in ({}, {"data": [], "x": 1}, {"data": []}, {"data": [{}], "trainable": ["head"]}):
         with pytest.raises(Refused):
             SftRecipe.from_dict(recipe)
