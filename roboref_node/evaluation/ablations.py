@@ -138,7 +138,7 @@ def run_table(
                     {"kind": a.question.kind, "steps": a.question.steps, "scene": int(a.frame.stamp_ns), "hit": hit}
                     for a, hit in zip(asked, found, strict=True)
                 ]
-                file.write_text(json.dumps(rows_of_file))
+                _write(file, rows_of_file)
             rows.append(json.loads(file.read_text()))
         hits[arm] = np.array([[question["hit"] for question in row] for row in rows], dtype=bool)
         scene = np.array([question["scene"] for question in rows[0]], dtype=np.int64)
@@ -175,9 +175,16 @@ def _begin(out: Path, init: Path, settings: Mapping[str, Any]) -> None:
     now = {"init": weights_sha256(init), "arms": settings["arms"]}
     note = out / "begun.json"
     if not note.exists():
-        note.write_text(json.dumps(now, indent=1))
+        _write(note, now)
     elif json.loads(note.read_text()) != json.loads(json.dumps(now)):
         raise Refused(Status.BAD_REQUEST, f"{out} holds runs of other weights or recipes ({note.name}); give another folder with --out")
+
+
+def _write(file: Path, content: Any) -> None:
+    """Whole or not at all: what is there counts as done when the command is given again."""
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(file)
 
 
 def _checked_table(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
