@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
 from roboref_node.model.checkpoint import load_model
@@ -108,6 +109,7 @@ def run_sft(recipe: SftRecipe, *, weights: Path, data: Path, out: Path) -> None:
     Raises:
         Refused: MODEL_UNAVAILABLE for weights that cannot be loaded; BAD_REQUEST for a wrong recipe or wrong data, or when the run in
             `out` began with others.
+        OSError: The disk is full.
     """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -141,8 +143,11 @@ def run_sft(recipe: SftRecipe, *, weights: Path, data: Path, out: Path) -> None:
         processes = trainer.accelerator.num_processes
         verb = f"going on from {last.name}" if last else "starting"
         print(f"sft: {verb}, {learning:.2f} M parameters to train, {len(records)} records, {processes} processes", flush=True)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
-    trainer.save_model(str(out / "model"))
+    try:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        trainer.save_model(str(out / "model"))
+    except SafetensorError as error:
+        raise OSError(f"cannot write below {out} ({error}); the last complete checkpoint is kept, start again to go on") from error
     if trainer.is_world_process_zero():
         processor.save_pretrained(out / "model")
 

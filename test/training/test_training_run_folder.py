@@ -156,6 +156,20 @@ def test_an_old_checkpoint_is_deleted_only_when_the_new_one_is_complete(
         run_sft(SftRecipe.from_dict(changed), weights=weights, data=data, out=tmp_path)
 
 
+def test_a_full_disk_ends_supervised_training_in_a_sentence(supervised: tuple[Path, Path], tmp_path: Path) -> None:
+    weights, data = supervised
+    recipe = SftRecipe.from_dict({**SFT, "trainer": {**SFT["trainer"], "max_steps": 2, "save_steps": 1, "report_to": []}})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="cannot write below"):
+            run_sft(recipe, weights=weights, data=data, out=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    run_sft(recipe, weights=weights, data=data, out=tmp_path)
+    assert (tmp_path / "model" / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize(("records", "batch"), [("[]", 2), (None, 50)])
 def test_fewer_records_than_a_batch_are_refused(supervised: tuple[Path, Path], tmp_path: Path, records: str | None, batch: int) -> None:
     weights, data = supervised
