@@ -183,16 +183,17 @@ class TestLimits:
 
 
 class Slow:
-    """Takes `seconds` per batch and remembers what it answered."""
+    """Takes `seconds` per batch, or until it may go on, and remembers what it answered."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.answered: list[str] = []
         self.busy = threading.Event()
+        self.go_on = threading.Event()
 
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
         self.busy.set()
-        time.sleep(self.seconds)
+        self.go_on.wait(self.seconds)
         self.answered += [q.text for q in questions]
         return [Answer(q.text, 1, 1, True) for q in questions]
 
@@ -213,13 +214,14 @@ class TestLifetime:
         return thread
 
     def test_stopping_finishes_what_is_under_way_and_refuses_the_rest(self, start, query) -> None:
-        slow, results = Slow(0.4), {}
-        server = start(slow, max_batch=1)
+        slow, results = Slow(20), {}
+        server = start(slow, max_batch=1, grace_s=10.0)
         first = self.post(server, query, "first", results)
         assert slow.busy.wait(5)
         second = self.post(server, query, "second", results)
         while server.metrics.queue_length < 1:
             time.sleep(0.01)
+        threading.Timer(0.4, slow.go_on.set).start()
         server.stop()
         first.join()
         second.join()
