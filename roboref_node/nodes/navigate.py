@@ -28,7 +28,7 @@ from tf2_ros import TransformListener
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import hand_to_spare_m
-from roboref_node.language import INTERRUPTS
+from roboref_node.language import INTERRUPTS, Act
 from roboref_node.ros import qos
 from roboref_node.ros.action_call import ActionCaller, NotServed
 from roboref_node.ros.driving import Arrival, Driver, GoalPoseDriver, Nav2Driver, NotThere, nav2_action
@@ -125,10 +125,15 @@ class NavigateNode(SentenceNode):
     # ---- requests ------------------------------------------------------------------------------------------------------------
 
     def _on_instruction(self, message: String) -> None:
-        said = find_dialogue(message.data)
-        if said is not None and said.act in INTERRUPTS:
-            self.interrupt(f"somebody said {said.act.value}")
-        elif not self.begin(message.data):
+        said, instruction = find_dialogue(message.data), message.data
+        if said is not None and (said.act in INTERRUPTS or said.act is Act.NO):
+            instruction = said.rest
+            if said.act is not Act.NO or self.busy:
+                self.interrupt(f"somebody said {said.act.value}")
+            if self.busy:
+                self.next_instruction = instruction  # begun as soon as the walk has ended
+                return
+        if instruction and not self.begin(instruction):
             self.get_logger().warning(f'"{message.data[:80]}" is not done: the robot is still on its way; call ~/stop first')
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -137,6 +142,7 @@ class NavigateNode(SentenceNode):
 
     def interrupt(self, reason: str) -> str:
         """Stop the robot and end the sentence; the reason is the caller's to tell."""
+        self.next_instruction = ""
         self._stopped.set()
         self._driver.stop()
         return "the robot is told to stop" if self.busy else "no sentence was being worked on"

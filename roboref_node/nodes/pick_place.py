@@ -22,7 +22,6 @@ from roboref_node.goals.profile import RobotKind
 from roboref_node.language import Act
 from roboref_node.pick_place import Loop, Outcome, Step
 from roboref_node.ros import qos
-from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.pick_place_ports import ActionArm, ActionReferrer, CameraEyes, Interruption
@@ -43,7 +42,7 @@ class PickPlaceNode(SentenceNode):
         self._answer = _Answer()
         self._receiver: CameraReceiver | None = None
         self._elapsed_s = 0.0
-        self._last_instruction = self._next_instruction = ""
+        self._last_instruction = ""
 
     # ---- process -------------------------------------------------------------------------------------------------------------
 
@@ -109,7 +108,7 @@ class PickPlaceNode(SentenceNode):
         if said is not None and said.rest and self.busy:
             if said.act is Act.NO:
                 self.interrupt("somebody said no")
-            self._next_instruction = instruction  # begun as soon as what was said no to has ended
+            self.next_instruction = instruction  # begun as soon as what was said no to has ended
         elif not self.begin(instruction):
             self.get_logger().warning(f'"{instruction[:80]}" is not done: the sentence before is not finished; say "stop" first')
 
@@ -128,14 +127,14 @@ class PickPlaceNode(SentenceNode):
 
     def stop(self, reason: str) -> str:
         """Stop the arm whoever moves it, and end the sentence."""
-        self._next_instruction = ""
+        self.next_instruction = ""
         self._interruption.set(Outcome.STOPPED, reason)
         self._arm.stop()
         return "the arm is told to stop" + ("" if self.busy else "; no sentence was being worked on")
 
     def interrupt(self, reason: str) -> str:
         """End the sentence; the arm stops where the loop moves it."""
-        self._next_instruction = ""
+        self.next_instruction = ""
         self._interruption.set(Outcome.CANCELED, reason)
         self._arm.caller.cancel()
         return "the sentence is canceled" if self.busy else "no sentence was being worked on"
@@ -170,18 +169,11 @@ class PickPlaceNode(SentenceNode):
         )  # fmt: skip
 
     def ended(self, instruction: str, result: PickPlace.Result) -> None:
-        """Tell how it ended, and begin what was said meanwhile."""
+        """Tell how it ended."""
         self._publish_status(
             instruction=instruction, state="ended", outcome=result.outcome, sentence=result.sentence, tasks_done=result.tasks_done,
             task_count=result.task_count, elapsed_s=round(self._elapsed_s, 3),
         )  # fmt: skip
-        call_soon(self, self._begin_next)
-
-    def _begin_next(self) -> None:
-        """In the executor, where a stop may have taken it back."""
-        following, self._next_instruction = self._next_instruction, ""
-        if following:
-            self.begin(following)
 
     def _ask_person(self, question: str) -> bool:
         """Wait for a yes or a no; silence is a no."""

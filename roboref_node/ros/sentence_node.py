@@ -47,6 +47,8 @@ class SentenceNode(Node, ABC):
         self.busy = False
         self.profile_parameters = ProfileParameters(self)
         self._overtaken = overtaken
+        self.next_instruction = ""
+        """What was said instead of the sentence being worked on; begun when that has ended. A stop takes it back."""
         self._closing = False
         self._worker: threading.Thread | None = None
         self._results: dict[bytes, Future] = {}
@@ -124,8 +126,15 @@ class SentenceNode(Node, ABC):
         self.get_logger().info(f"{result.outcome}: {result.sentence}")
         self.busy = False
         self.ended(instruction, result)
+        call_soon(self, self._begin_next)
         if handle is not None:
             call_soon(self, self._results[_key(handle)].set_result, result)
+
+    def _begin_next(self) -> None:
+        """In the executor, where a stop may have taken it back."""
+        following, self.next_instruction = self.next_instruction, ""
+        if following:
+            self.begin(following)
 
     def _on_goal(self, goal: PickPlace.Goal) -> GoalResponse:
         said = find_dialogue(goal.instruction)

@@ -160,7 +160,7 @@ def test_the_map_travels_unchanged(flat):
     np.testing.assert_allclose(received.origin.translation_m, flat.world.map.origin.translation_m)
 
 
-@pytest.mark.parametrize("way", ["service", "word"])
+@pytest.mark.parametrize("way", ["service", "word", "another place"])
 def test_stop_on_the_way(flat, way):
     start = flat.robot
     flat.point_from_here()
@@ -169,10 +169,13 @@ def test_stop_on_the_way(flat, way):
     if way == "service":
         assert flat.graph.call(Trigger, "/flat/navigate/stop", Trigger.Request()).success
     else:
-        flat.graph.publisher(String, "/flat/navigate/instruction").publish(String(data="Stop, please!"))
+        text = "Stop, please!" if way == "word" else "no, go to the unicorn if there is one"
+        flat.graph.publisher(String, "/flat/navigate/instruction").publish(String(data=text))
     wait_until(result.done, lambda: flat.logs)
     assert result.result().result.outcome == "stopped" and not flat.hands
     wait_until(lambda: flat.walk != "walking", "the robot to stand")
+    if way == "another place":
+        flat.processes[0].wait_for_log('refused: "go to the unicorn if there is one" says when')
     flat.walk_to(start)
 
 
