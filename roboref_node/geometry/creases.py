@@ -137,6 +137,30 @@ def regions(foreground: BoolImage, valley: BoolImage, w: FloatImage, min_region_
     return labels
 
 
+def piece_at(mask: BoolImage, depth_m: FloatImage, pixel: tuple[int, int], focal_px: float, max_incidence_rad: float = 1.40) -> BoolImage:
+    """The part of a mask around a pixel that no depth step divides, with the border that such steps leave it.
+
+    Args:
+        mask: (H, W).
+        depth_m: Metres, NaN where unknown, (H, W).
+        pixel: Row and column.
+        focal_px: Focal length of this image.
+        max_incidence_rad: A steeper slope is a step.
+    """
+    limit = depth_m * np.float32(np.tan(max_incidence_rad) / focal_px)
+    whole = mask.copy()
+    for axis in (0, 1):
+        step = np.abs(np.diff(depth_m, axis=axis))
+        one, other = (slice(1, None), slice(None, -1)) if axis == 0 else ((slice(None), slice(1, None)), (slice(None), slice(None, -1)))
+        whole[one] &= ~(step > limit[one])
+        whole[other] &= ~(step > limit[one])
+    _, pieces = cv2.connectedComponents(whole.astype(np.uint8), connectivity=4)
+    row, column = pixel
+    piece = whole & (pieces == pieces[row, column]) & whole[row, column]
+    beside = cv2.dilate(np.where(piece, depth_m, np.float32(0.0)), np.ones((3, 3), np.uint8))
+    return np.asarray(piece | (mask & (beside > 0) & (np.abs(depth_m - beside) <= limit)), dtype=np.bool_)
+
+
 def _components(mask: NDArray[np.uint8], least_px: int) -> LabelImage:
     """Labels of the 4-connected components of at least `least_px` pixels, 0 = none."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_32S)

@@ -127,7 +127,7 @@ class BrownDistortion:
             ud, vd, (a, b, c, d) = self._bend(x, y)
             eu, ev = u - ud, v - vd
             residual = np.maximum(np.abs(eu), np.abs(ev))
-            if np.nanmax(residual, initial=0.0) < CONVERGED:
+            if np.max(residual, where=residual == residual, initial=0.0) < CONVERGED:
                 break
             det = a * d - b * c
             det = np.where(np.abs(det) < 1e-9, 1e-9, det)

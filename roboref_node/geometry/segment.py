@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from roboref_node.geometry.box import MAX_INCIDENCE_RAD, solid_pixels, stand_box
 from roboref_node.geometry.box import OrientedBox as OrientedBox
-from roboref_node.geometry.box import solid_pixels, stand_box
 from roboref_node.geometry.camera import CameraModel
-from roboref_node.geometry.creases import CreaseSettings, regions, smooth_inverse, valleys
+from roboref_node.geometry.creases import CreaseSettings, piece_at, regions, smooth_inverse, valleys
 from roboref_node.geometry.crop import Crop, cut, rectangle_around
 from roboref_node.geometry.cut_off import OpenEnds, open_ends
 from roboref_node.geometry.depth import DepthNoise
@@ -25,6 +25,9 @@ from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
     from roboref_node.frame import Frame
+
+SAME_SURFACE_M = 0.006
+"""What is nearer to the tangent plane of the asked point than this, and beside it in the image, lies on the same surface."""
 
 FloatArray = NDArray[np.float64]
 FloatImage = NDArray[np.float32]
@@ -263,7 +266,7 @@ def _object_pixels(
     valley = valleys(w, focal, sigma / z**2 / side, reach, settings.creases)
     least_px = max(8, settings.creases.min_region_px // crop.stride**2)
     labels = regions(foreground, valley, w, least_px, reach, jump=max(0.02, 6 * sigma / z))
-    seed = _seed_label(labels, known & ~foreground, low, crop, surface)
+    seed = _seed_label(labels, foreground, known & ~foreground, low, crop, surface, least_px, max(SAME_SURFACE_M, 6 * sigma), focal)
     if seed == 0:
         return np.zeros(labels.shape, dtype=np.bool_)
     pixels = labels == seed
@@ -272,8 +275,22 @@ def _object_pixels(
     return _fill(_without_specks(pixels, least_px), known & ((labels == 0) | pixels))
 
 
-def _seed_label(labels: NDArray[np.int32], level: BoolImage, low: BoolImage, crop: Crop, surface: SurfacePoint) -> int:
-    """The label at the point, or of what encloses it when it lies about level with the support (the inside of a bowl, a plate), else 0."""
+def _seed_label(
+    labels: NDArray[np.int32],
+    foreground: BoolImage,
+    level: BoolImage,
+    low: BoolImage,
+    crop: Crop,
+    surface: SurfacePoint,
+    least_px: int,
+    same_m: float,
+    focal: float,
+) -> int:
+    """The label at the point, or of what encloses it when it lies about level with the support (the inside of a bowl, a plate), else 0.
+
+    A thing so thin that all of it is valley gets a label of its own in `labels`. What lies beside the point but not on its surface is
+    another thing, however near it is.
+    """
     u, v = surface.pixel_uv
     row, column = int(round((v - crop.origin[1]) / crop.stride)), int(round((u - crop.origin[0]) / crop.stride))
     row, column = min(max(row, 0), labels.shape[0] - 1), min(max(column, 0), labels.shape[1] - 1)
@@ -284,11 +301,23 @@ def _seed_label(labels: NDArray[np.int32], level: BoolImage, low: BoolImage, cro
     if level[row, column]:
         return _enclosing(labels, level, row, column)
     for reach in (2, 4, 8):
-        near = labels[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-        votes = np.bincount(near[near > 0].ravel(), minlength=1)
-        if votes.sum():
+        window = (slice(max(row - reach, 0), row + reach + 1), slice(max(column - reach, 0), column + reach + 1))
+        near, depth = labels[window], crop.depth_m[window].astype(np.float64)
+        points = np.dstack([crop.rays[window] * depth[..., None], depth])
+        away = points - surface.position_m
+        # Nothing steeper than what can be seen leads from here to there; False where unknown.
+        aside = surface.position_m[2] * np.linalg.norm(crop.rays[window] - surface.position_m[:2] / surface.position_m[2], axis=-1)
+        same = (np.abs(away @ surface.normal) <= same_m) & (np.abs(away[..., 2]) <= same_m + np.tan(MAX_INCIDENCE_RAD) * aside)
+        votes = np.bincount(near[same].ravel(), minlength=1)
+        votes[0] = 0
+        if votes.max() > 0.25 * np.count_nonzero(same):
             return int(votes.argmax())
-    return 0
+    piece = piece_at(foreground & (labels == 0), crop.depth_m, (row, column), focal)
+    if np.count_nonzero(piece) < least_px:
+        return 0
+    own = int(labels.max()) + 1
+    labels[piece] = own
+    return own
 
 
 def _enclosing(labels: NDArray[np.int32], ground: BoolImage, row: int, column: int) -> int:

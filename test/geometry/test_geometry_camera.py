@@ -1,6 +1,7 @@
 """Camera models against OpenCV and against themselves."""
 
 import json
+import warnings
 
 import cv2
 import numpy as np
@@ -227,3 +228,11 @@ def test_wrong_camera_files_are_refused_with_the_reason(text: str, words: str, t
         load_camera(tmp_path / "camera.yaml")
     with pytest.raises(Refused, match="cannot be read"):
         load_camera(tmp_path / "absent.yaml")
+
+
+def test_a_pixel_beyond_the_lens_is_refused_without_a_warning() -> None:
+    camera = CameraModel(300, 300, 319.5, 239.5, 640, 480, DistortionModel.PLUMB_BOB, (-0.5, 0.1, 0.0, 0.0, 0.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(camera.rays([[0.0, 0.0]])).all()
+        assert not camera.contains([0.0, 0.0])

@@ -268,3 +268,20 @@ def test_an_organised_cloud_becomes_images_and_a_bag(tmp_path: Path) -> None:
     assert base_from_optical.rotate(UP) == pytest.approx([0, 0, 1], abs=0.01)
     # A wrong focal length does not pass silently.
     assert cli.main(["import-pcd", str(tmp_path / "cloud.pcd"), str(tmp_path / "no"), "--focal", "525"]) == 2
+
+
+@pytest.mark.parametrize("gap", [0.012, 0.015, 0.018])
+@pytest.mark.parametrize("behind", [0.02, 0.04, 0.08])
+def test_a_thing_seen_through_a_gap_is_not_what_stands_before_it(gap: float, behind: float) -> None:
+    """A strip of a dozen pixels is all valley between the two steps at its sides; the boxes before it are nearer in the image."""
+    camera = CameraModel(600, 600, 319.5, 239.5, 640, 480)
+    pose = look_at([-0.15, 0.0, 0.3], [0.55, 0.0, 0.08])
+    fronts = [Box((0.5, side * (0.03 + gap / 2), 0.0), (0.06, 0.06, 0.2)) for side in (1, -1)]
+    truth = cast_scene([Floor(), *fronts, Box((0.545 + behind, 0.0, 0.0), (0.03, 0.05, 0.14))], camera, pose)
+    strip = truth.index == 3
+    frame = frame_of(truth)
+    rows = np.flatnonzero(strip[:, 319])
+    for row in rows[[len(rows) // 3, len(rows) // 2, 2 * len(rows) // 3]]:
+        mask = segment(frame, (319.0, float(row)), pose.inverse().rotate([0.0, 0.0, 1.0])).mask
+        assert mask[row, 319]
+        assert (mask & strip).sum() > 0.85 * mask.sum() and (mask & strip).sum() > 0.75 * strip.sum()
