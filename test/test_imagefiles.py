@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from PIL import ExifTags, Image
 
 from roboref_node.geometry import CameraModel, save_camera
 from roboref_node.imagefiles import load_depth, load_frame
+from roboref_node.rgbd import decode_color
 from roboref_node.status import Refused
 
 WIDTH, HEIGHT = 64, 48
@@ -82,3 +86,10 @@ def test_what_is_no_depth_image_is_refused_with_the_reason(tmp_path: Path) -> No
     ):  # fmt: skip
         with pytest.raises(Refused, match=words):
             load_depth(tmp_path / name)
+
+
+def test_a_compressed_message_is_never_turned() -> None:
+    file = io.BytesIO()
+    Image.fromarray(GRADIENT).save(file, "PNG", exif=with_orientation(3))
+    message: Any = SimpleNamespace(format="png", data=file.getvalue(), header=None)
+    np.testing.assert_array_equal(decode_color(message), GRADIENT)

@@ -77,7 +77,9 @@ def decode_color(message: ImageMessage) -> NDArray[np.uint8]:
 def _decode_compressed_color(message: CompressedImage) -> NDArray[np.uint8]:
     decoded = None
     with contextlib.suppress(cv2.error):  # raised for a header that names more pixels than OpenCV takes
-        decoded = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), cv2.IMREAD_COLOR) if len(message.data) else None
+        # As the sensor has it: an image that EXIF marks as turned belongs to depth and calibration unturned.
+        how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), how) if len(message.data) else None
     if decoded is None:
         raise Refused(
             Status.BAD_REQUEST,
