@@ -76,9 +76,10 @@ def between_region(view: SceneView, one: ObjectView, other: ObjectView) -> BoolI
 
 
 def container_region(view: SceneView, item: ObjectView) -> BoolImage:
-    """Pixels that mean "in" a bowl or cup (its visible body) or "on" a plate or box (its top face), (H, W)."""
+    """Pixels that mean "in" a bowl or cup or "on" a plate (its visible body) or "on" a box (its top face), (H, W)."""
     body = view.rendered.instance == item.index
-    if item.shape in ("bowl", "cup"):
+    # The middle of a deep plate lies below its rim, and is where one puts something.
+    if item.shape != "box":
         return np.asarray(body)
     top = body & (np.abs(view.points_m[..., 2] - item.top_m) < 0.012)
     return np.asarray(top)

@@ -10,7 +10,7 @@ import pytest
 from roboref_node.sim.appearance import COLOURS
 from roboref_node.sim.render import SceneRenderer
 from roboref_node.sim.scene import sample_scene
-from roboref_node.synth.freespace import CLEARANCE_M
+from roboref_node.synth.freespace import CLEARANCE_M, container_region
 from roboref_node.synth.language import DIRECTIONS, NOUNS
 from roboref_node.synth.questions import KINDS, Asker, in_direction
 from roboref_node.synth.resolve import resolve
@@ -61,6 +61,18 @@ def test_free_space_keeps_its_clearance(views: list[SceneView]) -> None:
                 assert np.hypot(*(points[:, :2] - item.centre_m[:2]).T).min() >= item.radius_m + CLEARANCE_M - 1e-9
         checked += 1
     assert checked > 10
+
+
+def test_on_a_plate_means_its_middle_and_not_only_its_rim(views: list[SceneView]) -> None:
+    checked = 0
+    for view in views:
+        for item in view.present:
+            if item.shape == "plate":
+                region = container_region(view, item)
+                u, v = (int(value) for value in item.inner_uv)
+                assert region[v, u] and region.sum() == item.pixels, (view.spec.seed, item.index)
+                checked += 1
+    assert checked > 5
 
 
 def test_a_direction_and_its_opposite_never_both_hold(views: list[SceneView]) -> None:
