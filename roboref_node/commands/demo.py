@@ -153,6 +153,8 @@ def _entry(answer: Any, instruction: str | None, script: Script) -> dict[str, An
     target, hit, error_mm = None, None, None
     if instruction is not None and answer.expression:
         pixel = entry["pixel"]
-        verdict = script.judge(instruction, None if pixel is None else (pixel[0], pixel[1]), entry["position_m"])
+        # A place that was moved to where the object fits is not the point below its pixel: how far it is from there is no error.
+        point = None if "place_moved_m" in entry["details"] else entry["position_m"]
+        verdict = script.judge(instruction, None if pixel is None else (pixel[0], pixel[1]), point)
         target, hit, error_mm = verdict.target, verdict.hit, verdict.error_mm
     return {**entry, "target": target, "hit": hit, "error_mm": error_mm}

@@ -8,6 +8,17 @@ import sys
 from pathlib import Path
 
 import cv2
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (make setup, . ./env.sh)")
+
+from roboref_node.commands.demo import _entry
+from roboref_node.demo.script import Script
+from roboref_node.pointing.pointer import PixelPoint
+from roboref_node.referral import Referral
+from roboref_node.ros.messages import referral_message
+from roboref_node.status import Status
+from roboref_node.task import Task, TaskKind
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +39,19 @@ def test_the_demo_answers_and_shows_it(tmp_path: Path) -> None:
             assert answer["error_mm"] < 15.0
     if result["status"] == "OK":
         assert cv2.imread(str(picture)) is not None
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_place_that_was_moved_is_not_told_as_an_error_of_the_depth(moved: bool) -> None:
+    script = Script(3)
+    try:
+        x, y, z = (float(value) for value in script.cell.surface_point(322.0, 294.0))
+        referral = Referral(
+            Task(TaskKind.PLACE, "behind the red bowl", "put it behind the red bowl"), Status.OK, "moved", goal_frame="base_link",
+            pixel=PixelPoint(322.0, 294.0), position_m=(x + 0.02, y, z), details={"place_moved_m": 0.02} if moved else {},
+        )  # fmt: skip
+        message = referral_message(referral, index=0, count=1, goal_from_optical=None, timings_ms={})
+        told = _entry(message, "put it behind the red bowl", script)
+    finally:
+        script.close()
+    assert told["error_mm"] == (None if moved else pytest.approx(20.0, abs=0.1))
