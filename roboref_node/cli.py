@@ -71,23 +71,25 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     top = build_parser().parse_args(argv)
     command = COMMANDS[top.command]
-    others = [name for name, other in COMMANDS.items() if not other.needs_ros]
-    if command.needs_ros and tells_that_ros_is_missing(f"roboref {top.command}", others, as_json="--json" in top.arguments):
-        return ROS_IS_MISSING
-    module = importlib.import_module(f"roboref_node.commands.{command.module}")
-    parser = CommandParser(prog=f"roboref {top.command}", description=command.summary[0].upper() + command.summary[1:] + ".")
-    module.add_arguments(parser)
-    if command.takes_name and not top.arguments:
-        parser.print_help(sys.stderr)
-        return 2
+    as_json = "--json" in top.arguments
     try:
-        return int(module.run(parser.parse_args(top.arguments)) or 0)
+        module = importlib.import_module(f"roboref_node.commands.{command.module}")
+        parser = CommandParser(prog=f"roboref {top.command}", description=command.summary[0].upper() + command.summary[1:] + ".")
+        module.add_arguments(parser)
+        if command.takes_name and not top.arguments:
+            parser.print_help(sys.stderr)
+            return 2
+        arguments = parser.parse_args(top.arguments)
+        others = [name for name, other in COMMANDS.items() if not other.needs_ros]
+        if command.needs_ros and tells_that_ros_is_missing(f"roboref {top.command}", others, as_json=as_json):
+            return ROS_IS_MISSING
+        return int(module.run(arguments) or 0)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 141
     except (Refused, OSError) as error:
-        return tell(error, as_json="--json" in top.arguments)
+        return tell(error, as_json=as_json)
 
 
 if __name__ == "__main__":

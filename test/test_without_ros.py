@@ -63,6 +63,12 @@ def test_a_workspace_that_is_not_sourced_is_told() -> None:
     assert "roboref's messages are not importable" in json.loads(done.stdout)["sentence"] and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["demo", "ask", "record"])
+def test_help_needs_no_ros(command: str) -> None:
+    done = run(f"from roboref_node.cli import main; sys.exit(main(['{command}', '--help']))")
+    assert done.returncode == 0 and f"usage: roboref {command}" in done.stdout
+
+
 @pytest.mark.parametrize("command", ["demo", "ask x", "bench e2e"])
 def test_the_absence_is_told_in_json_too(command: str) -> None:
     done = run(f"from roboref_node.cli import main; sys.exit(main('{command} --json'.split()))")
