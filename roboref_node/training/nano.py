@@ -30,6 +30,7 @@ from roboref_node.training.packing import IGNORED
 from roboref_node.training.run_folder import OWN_PACE, STATE, begin_or_go_on, load_state, save_state, writing
 from roboref_node.training.scenes import SceneStore
 from roboref_node.training.vocabulary import COORDINATE_BINS, DEPTH, END, IMAGE, CoordinateTokens, build_tokenizer, token_id
+from roboref_node.training.workers import end_with_trainer
 
 RGB_PARTS = (True, True, True, False)
 DEPTH_PARTS = (True, False, True, True)
@@ -189,7 +190,8 @@ class NanoTrainer:
             attribute_batches=recipe.pretrain_steps + recipe.attribute_steps,
             process=self.accelerator.process_index, processes=self.accelerator.num_processes,
         )  # fmt: skip
-        return iter(DataLoader(data, batch_size=None, num_workers=recipe.workers, prefetch_factor=4 if recipe.workers else None))
+        ahead = 4 if recipe.workers else None
+        return iter(DataLoader(data, None, num_workers=recipe.workers, prefetch_factor=ahead, worker_init_fn=end_with_trainer))
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         losses, share = self._backward(batch)

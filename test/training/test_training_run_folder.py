@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import NANO, RFT, SFT, write_recipe, write_records, write_scenes
+from tiny_runs import NANO, RFT, SFT, kill_when, write_recipe, write_records, write_scenes
 
 from roboref_node.cli import main
 from roboref_node.status import Refused
@@ -168,6 +168,35 @@ def test_a_full_disk_ends_supervised_training_in_a_sentence(supervised: tuple[Pa
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     run_sft(recipe, weights=weights, data=data, out=tmp_path)
     assert (tmp_path / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("stage", ["nano", "sft"])
+def test_processes_that_prepare_batches_end_with_a_killed_run(stage: str, supervised: tuple[Path, Path], tmp_path: Path) -> None:
+    import psutil
+
+    out = tmp_path / "run"
+    if stage == "nano":
+        recipe = write_recipe(tmp_path, stage, {**NANO, "steps": 1000, "workers": 1, "save_every": 1})
+        arguments = [stage, "--recipe", recipe, "--scenes", write_scenes(tmp_path / "scenes", 3), "--out", out]
+        saved = out / "state.pt"
+    else:
+        trainer = {**SFT["trainer"], "max_steps": 100_000, "save_steps": 2, "dataloader_num_workers": 1}
+        recipe = write_recipe(tmp_path, stage, {**SFT, "trainer": trainer})
+        arguments = [stage, "--recipe", recipe, "--init", supervised[0], "--data", supervised[1], "--out", out]
+        saved = out / "checkpoint-2" / COMPLETE
+    workers: list[psutil.Process] = []
+
+    def learning() -> bool:
+        if saved.exists():
+            workers.extend(child for run in psutil.Process().children() for child in run.children())
+        return bool(workers)
+
+    kill_when(arguments, learning, tmp_path / "output.txt")
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    for worker in alive:
+        worker.kill()
+    assert not alive
 
 
 @pytest.mark.parametrize(("records", "batch"), [("[]", 2), (None, 50)])
