@@ -21,7 +21,6 @@ from torch.utils.data import Dataset
 from roboref_node.model.modeling import IGNORED_LABEL
 from roboref_node.model.processing import RoboReferProcessor
 from roboref_node.status import Refused, Status
-from roboref_node.training.workers import end_with_trainer
 
 Turn = tuple[str, str]
 ROLES = {"human": "user", "gpt": "assistant"}
@@ -83,7 +82,6 @@ class SpatialRecords(Dataset[Sample]):
         return len(self.records)
 
     def __getitem__(self, index: int) -> Sample:
-        end_with_trainer()  # the trainer's own loader takes no function to begin its workers with
         record, part = self.records[index]
         colours = [_open(part.images / name) for name in _names(record["image"])]
         with_depth = part.depths is not None and bool(record.get("depth")) and not self.drops(index)
