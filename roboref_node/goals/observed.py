@@ -34,6 +34,10 @@ LYING_SPREAD = 0.1
 LYING_SHARE = 0.5
 """Share of the points that lie on the round side; the rest is the end that faces the camera."""
 LYING_POINTS = 400
+LOW_TAN = 0.45
+"""Tangent of the angle under which the top is looked down on: from higher up whatever top there is is seen."""
+SUMMIT_M, SUMMIT_COLUMNS, TOP_SEEN_M = 0.006, 10, 0.008
+"""The highest readings, in columns across the view: where they reach no deeper than this, no top was seen, only an edge."""
 CELL_M = 0.008
 LAYER_M = 0.015
 """Spacing of the points that stand for the inside of an object: less than a finger's width."""
@@ -121,6 +125,9 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
     whole = _ball(cloud, cloud @ up - support, up)
     if whole is None:
         whole = _lying(cloud, cloud @ up - support, up, view)
+    eye_m = float(base_from_optical.translation_m @ up) - support
+    if whole is None:
+        whole = _from_below(cloud, cloud @ up - support, up, view, base_from_optical.translation_m, eye_m)
     if whole is None:
         whole = _completed(cloud, up, view)
     if segment.box is not None and whole is cloud:
@@ -221,6 +228,32 @@ def _lying(cloud: FloatArray, heights: FloatArray, up: FloatArray, view: FloatAr
     sinks = np.clip(heights / radius - 1.0, -1.0, 1.0)
     far = axis + radius * np.sqrt(1.0 - sinks * sinks)
     return np.concatenate([cloud, cloud + (far - cloud @ across)[:, None] * across])
+
+
+def _from_below(
+    cloud: FloatArray, heights: FloatArray, up: FloatArray, view: FloatArray, eye: FloatArray, eye_m: float
+) -> FloatArray | None:
+    """The cloud with its half-turn when the camera is so low that it cannot have seen the top, and so not how deep the body is; else None.
+
+    It is taken to be at least as deep as it is wide. The sides of a round or a square body end, as seen, half its depth behind its front.
+    """
+    top = float(np.percentile(heights, 99.0))
+    along, across = cloud @ view, cloud @ np.cross(up, view)
+    front, (left, right) = float(np.percentile(along, 1.0)), np.percentile(across, (1.0, 99.0))
+    if eye_m - top > LOW_TAN * (front - float(eye @ view)) or right - left < 1e-3:
+        return None
+    summit = heights > top - max(SUMMIT_M, 0.05 * top)
+    column = np.clip(((across - left) / (right - left) * SUMMIT_COLUMNS).astype(np.intp), 0, SUMMIT_COLUMNS - 1)
+    seen = [
+        np.ptp(np.percentile(along[summit & (column == k)], (5.0, 95.0))) for k in range(SUMMIT_COLUMNS) if np.any(summit & (column == k))
+    ]
+    if float(np.median(seen)) > TOP_SEEN_M:
+        return None
+    band = 0.1 * (right - left)
+    sides = 0.5 * (float(np.median(along[across <= left + band])) + float(np.median(along[across >= right - band])))
+    axis = max(sides, front + 0.5 * (right - left)) * view + 0.5 * (left + right) * np.cross(up, view)
+    flat = cloud - (cloud @ up)[:, None] * up
+    return np.concatenate([cloud, 2.0 * axis - flat + (cloud @ up)[:, None] * up])
 
 
 def _completed(cloud: FloatArray, up: FloatArray, view: FloatArray) -> FloatArray:

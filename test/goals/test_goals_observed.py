@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic_objects import ball, box, camera_pose, cylinder, look, table
 
-from roboref_node.goals.grasp import plan_grasps
+from roboref_node.goals.grasp import GraspCandidate, plan_grasps
 from roboref_node.goals.observed import observe
 from roboref_node.goals.profile import load_profile
 
@@ -26,6 +26,21 @@ def can(radius_m: float, length_m: float) -> tuple[np.ndarray, np.ndarray]:
     return points[:, [0, 2, 1]] * [1.0, -1.0, 1.0] + [0.0, 0.0, radius_m], normals[:, [0, 2, 1]] * [1.0, -1.0, 1.0]
 
 
+def placed(shape: tuple[np.ndarray, np.ndarray], yaw: float) -> np.ndarray:
+    """All of a shape's surface where `look` puts it, seen or not."""
+    turn = np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
+    return np.asarray(shape[0] @ turn.T + [0.5, 0.0, 0.0])
+
+
+def fingers_meet(grasp: GraspCandidate, whole: np.ndarray) -> bool:
+    """Whether the open fingers are where a part of the object is."""
+    hand = UR5.gripper
+    assert hand is not None
+    x, y, z = grasp.pose.inverse().apply(whole).T
+    beside = (np.abs(x) > 0.5 * grasp.width_m) & (np.abs(x) < 0.5 * grasp.width_m + hand.finger_thickness_m)
+    return bool(np.any(beside & (np.abs(y) < 0.5 * hand.finger_width_m) & (z < 0.0) & (z > -hand.finger_depth_m)))
+
+
 @pytest.mark.parametrize("height", [0.2, 0.3, 0.45, 0.7])
 @pytest.mark.parametrize("yaw", [0.0, 0.4, 0.9, -0.6, -1.2])
 def test_fingers_do_not_meet_the_hidden_side_of_a_can_that_lies(height: float, yaw: float) -> None:
@@ -34,15 +49,20 @@ def test_fingers_do_not_meet_the_hidden_side_of_a_can_that_lies(height: float, y
         shape = can(radius, length)
         seen = look(shape, yaw_rad=yaw, base_from_optical=camera_pose((0.0, 0.1, height)), noise_m=0.001)
         grasps = plan_grasps(seen.segment, seen.surface, seen.base_from_optical, UR5, np.concatenate([seen.cloud_base, table()]))
-        hand = UR5.gripper
-        assert hand is not None
-        turn = np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
-        whole = shape[0] @ turn.T + [0.5, 0.0, 0.0]
-        for grasp in grasps:
-            x, y, z = grasp.pose.inverse().apply(whole).T
-            beside = (np.abs(x) > 0.5 * grasp.width_m) & (np.abs(x) < 0.5 * grasp.width_m + hand.finger_thickness_m)
-            assert not np.any(beside & (np.abs(y) < 0.5 * hand.finger_width_m) & (z < 0.0) & (z > -hand.finger_depth_m))
+        assert not any(fingers_meet(grasp, placed(shape, yaw)) for grasp in grasps)
         assert grasps[0].object_width_m == pytest.approx(2.0 * radius, abs=0.012)
+
+
+@pytest.mark.parametrize("eye", [0.05, 0.1, 0.125])
+@pytest.mark.parametrize("yaw", [0.0, 0.4, 0.8, -0.6])
+@pytest.mark.parametrize("shape", [cylinder(0.022, 0.13), cylinder(0.032, 0.13), box((0.045, 0.045, 0.13)), box((0.05, 0.04, 0.13))])
+def test_fingers_do_not_meet_the_back_of_what_is_seen_from_below_its_top(
+    shape: tuple[np.ndarray, np.ndarray], yaw: float, eye: float
+) -> None:
+    """Without its top nothing tells how deep a thing is; the front that is seen is not all of it."""
+    seen = look(shape, yaw_rad=yaw, base_from_optical=camera_pose((0.0, 0.1, eye)), noise_m=0.001)
+    grasps = plan_grasps(seen.segment, seen.surface, seen.base_from_optical, UR5, np.concatenate([seen.cloud_base, table()]))
+    assert not any(fingers_meet(grasp, placed(shape, yaw)) for grasp in grasps)
 
 
 @pytest.mark.parametrize("shape", [box((0.06, 0.05, 0.05)), box((0.12, 0.07, 0.024)), cylinder(0.03, 0.1), cylinder(0.035, 0.06)])
