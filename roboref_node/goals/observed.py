@@ -36,6 +36,8 @@ LYING_SHARE = 0.5
 LYING_POINTS = 400
 LOW_TAN = 0.45
 """Tangent of the angle under which the top is looked down on: from higher up whatever top there is is seen."""
+GRAZING_TAN, GRAZED = 0.25, 0.5
+"""So low the back of a top gives no readings: one that is seen this share of its width deep may go on."""
 SUMMIT_M, SUMMIT_COLUMNS, TOP_SEEN_M = 0.006, 10, 0.008
 """The highest readings, in columns across the view: where they reach no deeper than this, no top was seen, only an edge."""
 CELL_M = 0.008
@@ -240,14 +242,15 @@ def _from_below(
     top = float(np.percentile(heights, 99.0))
     along, across = cloud @ view, cloud @ np.cross(up, view)
     front, (left, right) = float(np.percentile(along, 1.0)), np.percentile(across, (1.0, 99.0))
-    if eye_m - top > LOW_TAN * (front - float(eye @ view)) or right - left < 1e-3:
+    above = (eye_m - top) / max(front - float(eye @ view), 1e-3)
+    if above > LOW_TAN or right - left < 1e-3:
         return None
     summit = heights > top - max(SUMMIT_M, 0.05 * top)
     column = np.clip(((across - left) / (right - left) * SUMMIT_COLUMNS).astype(np.intp), 0, SUMMIT_COLUMNS - 1)
     seen = [
         np.ptp(np.percentile(along[summit & (column == k)], (5.0, 95.0))) for k in range(SUMMIT_COLUMNS) if np.any(summit & (column == k))
     ]
-    if float(np.median(seen)) > TOP_SEEN_M:
+    if float(np.median(seen)) > max(TOP_SEEN_M, GRAZED * (right - left) if above < GRAZING_TAN else 0.0):
         return None
     band = 0.1 * (right - left)
     sides = 0.5 * (float(np.median(along[across <= left + band])) + float(np.median(along[across >= right - band])))
