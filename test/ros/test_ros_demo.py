@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (make setup, . ./env.sh)")
 
+from roboref_node.cli import main
 from roboref_node.commands.demo import _entry
 from roboref_node.demo.script import Script
 from roboref_node.pointing.pointer import PixelPoint
@@ -55,3 +56,8 @@ def test_a_place_that_was_moved_is_not_told_as_an_error_of_the_depth(moved: bool
     finally:
         script.close()
     assert told["error_mm"] == (None if moved else pytest.approx(20.0, abs=0.1))
+
+
+def test_a_name_that_no_node_can_have_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", "pick up the cup", "--node", "/bad name", "--json"]) == 2
+    assert "'/bad name' is no name of a node" in json.loads(capsys.readouterr().out)["sentence"]
