@@ -42,7 +42,9 @@ class Stencil:
         path: Pixels on the straight way from the centre to each pixel, shape (P, radius), for star-shaped growth.
         patches: Indicator of the nine 5x5 patches that contain the centre, shape (P, 9).
         near: Indices of the eight neighbours of the centre.
+        squared: Squared distance of each pixel from the centre, shape (P,).
         close: Pixels within `ROUND_LEAST_PX` of the centre, shape (P,).
+        scales: What brings the six powers of a quadratic (1, x, y, x^2, xy, y^2) to the range of -1 to 1, shape (6, 1).
         quadrant: Indicator of the four quadrants within four pixels, shape (P, 4).
         by_distance: All indices, nearest first.
         centre: Index of the centre.
@@ -54,7 +56,9 @@ class Stencil:
     path: IntArray
     patches: FloatArray
     near: IntArray
+    squared: FloatArray
     close: BoolArray
+    scales: FloatArray
     quadrant: FloatArray
     by_distance: IntArray
     centre: int
@@ -81,7 +85,9 @@ def stencil(radius: int) -> Stencil:
         path=((path_v + radius) * side + path_u + radius).astype(np.int64),
         patches=patches.astype(np.float64),
         near=np.flatnonzero(np.maximum(abs(du), abs(dv)) == 1),
+        squared=(du * du + dv * dv).astype(np.float64),
         close=du * du + dv * dv <= ROUND_LEAST_PX**2,
+        scales=np.array([1.0, 1.0 / radius, 1.0 / radius, radius**-2, radius**-2, radius**-2])[:, None],
         quadrant=quadrant.astype(np.float64),
         by_distance=np.argsort(du * du + dv * dv, kind="stable"),
         centre=(side * side) // 2,
@@ -239,7 +245,7 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     if steep.size:
         consistent[steep] &= ~_is_ramp(win, steep, a[steep], b[steep], c[steep], tolerance[steep], table)
 
-    reach = limits.grow_sigmas * sigma[:, None] + limits.curvature_w * (table.du**2 + table.dv**2)
+    reach = limits.grow_sigmas * sigma[:, None] + limits.curvature_w * table.squared
     # Unknown pixels neither join nor block the way: dropouts cast no shadow.
     passable = (residual <= reach) | ~known
     region = known.copy()
@@ -247,8 +253,7 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     if blocked.size:
         region[blocked] &= passable[blocked].take(table.path, axis=1).all(axis=2)
 
-    scale = 1.0 / table.radius
-    powers = features[:, :6] * np.array([1.0, scale, scale, scale**2, scale**2, scale**2])[:, None]
+    powers = features[:, :6] * table.scales
     # Prior: the quadratic terms stay within the curvature allowance, more for what is seen at an angle; it steadies regions of few pixels.
     prior = np.zeros((rows, 6))
     steepness = np.minimum(1.0 + slope2 * limits.tilt**2, STEEPEST)
@@ -283,7 +288,7 @@ def fit_surfaces(win: Windows, limits: FitLimits, table: Stencil) -> SurfaceFits
     return SurfaceFits(
         consistent=consistent,
         w=coefficients[:, 0],
-        slope=coefficients[:, 1:3] * scale,
+        slope=coefficients[:, 1:3] / table.radius,
         unit_variance=inverse[:, 0, 0],
         noise=np.sqrt(np.maximum(noise2, 0.25 * limits.sigma_w**2)),
         rms=rms,
@@ -305,6 +310,8 @@ def _curved(
     per_px3 = bend * turn / (ROUND_SIGMAS * limits.sigma_w)
     # The greatest values that the factors of the slope below can have tell most planes apart.
     index = np.flatnonzero(consistent & (per_px3 * (0.25 + (0.2 * radius) * turn) * radius**3 > 1.0))
+    if not index.size:
+        return index, np.empty(0)
     slope2 = steepness[index] - 1.0
     third = 0.5 * np.sqrt(slope2) / steepness[index] * per_px3[index]
     fourth = (0.125 + 0.625 * slope2) / np.square(steepness[index]) * per_px3[index] * turn[index]
