@@ -90,7 +90,6 @@ def test_two_numbers_of_64_bits_without_sign_are_only_outside() -> None:
     assert accuracy("(9223372036854775808, 9223372036854775808)") == 0.0
 
 
-@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 adds them as floats")
 @pytest.mark.parametrize(
     ("text", "family"),
     [
@@ -101,7 +100,8 @@ def test_two_numbers_of_64_bits_without_sign_are_only_outside() -> None:
     ],
 )
 def test_a_corner_that_numpy_cannot_add_drops_the_answer_even_of_an_empty_box(text: str, family: Family) -> None:
-    assert outcome(text, family) is Outcome.DROPPED
+    adds_as_floats = np.lib.NumpyVersion(np.__version__) < "2.0.0"
+    assert (outcome(text, family) is Outcome.DROPPED) is not adds_as_floats
 
 
 def test_huge_boxes_take_neither_memory_nor_time() -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from character_tokenizer import character_tokenizer
 from transformers import (
     PaddleOCRVLConfig,
     PaddleOCRVLForConditionalGeneration,
     PaddleOCRVLImageProcessorPil,
     PaddleOCRVLProcessor,
-    PreTrainedTokenizerFast,
 )
 
 from roboref_node.pointing.dialect import Dialect
@@ -33,18 +32,7 @@ PROCESSOR = SizeRule(28, min_pixels=28 * 28 * 4, max_pixels=28 * 28 * 256)
 def folder(tmp_path_factory) -> Path:
     """A small model with random weights, whose processor resizes as Qwen2.5-VL's does, and other than that runs without torchvision."""
     path = tmp_path_factory.mktemp("resizing")
-    special = ["<pad>", "<end>", "<unk>", "<image>"]
-    vocabulary = {token: i for i, token in enumerate([*special, *(chr(c) for c in range(32, 127))])}
-    characters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    characters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    characters.decoder = decoders.Fuse()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=characters,
-        pad_token="<pad>",
-        eos_token="<end>",
-        unk_token="<unk>",
-        extra_special_tokens={"image_token": "<image>"},
-    )
+    tokenizer = character_tokenizer(["<image>"], extra_special_tokens={"image_token": "<image>"})
     images = PaddleOCRVLImageProcessorPil(
         size={"shortest_edge": PROCESSOR.min_pixels, "longest_edge": PROCESSOR.max_pixels}, patch_size=14, merge_size=2
     )

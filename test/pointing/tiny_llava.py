@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from character_tokenizer import character_tokenizer
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
-    PreTrainedTokenizerFast,
     Qwen2Config,
 )
 
@@ -25,19 +24,10 @@ TEMPLATE = (
 
 def build(folder: Path) -> None:
     """A LLaVA whose tokens are characters, trained until it answers every question with the lesson."""
-    special = ["<pad>", "<end>", "<unk>", "<image>", "<ask>"]
-    vocabulary = {token: i for i, token in enumerate([*special, *sorted({chr(c) for c in range(32, 127)})])}
-    characters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    characters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    characters.decoder = decoders.Fuse()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=characters,
-        pad_token="<pad>",
-        eos_token="<end>",
-        unk_token="<unk>",
-        additional_special_tokens=["<image>", "<ask>"],
-        clean_up_tokenization_spaces=False,
+    tokenizer = character_tokenizer(
+        ["<image>", "<ask>"], additional_special_tokens=["<image>", "<ask>"], clean_up_tokenization_spaces=False
     )
+    vocabulary = tokenizer.get_vocab()
     images = CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
     processor = LlavaProcessor(
         images, tokenizer, patch_size=14, vision_feature_select_strategy="default", chat_template=TEMPLATE, num_additional_image_tokens=1
