@@ -105,6 +105,8 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
     if stopped and not thread.is_alive():
         node.destroy_node()
         # Goals and a lifecycle node's state machine keep it in the graph until they go; who just vanishes is listed for 20 s more.
+        # What it has made, such as a transform listener, asks it once more when it goes, and would complain that nothing is left of it.
+        sys.unraisablehook = lambda unraisable: None
         vars(node).clear()
         gc.collect()
     try_shutdown()

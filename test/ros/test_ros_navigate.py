@@ -272,6 +272,7 @@ def test_a_stop_that_comes_while_the_goal_is_on_its_way(graph):
     finally:
         assert navigate.end() == 0, navigate.log
         graph.do(server.destroy)
+    assert "Exception ignored" not in navigate.log, navigate.log
 
 
 def arrival(places):
