@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import ReaderError
 from rosbags.typesys import Stores, get_typestore
 
 from roboref_node.frame import Frame
@@ -22,6 +21,9 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.replay.transforms import TransformTree
 from roboref_node.rgbd import DepthTrust, RgbdPair, build_frame
 from roboref_node.status import Refused, Status
+
+_MCAP_END = b"\x89MCAP0\r\n"
+"""What a complete mcap file ends with."""
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
@@ -66,8 +68,8 @@ class RgbdBag:
         self._color: list[tuple[int, int]] = []
         self._depth: list[tuple[int, int]] = []
         self._infos: dict[str, Any] = {}
-        with self._reading():
-            check_there(self.path)
+        check_there(self.path)
+        with reading(self.path):
             self._reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
             self._index(self._reader)
@@ -114,19 +116,12 @@ class RgbdBag:
                 f"the nearest depth image is {abs(depth[0] - color[0]) / 1e6:.1f} ms away from the colour image "
                 f"(slop {self._slop_ns / 1e6:g} ms)",
             )
-        with self._reading():
+        with reading(self.path):
             pair = RgbdPair(self._read(self.topics.color, color), self._read(self.topics.depth, depth))
         info = self._infos.get(self.topics.color_info)
         if info is None:
             raise Refused(Status.NO_CAMERA, f"{self.path} has no message on {self.topics.color_info}")
         return build_frame(pair, info, self._infos.get(self.topics.depth_info), self.trust, self.transforms.lookup)
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except (AnyReaderError, ReaderError, OSError, struct.error, ValueError, KeyError) as error:
-            raise Refused(Status.BAD_REQUEST, f"{self.path} is no readable rosbag2: {error}") from None
 
     def _index(self, reader: AnyReader) -> None:
         held = {c.topic: c.msgtype for c in reader.connections}
@@ -170,18 +165,57 @@ class RgbdBag:
         raise Refused(Status.BAD_REQUEST, f"{self.path} lost a message on {topic}: it changed while it was read")
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around whatever reads a bag.
+
+    Raises:
+        Refused: BAD_REQUEST when the bag is damaged. Which error a damage shows itself by is up to the storage: SQLite, zstd and lz4
+            have their own, and a file that ends too early is met as wrong numbers and as missing bytes.
+    """
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(Status.BAD_REQUEST, f"{path} is no readable rosbag2: {str(error) or type(error).__name__}") from error
+
+
 def check_there(path: Path) -> None:
     """Whether there is a bag at all.
 
     Raises:
-        Refused: BAD_REQUEST when there is nothing, or a folder that is no bag, or one whose recording was killed.
+        Refused: BAD_REQUEST when there is nothing, or a bag of ROS 1, or a folder that is no bag, or one whose recording was killed.
     """
     if not path.exists():
         raise Refused(Status.BAD_REQUEST, f"the bag {path} does not exist")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        files = sorted(p.name for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
-        hint = f": its recording was cut off; give {path / files[0]}, or run `ros2 bag reindex {path}`" if files else ""
+    if path.is_file():
+        if path.suffix == ".bag":
+            convert = f"rosbags-convert --src {path} --dst {path.with_suffix('')} --dst-typestore ros2_jazzy"
+            raise Refused(Status.BAD_REQUEST, f"{path} is a bag of ROS 1; convert it: `{convert}`")
+        if _is_cut_off(path):
+            raise Refused(Status.BAD_REQUEST, f"{path} ends too early, its recording was cut off: {_recover(path)}")
+    elif not (path / "metadata.yaml").is_file():
+        files = sorted(p for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
+        hint = ""
+        if files:
+            what = _recover(files[0]) if _is_cut_off(files[0]) else f"give {files[0]}, or run `ros2 bag reindex {path}`"
+            hint = f": its recording was cut off; {what}"
         raise Refused(Status.BAD_REQUEST, f"{path} is no bag, it has no metadata.yaml{hint}")
+
+
+def _is_cut_off(file: Path) -> bool:
+    """Whether an mcap file lacks its end; without it the file cannot be read, with new metadata neither."""
+    if file.suffix != ".mcap":
+        return False
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - len(_MCAP_END)))
+        return stream.read() != _MCAP_END
+
+
+def _recover(file: Path) -> str:
+    whole = file.with_stem(f"{file.stem}_recovered")
+    return f"run `mcap recover {file} -o {whole}`, and give {whole}"
 
 
 def _header_stamp_ns(raw: bytes) -> int:

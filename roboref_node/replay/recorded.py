@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.rosbag2 import ReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from roboref_node.goals.profile import RobotProfile
 from roboref_node.parameters import build, unflatten
 from roboref_node.pipeline import PipelineSettings
-from roboref_node.replay.bag import check_there
+from roboref_node.replay.bag import check_there, reading
 from roboref_node.replay.questions import BagQuestion
 from roboref_node.status import Refused, Status
 
@@ -62,14 +61,9 @@ def read_recorded(bag: Path) -> tuple[RecordedQuestion, ...]:
         Refused: BAD_REQUEST when the bag cannot be read, or a question in it is of another form.
     """
     check_there(bag)
-    try:
-        with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            connections = [c for c in reader.connections if c.topic == QUESTION_TOPIC]
-            texts = (
-                [_text(reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages(connections=connections)] if connections else []
-            )
-    except (AnyReaderError, ReaderError, OSError, ValueError, KeyError) as error:
-        raise Refused(Status.BAD_REQUEST, f"{bag} is no readable rosbag2: {error}") from None
+    with reading(bag), AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        connections = [c for c in reader.connections if c.topic == QUESTION_TOPIC]
+        texts = [_text(reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages(connections=connections)] if connections else []
     return tuple(_question(text, bag) for text in texts)
 
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import Connection, QosDurability, QosReliability
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 
+from roboref_node.replay.bag import check_there, reading
 from roboref_node.status import Refused, Status
 
 _DEPTH = 10
@@ -38,10 +39,12 @@ class Bag:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         try:
-            self._reader = Reader(self.path)
-            self._reader.open()
-        except (ReaderError, OSError, ValueError, KeyError) as error:
-            raise Refused(Status.BAD_REQUEST, f"cannot read the bag {self.path}: {error}", path=str(self.path)) from error
+            check_there(self.path)
+            with reading(self.path):
+                self._reader = Reader(self.path)
+                self._reader.open()
+        except Refused as refused:
+            raise Refused(refused.status, f"cannot read the bag {self.path}: {refused.sentence}", path=str(self.path)) from refused
         self._connections: dict[str, list[Connection]] = {}
         for connection in self._reader.connections:
             self._connections.setdefault(connection.topic, []).append(connection)
@@ -100,8 +103,10 @@ class Bag:
         Raises:
             Refused: BAD_REQUEST when the file is damaged further in.
         """
-        try:
-            for connection, time_ns, data in self._reader.messages():
-                yield RecordedMessage(connection.topic, int(time_ns), bytes(data))
-        except ReaderError as error:
-            raise Refused(Status.BAD_REQUEST, f"the bag {self.path} is damaged: {error}", path=str(self.path)) from error
+        messages = self._reader.messages()
+        while True:
+            with reading(self.path):
+                connection, time_ns, data = next(messages, (None, 0, b""))
+            if connection is None:
+                return
+            yield RecordedMessage(connection.topic, int(time_ns), bytes(data))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from roboref_node.cli import main
@@ -78,9 +78,69 @@ def test_what_is_no_bag_is_told_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "killed").mkdir()
     with pytest.raises(Refused, match=r"it has no metadata\.yaml$"):
         RgbdBag(tmp_path / "killed")
-    (tmp_path / "killed/killed_0.mcap").touch()
+    (tmp_path / "killed/killed_0.db3").touch()
     with pytest.raises(Refused, match="ros2 bag reindex"):
         RgbdBag(tmp_path / "killed")
+
+
+def test_an_mcap_file_without_its_end_is_not_given_back_as_its_own_cure(bag: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    """Neither the file itself nor new metadata helps: without its summary it is not read."""
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    whole = next(bag[0].glob("*.mcap"))
+    (killed / "killed_0.mcap").write_bytes(whole.read_bytes()[:-1000])
+    for given in (killed, killed / "killed_0.mcap"):
+        with pytest.raises(Refused, match="mcap recover .*killed_0.mcap -o .*killed_0_recovered.mcap"):
+            RgbdBag(given)
+    (killed / "killed_0.mcap").write_bytes(whole.read_bytes())
+    with pytest.raises(Refused, match="give .*killed_0.mcap"):
+        RgbdBag(killed)
+    with RgbdBag(killed / "killed_0.mcap") as reader:
+        assert len(reader.stamps_ns) == 10
+
+
+def test_a_bag_of_ros_1_is_told_how_to_convert_it(tmp_path: Path) -> None:
+    """Its stamps and calibrations lie elsewhere: read as one of ROS 2 it ended with AttributeError."""
+    file = tmp_path / "old.bag"
+    file.write_bytes(b"#ROSBAG V2.0\n")
+    for read in (RgbdBag, read_recorded):
+        with pytest.raises(Refused, match="rosbags-convert --src .*old.bag --dst .*old --dst-typestore ros2_jazzy"):
+            read(file)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mode"),
+    [(StoragePlugin.SQLITE3, mode) for mode in (CompressionMode.MESSAGE, CompressionMode.FILE)]
+    + [(StoragePlugin.MCAP, mode) for mode in (CompressionMode.STORAGE, CompressionMode.MESSAGE, CompressionMode.FILE)],
+)
+def test_compressed_bags_are_read_and_damaged_ones_refused(
+    bag: tuple[Path, list[np.ndarray]], tmp_path: Path, plugin: StoragePlugin, mode: CompressionMode
+) -> None:
+    """zstd and SQLite have errors of their own for what is damaged."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    writer = Writer(tmp_path / "bag", version=9, storage_plugin=plugin)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with AnyReader([bag[0]], default_typestore=store) as source, writer:
+        connections = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=store) for c in source.connections}
+        for connection, recorded_ns, raw in source.messages():
+            writer.write(connections[connection.id], recorded_ns, raw)
+    with RgbdBag(tmp_path / "bag") as reader:
+        np.testing.assert_allclose(reader.frame_at(START_NS).depth_m, bag[1][0], atol=0.00051)
+    (file,) = (p for p in (tmp_path / "bag").iterdir() if p.name != "metadata.yaml")
+    whole = np.frombuffer(file.read_bytes(), np.uint8)
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(5):
+        damaged = whole.copy()
+        damaged[random.integers(0, len(damaged), 20)] ^= 0x5A
+        file.write_bytes(damaged.tobytes())
+        try:
+            with RgbdBag(tmp_path / "bag") as reader:
+                for stamp_ns in reader.stamps_ns:
+                    reader.frame_at(stamp_ns)
+        except Refused as refusal:
+            refused += refusal.status is Status.BAD_REQUEST
+    assert refused
 
 
 def test_tf_is_interpolated_and_never_extrapolated() -> None:
