@@ -23,10 +23,14 @@ ARGUMENTS = {
     "drive": ("goal_pose", "Who drives: goal_pose (the simulation, or anything that listens there) or nav2 (NavigateToPose)."),
     "use_map": ("true", "Keep stand-off poses on the free cells of the occupancy grid `map`."),
     "use_sim_time": ("false", "Take time from /clock: for simulations and bags."),
-    "color_topic": ("camera/color/image_raw", "Colour image."),
+    "color_topic": ("camera/color/image_raw", "Colour image (base name, also with color_transport:=compressed)."),
     "color_info_topic": ("camera/color/camera_info", "CameraInfo of the colour image."),
     "depth_topic": ("camera/aligned_depth_to_color/image_raw", "Depth image: 16UC1, mono16 or 32FC1."),
     "depth_info_topic": ("camera/aligned_depth_to_color/camera_info", "CameraInfo of the depth image."),
+    "color_transport": ("raw", "raw or compressed."),
+    "depth_transport": ("raw", "raw or compressed (compressedDepth)."),
+    "rectified": ("false", "The image topics carry rectified images."),
+    "depth_aligned": ("false", "Depth is registered to colour although its frame_id differs."),
 }
 TOPICS = ("color_topic", "color_info_topic", "depth_topic", "depth_info_topic")
 
@@ -51,7 +55,10 @@ def generate_launch_description():
         package="roboref",
         executable="refer",
         name="refer",
-        parameters=[*parameters(robot=str, model=str, use_map=bool, use_sim_time=bool), {"publish_goal_pose": publishes}],
+        parameters=[
+            *parameters(robot=str, model=str, use_map=bool, use_sim_time=bool, color_transport=str, depth_transport=str, rectified=bool),
+            {"publish_goal_pose": publishes, "depth.aligned": ParameterValue(LaunchConfiguration("depth_aligned"), value_type=bool)},
+        ],
         remappings=[(ARGUMENTS[name][0], LaunchConfiguration(name)) for name in TOPICS],
         output="screen",
     )

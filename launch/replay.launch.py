@@ -1,11 +1,11 @@
-"""A recorded bag and the refer node: ros2 launch roboref replay.launch.py bag:=PATH robot:=ur5.
+"""A recorded bag and the refer node: ros2 launch roboref replay.launch.py bag:=PATH robot:=ur5 [color_transport:=compressed].
 
 The bag starts once the refer node has subscribed. `ros2 bag play --clock` instead of the replay node works as well.
 """
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -13,16 +13,23 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchDescription
 
 TOPICS = {
-    "color_topic": ("/camera/color/image_raw", "Colour image in the bag."),
+    "color_topic": ("/camera/color/image_raw", "Colour image in the bag (base name, also with color_transport:=compressed)."),
     "color_info_topic": ("/camera/color/camera_info", "CameraInfo of the colour image."),
-    "depth_topic": ("/camera/aligned_depth_to_color/image_raw", "Depth image in the bag."),
+    "depth_topic": ("/camera/aligned_depth_to_color/image_raw", "Depth image in the bag (base name, as well)."),
     "depth_info_topic": ("/camera/aligned_depth_to_color/camera_info", "CameraInfo of the depth image."),
 }
+# Empty: the node's default, see refer.launch.py.
 REFER = {
-    "robot": ("ur5", "Robot profile: ur5, g1, or the path of a ROS parameter file with a profile."),
-    "model": ("nano", "Pointing model: a name in config/models, or the path of a YAML file or a checkpoint; none = pixels only."),
-    "rectified": ("false", "The image topics carry rectified images."),
-    "depth_aligned": ("false", "Depth is registered to colour although its frame_id differs."),
+    "robot": ("", "Robot profile: ur5 (default), g1, or the path of a ROS parameter file with a profile."),
+    "model": (
+        "",
+        "Pointing model: a name in config/models (default: nano), or the path of a YAML file or a checkpoint; none = pixels only.",
+    ),
+    "color_transport": ("", "raw (default), or compressed: the bag holds <color_topic>/compressed."),
+    "depth_transport": ("", "raw (default), or compressed: the bag holds <depth_topic>/compressedDepth."),
+    "rectified": ("", "true: the image topics carry rectified images."),
+    "depth_aligned": ("", "true: depth is registered to colour although its frame_id differs."),
+    "params_file": ("", "ROS parameter file of the refer node."),
     "rviz": ("false", "Start RViz with the overlay and the markers."),
 }
 PLAYER = {
@@ -34,6 +41,7 @@ PLAYER = {
 
 def generate_launch_description():
     """Arguments and nodes."""
+    suffix = PythonExpression(["'/compressed' if '", LaunchConfiguration("color_transport"), "' == 'compressed' else ''"])
     types = {"rate": float, "loop": bool, "stay": bool}
     player = Node(
         package="roboref",
@@ -42,7 +50,7 @@ def generate_launch_description():
         parameters=[
             {name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in types.items()},
             {"bag": ParameterValue(LaunchConfiguration("bag"), value_type=str)},
-            {"wait_for": ParameterValue(LaunchConfiguration("color_topic"), value_type=str)},
+            {"wait_for": ParameterValue([LaunchConfiguration("color_topic"), suffix], value_type=str)},
         ],
         output="screen",
     )

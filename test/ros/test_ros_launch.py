@@ -20,8 +20,11 @@ EXPECTED = {
         "robot", "model", "use_sim_time", "color_topic", "depth_topic", "color_transport", "depth_transport", "rectified", "depth_aligned",
         "arm_action", "arm_stop", "confirm", "sim",
     },
-    "navigate": {"sim", "seed", "target", "robot", "model", "drive", "use_map", "color_topic", "depth_topic"},
-    "replay": {"bag", "robot", "model", "color_topic", "depth_topic", "rate", "loop"},
+    "navigate": {
+        "sim", "seed", "target", "robot", "model", "drive", "use_map", "color_topic", "depth_topic", "color_transport", "depth_transport",
+        "rectified", "depth_aligned",
+    },
+    "replay": {"bag", "robot", "model", "color_topic", "depth_topic", "color_transport", "depth_transport", "params_file", "rate", "loop"},
 }  # fmt: skip
 
 
@@ -33,18 +36,50 @@ def test_every_argument_is_documented(name):
     assert all(len(argument.description) > 10 for argument in own.values())
 
 
-def test_the_refer_node_gets_its_parameters_and_remappings():
-    description = get_launch_description_from_python_launch_file(str(LAUNCH / "refer.launch.py"))
+def _context(description, **given):
+    """As after the declarations of the arguments."""
     context = LaunchContext()
     for argument in description.get_launch_arguments():
-        context.launch_configurations[argument.name] = "".join(part.perform(context) for part in argument.default_value)
-    context.launch_configurations.update(robot="g1", namespace="head", color_topic="/rgb")
+        if argument.default_value is not None:
+            context.launch_configurations[argument.name] = "".join(part.perform(context) for part in argument.default_value)
+    context.launch_configurations.update(given)
+    return context
+
+
+def _refer_node(**given):
+    description = get_launch_description_from_python_launch_file(str(LAUNCH / "refer.launch.py"))
+    context = _context(description, **given)
     factory = next(entity for entity in description.entities if type(entity).__name__ == "OpaqueFunction")
-    (node,) = factory.execute(context)
+    node = factory.execute(context)[0]
     assert isinstance(node, Node)
     node._perform_substitutions(context)
+    return node, evaluate_parameters(context, node._Node__parameters)
+
+
+def test_the_refer_node_gets_its_parameters_and_remappings():
+    node, (values,) = _refer_node(robot="g1", namespace="head", color_topic="/rgb", depth_aligned="true")
     assert node.node_name == "/head/refer"
     assert ("camera/color/image_raw", "/rgb") in node.expanded_remapping_rules
+    assert values == {"robot": "g1", "depth.aligned": True}
+
+
+def test_arguments_that_nobody_gave_leave_the_parameter_file_alone(tmp_path):
+    """Every default was passed on behind the file: `rectified: true` in it was silently false."""
+    file = tmp_path / "camera.yaml"
+    file.write_text("/**: {ros__parameters: {model: none, rectified: true, depth: {aligned: true}}}")
+    assert _refer_node(params_file=str(file))[1] == (file,)
+    assert _refer_node(params_file=str(file), model="nano")[1] == (file, {"model": "nano"})
+    assert _refer_node()[1] == ()
+
+
+@pytest.mark.parametrize(("transport", "topic"), [("", "/rgb"), ("raw", "/rgb"), ("compressed", "/rgb/compressed")])
+def test_a_replay_waits_for_the_topic_that_the_bag_holds(transport, topic):
+    """Most bags hold compressed images; with their base name the player ended at once."""
+    description = get_launch_description_from_python_launch_file(str(LAUNCH / "replay.launch.py"))
+    context = _context(description, bag="/bag", color_topic="/rgb", color_transport=transport)
+    player = next(entity for entity in description.entities if isinstance(entity, Node))
+    values = {name: value for part in evaluate_parameters(context, player._Node__parameters) for name, value in part.items()}
+    assert values["wait_for"] == topic
 
 
 def test_the_pick_place_node_sees_the_camera_as_the_refer_node_does():
