@@ -268,8 +268,8 @@ class NanoTrainer:
             model.llm.lm_head(image), settings.token_grid, self.coordinates.x0, self.coordinates.y0
         )
         looks = batch.pointer >= 0
-        rows = torch.nonzero(looks)[:, 0]
-        losses["pointer"] = objectives.pointer_loss(text[looks], image[rows], batch.pointer_target[batch.pointer[looks]], heads)
+        scene = torch.nonzero(looks)[:, 0]
+        losses["pointer"] = objectives.pointer_loss(text[looks], image, scene, batch.pointer_target[batch.pointer[looks]], heads)
         if self.step % self.recipe.log_every == self.recipe.log_every - 1:
             losses |= self._teacher_forced_hits(batch, text)
         return losses

@@ -132,15 +132,17 @@ def location_loss(logits: Tensor, grid: int, x0: int, y0: int) -> Tensor:
     return total
 
 
-def pointer_loss(states: Tensor, image_states: Tensor, target: Tensor, heads: AuxiliaryHeads) -> Tensor:
+def pointer_loss(states: Tensor, image_states: Tensor, scene: Tensor, target: Tensor, heads: AuxiliaryHeads) -> Tensor:
     """Nouns and answers point at the patches they mean: cross-entropy against the share of each patch.
 
     Args:
         states: Hidden states of the pointing positions, (N, d).
-        image_states: Hidden states of the RGB tokens of the same scene, (N, T, d).
+        image_states: Hidden states of the RGB tokens of each scene, (B, T, d).
+        scene: Scene of each position, int (N,).
         target: Share of each patch, rows sum to 1, (N, T).
         heads: Query and key projections.
     """
+    # Keys once per scene: its some 80 positions share them.
     query, key = heads.query(states).float(), heads.key(image_states).float()
-    logits = torch.einsum("nd,ntd->nt", query, key) / query.shape[-1] ** 0.5
+    logits = torch.einsum("nd,btd->nbt", query, key)[torch.arange(len(scene), device=scene.device), scene] / query.shape[-1] ** 0.5
     return -(target * functional.log_softmax(logits, dim=-1)).sum(dim=-1).mean()

@@ -24,7 +24,7 @@ from roboref_node.synth.view import SceneView
 from roboref_node.training.augmentation import repaint
 from roboref_node.training.batches import BatchSettings, PackedBatches, patch_words
 from roboref_node.training.nano import NanoRecipe, NanoTrainer, load_weights, new_nano
-from roboref_node.training.objectives import AuxiliaryHeads, alignment_loss, dense_loss
+from roboref_node.training.objectives import AuxiliaryHeads, alignment_loss, dense_loss, pointer_loss
 from roboref_node.training.packing import IGNORED, dense_labels
 from roboref_node.training.scenes import SceneStore, render_scenes
 from roboref_node.training.vocabulary import build_tokenizer
@@ -102,6 +102,24 @@ def test_hidden_colours_cost_nothing(view: SceneView) -> None:
     alignment_loss(torch.randn(1, 16, 8), vectors, words, AuxiliaryHeads(4, 8)).backward()
     assert vectors.grad is not None
     assert vectors.grad[: len(SHAPES)].abs().max() > 0.0 and vectors.grad[len(SHAPES) :].abs().max() == 0.0
+
+
+def test_a_noun_points_into_its_own_scene() -> None:
+    heads = AuxiliaryHeads(tower_width=8, width=16)
+    image = torch.nn.functional.normalize(torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+    scene = torch.tensor([2, 0, 2, 1])
+    # Each position looks for what one patch of its scene shows; the loss is small only where keys of that scene are asked.
+    with torch.no_grad():
+        heads.key.weight.copy_(torch.eye(128, 16))
+        heads.query.weight.copy_(40 * torch.eye(128, 16))
+    patch = torch.tensor([0, 4, 3, 1])
+    target = torch.nn.functional.one_hot(patch, 5).float()
+    states = image[scene, patch]
+    right = pointer_loss(states, image, scene, target, heads)
+    assert right < 1.0
+    assert pointer_loss(states, image, scene.roll(1), target, heads) > right + 0.5
+    per_position = torch.einsum("nd,ntd->nt", heads.query(states), heads.key(image[scene])) / 128**0.5
+    assert torch.isclose(right, torch.nn.functional.cross_entropy(per_position, patch))
 
 
 def test_a_run_with_repainted_scenes_learns_and_goes_on_after_a_kill(tmp_path: Path) -> None:
