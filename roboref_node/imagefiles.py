@@ -18,6 +18,9 @@ from roboref_node.geometry.depth import check_depth_plausible
 from roboref_node.geometry.transform import Transform
 from roboref_node.status import Refused, Status
 
+NEAR_M, FAR_M = 0.1, 20.0
+"""Plausible distances in depth files of which nothing is said."""
+
 
 def load_frame(
     rgb: Path,
@@ -26,8 +29,8 @@ def load_frame(
     *,
     depth_camera: Path | None = None,
     color_from_depth: Path | None = None,
-    near_m: float = 0.1,
-    far_m: float = 20.0,
+    near_m: float = NEAR_M,
+    far_m: float = FAR_M,
 ) -> Frame:
     """Read one frame.
 

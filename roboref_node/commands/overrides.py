@@ -11,8 +11,10 @@ from roboref_node.status import Refused, Status
 if TYPE_CHECKING:
     from roboref_node.goals.profile import RobotProfile
     from roboref_node.pipeline import PipelineSettings
+    from roboref_node.rgbd import DepthSettings
 
-_SECTIONS = ("pipeline", "profile")
+_SECTIONS = ("pipeline", "profile", "depth")
+_SLOP = "sync_slop_s"
 
 
 def add_set_argument(parser: argparse.ArgumentParser) -> None:
@@ -37,14 +39,38 @@ def settings_from(robot: str, overrides: Sequence[str]) -> tuple[RobotProfile, P
     from roboref_node.parameters import build, unflatten
     from roboref_node.pipeline import PipelineSettings
 
-    given: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
-    for text in overrides:
-        section, name, value = _parse(text)
-        given[section][name] = value
+    given = _given(overrides)
     profile = load_profile(robot)
     if given["profile"]:
         profile = RobotProfile.from_parameters({**profile.to_parameters(), **given["profile"]}, name=profile.name)
     return profile, build(PipelineSettings, unflatten(given["pipeline"]), path="pipeline")
+
+
+def camera_from(overrides: Sequence[str], depth: DepthSettings, slop_s: float) -> tuple[DepthSettings, float]:
+    """What is declared about the images, with what ``--set`` changes: ``depth.*`` and ``sync_slop_s``.
+
+    Raises:
+        Refused: BAD_REQUEST naming the setting that is unknown or wrong.
+    """
+    from dataclasses import asdict
+
+    from roboref_node.parameters import build
+    from roboref_node.rgbd import DepthSettings
+
+    given = _given(overrides)
+    slop_s = given[""].get(_SLOP, slop_s)
+    if isinstance(slop_s, bool) or not isinstance(slop_s, (int, float)) or not 0.0 <= slop_s <= 3600.0:
+        raise Refused(Status.BAD_REQUEST, f"{_SLOP} is {slop_s!r}, it must be a number of at least 0 s")
+    return build(DepthSettings, {**asdict(depth), **given["depth"]}, path="depth"), float(slop_s)
+
+
+def _given(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Values by section, those without one below ""."""
+    given: dict[str, dict[str, Any]] = {section: {} for section in ("", *_SECTIONS)}
+    for text in overrides:
+        section, name, value = _parse(text)
+        given[section][name] = value
+    return given
 
 
 def _parse(text: str) -> tuple[str, str, Any]:
@@ -52,8 +78,11 @@ def _parse(text: str) -> tuple[str, str, Any]:
 
     name, equals, raw = text.partition("=")
     section, dot, rest = name.strip().partition(".")
-    if not (equals and dot and rest and section in _SECTIONS):
-        raise Refused(Status.BAD_REQUEST, f"--set {text!r} is not of the form NAME=VALUE with a NAME below {' or '.join(_SECTIONS)}")
+    if name.strip() == _SLOP:
+        section, dot, rest = "", ".", _SLOP
+    if not (equals and dot and rest and section in ("", *_SECTIONS)):
+        where = f"below {', '.join(_SECTIONS[:-1])} or {_SECTIONS[-1]}, or {_SLOP}"
+        raise Refused(Status.BAD_REQUEST, f"--set {text!r} is not of the form NAME=VALUE with a NAME {where}")
     try:
         return section, rest, yaml.safe_load(raw)
     except yaml.YAMLError:

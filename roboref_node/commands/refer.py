@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from roboref_node.commands.arguments import picture
-from roboref_node.commands.overrides import add_set_argument, settings_from
+from roboref_node.commands.overrides import add_set_argument, camera_from, settings_from
 from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
 from roboref_node.strict_json import to_json
@@ -64,7 +65,11 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     pixel = parse_pixel(args.pixel)
     tasks = _tasks(args, pixel)
     profile, settings = settings_from(args.robot, args.overrides)
-    frame = load_frame(args.rgb, args.depth, args.camera, depth_camera=args.depth_camera, color_from_depth=args.color_from_depth)
+    limits = _depth_limits(args.overrides)
+    frame = load_frame(
+        args.rgb, args.depth, args.camera, depth_camera=args.depth_camera, color_from_depth=args.color_from_depth,
+        near_m=limits["near_m"], far_m=limits["far_m"],
+    )  # fmt: skip
     pointer = None
     if pixel is None:
         from roboref_node.pointing.registry import load_pointer
@@ -82,7 +87,8 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     context = Context(goal_from_base=Transform.identity())
     referrals = pipeline.refer_all(frame, tasks, transforms, pixel=pixel, context=context)
     files = ("rgb", "depth", "camera", "depth_camera", "color_from_depth")
-    source = {name: str(getattr(args, name).resolve()) for name in files if getattr(args, name) is not None}
+    source: dict[str, Any] = {name: str(getattr(args, name).resolve()) for name in files if getattr(args, name) is not None}
+    source |= limits
     referrals = tuple(replace(r, provenance={**r.provenance, "source": source}) for r in referrals)
     shown_from_optical = goal_from_optical
     if args.camera_pose is None:
@@ -94,6 +100,21 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
 
         write_picture(args.explain, draw_explanation(frame, referrals, goal_from_optical=shown_from_optical))
     return referrals, 0 if all(r.ok for r in referrals) else 1
+
+
+def _depth_limits(overrides: Sequence[str]) -> dict[str, float]:
+    """Nearest and farthest distance that the sensor reports.
+
+    Raises:
+        Refused: BAD_REQUEST for a setting that is wrong, or of topics rather than of files.
+    """
+    from roboref_node.imagefiles import FAR_M, NEAR_M
+    from roboref_node.rgbd import DepthSettings
+
+    depth, slop_s = camera_from(overrides, DepthSettings(NEAR_M, FAR_M), 0.0)
+    if depth.aligned or slop_s:
+        raise Refused(Status.BAD_REQUEST, "--set depth.aligned and sync_slop_s are for topics; of a depth file --depth-camera says it all")
+    return {"near_m": depth.near_m, "far_m": depth.far_m}
 
 
 def parse_pixel(text: str | None) -> tuple[float, float] | None:

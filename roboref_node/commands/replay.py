@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roboref_node.commands.overrides import add_set_argument, settings_from
+from roboref_node.commands.overrides import add_set_argument, camera_from, settings_from
 from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
 from roboref_node.strict_json import to_json
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from roboref_node.pipeline import Pipeline
     from roboref_node.referral import Referral
     from roboref_node.replay import BagQuestion, RgbdBag
+    from roboref_node.replay.recorded import RecordedQuestion
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,21 +64,30 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     from roboref_node.pipeline import Pipeline
     from roboref_node.pointing.registry import load_pointer
     from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
-    from roboref_node.replay.bag import declared
+    from roboref_node.replay.bag import SLOP_S, declared
+    from roboref_node.replay.recorded import SLOP_S as RECORDED_SLOP_S
+    from roboref_node.rgbd import DepthSettings, DepthTrust
 
     if args.write_golden and args.golden is None:
         raise Refused(Status.BAD_REQUEST, "--write-golden needs --golden FILE, where the answers are written")
     for folder in (args.overlays, args.golden.parent if args.golden and args.write_golden else None):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-    questions = load_questions(args.questions) if args.questions is not None else _recorded(args.bag)
+    trust, slop_s = declared(rectified=args.rectified), SLOP_S
+    if args.questions is not None:
+        questions = load_questions(args.questions)
+    else:
+        recorded = _recorded(args.bag)
+        questions, slop_s = [question.as_question() for question in recorded], RECORDED_SLOP_S
+        trust = replace(recorded[0].trust, rectified=args.rectified or recorded[0].trust.rectified)
+    depth, slop_s = camera_from(args.overrides, DepthSettings(trust.near_m, trust.far_m, trust.aligned), slop_s)
     named = {"color": args.color_topic, "depth": args.depth_topic, "color_info": args.color_info_topic, "depth_info": args.depth_info_topic}
     profile, settings = settings_from(args.robot, args.overrides)
     pointer = load_pointer(args.model) if any(q.pixel is None for q in questions) else None
     loaded = time.perf_counter()
     topics = BagTopics(**{k: v for k, v in named.items() if v})
     pipeline = Pipeline(pointer, profile, settings)
-    with RgbdBag(args.bag, topics, declared(rectified=args.rectified)) as bag:
+    with RgbdBag(args.bag, topics, DepthTrust.of(depth, rectified=trust.rectified), slop_s=slop_s) as bag:
         answers = [a for number, question in enumerate(questions, 1) for a in _answer(pipeline, bag, question, number, args.overlays)]
         duration_s = bag.duration_s
     elapsed_s = time.perf_counter() - loaded
@@ -99,10 +109,10 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     }
 
 
-def _recorded(bag: Path) -> list[BagQuestion]:
+def _recorded(bag: Path) -> tuple[RecordedQuestion, ...]:
     from roboref_node.replay.recorded import read_recorded
 
-    questions = [recorded.as_question() for recorded in read_recorded(bag)]
+    questions = read_recorded(bag)
     if not questions:
         raise Refused(Status.BAD_REQUEST, f"{bag} holds no recorded question; give --questions")
     return questions
@@ -134,7 +144,8 @@ def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, number: int
         referrals = tuple(Referral(task=t, status=refusal.status, sentence=refusal.sentence, details=refusal.details) for t in tasks)
     if overlays is not None and picture is not None:
         write_picture(overlays / f"{frame.stamp_ns}_{len(list(overlays.iterdir())):03d}.png", picture)
-    source = {"bag": str(bag.path.resolve()), "topics": vars(bag.topics), "rectified": bag.trust.rectified, "question": number}
+    how = {"declared": asdict(bag.trust), "sync_slop_s": bag.slop_s}
+    source = {"bag": str(bag.path.resolve()), "topics": vars(bag.topics), **how, "question": number}
     return [replace(r, provenance={**r.provenance, "source": source}).to_dict() for r in referrals]
 
 

@@ -13,7 +13,7 @@ from roboref_node.doctor.view import check_view
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.goals.profile import RobotProfile
-from roboref_node.rgbd import DepthTrust, build_frame
+from roboref_node.rgbd import build_frame
 from roboref_node.ros.settings import ReferSettings
 from roboref_node.status import Refused, Status
 
@@ -37,9 +37,8 @@ def check_camera(listener: Listener, seen: Seen, settings: ReferSettings, profil
     if seen.pair is None:
         return []
     frames = listener.receiver.frames
-    trust = DepthTrust(settings.depth.near_m, settings.depth.far_m, settings.depth.aligned, settings.rectified)
     try:
-        frame = build_frame(seen.pair, frames.color_info(0.0), frames.depth_info(), trust, listener.receiver.transforms.lookup)
+        frame = build_frame(seen.pair, frames.color_info(0.0), frames.depth_info(), settings.trust, listener.receiver.transforms.lookup)
     except Refused as refused:
         if refused.status in (Status.TF_UNAVAILABLE, Status.TF_STALE):
             why = "depth has a camera of its own, and where that is must be known"

@@ -12,14 +12,15 @@ from typing import Any
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import load_profile
-from roboref_node.imagefiles import load_frame, pose_from_mapping
+from roboref_node.imagefiles import FAR_M, NEAR_M, load_frame, pose_from_mapping
 from roboref_node.level import LEVEL, in_optical, unlimited
 from roboref_node.pipeline import Context, Pipeline, held_object
 from roboref_node.referral import Referral
 from roboref_node.replay import BagTopics, RgbdBag
-from roboref_node.replay.bag import declared
+from roboref_node.replay.bag import SLOP_S
 from roboref_node.replay.golden import compare
-from roboref_node.replay.recorded import read_recorded, recorded_bags
+from roboref_node.replay.recorded import SLOP_S as RECORDED_SLOP_S
+from roboref_node.replay.recorded import read_recorded, recorded_bags, trust_from
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 
@@ -99,7 +100,7 @@ def _from_bag(path: Path) -> list[Case]:
     if not questions:
         return []
     cases = []
-    with RgbdBag(path) as bag:
+    with RgbdBag(path, trust=questions[0].trust, slop_s=RECORDED_SLOP_S) as bag:
         for question in questions:
             pipeline = Pipeline(None, question.profile, question.settings)
             transforms: dict[str, Transform] = {}
@@ -183,17 +184,33 @@ def _frame(
         rgb, depth, camera = rgb or files.get("rgb"), depth or files.get("depth"), camera or files.get("camera")
         if rgb is None or depth is None or camera is None:
             return None, f"the answer does not say where its images are: {_GIVE}"
-        return load_frame(rgb, depth, camera, depth_camera=files.get("depth_camera"), color_from_depth=files.get("color_from_depth")), ""
+        frame = load_frame(
+            rgb, depth, camera, depth_camera=files.get("depth_camera"), color_from_depth=files.get("color_from_depth"),
+            near_m=_number(source, "near_m", NEAR_M), far_m=_number(source, "far_m", FAR_M),
+        )  # fmt: skip
+        return frame, ""
     except Refused as refusal:
         if given:
             raise
         return None, f"{refusal.sentence}: {_GIVE}"
 
 
+def _number(source: Mapping[str, Any], name: str, default: float) -> float:
+    value = source.get(name, default)
+    return float(value) if isinstance(value, (int, float)) else default
+
+
 def _frame_of_bag(source: Mapping[str, Any], stamp_ns: int) -> Frame:
     topics = source.get("topics") or {}
     named = BagTopics(**{item.name: str(topics[item.name]) for item in fields(BagTopics) if item.name in topics})
-    with RgbdBag(Path(source["bag"]), named, declared(rectified=bool(source.get("rectified")))) as bag:
+    try:
+        trust, slop_s = (
+            trust_from(source.get("declared"), rectified=bool(source.get("rectified"))),
+            float(source.get("sync_slop_s") or SLOP_S),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(Status.BAD_REQUEST, f"provenance.source of the answer is of another form: {type(error).__name__}: {error}") from None
+    with RgbdBag(Path(source["bag"]), named, trust, slop_s=slop_s) as bag:
         frame = bag.frame_at(stamp_ns)
         for part in ("rgb", "depth_m"):
             _decode(frame, part)

@@ -146,7 +146,7 @@ class ReferNode(LifecycleNode):
         self._answerer = Answerer(
             pipeline, self._receiver.frames, self._receiver.transforms, lambda: self._settings.current, self._occupancy
         )
-        self._recorder = QuestionRecorder(settings.record, self._profile, settings.pipeline, settings.model)
+        self._recorder = QuestionRecorder(settings.record, self._profile, settings.pipeline, settings.model, settings.trust)
         self._queue = RequestQueue(self._answer, self._refuse)
         self._queue.start()
         name = NO_MODEL if pointer is None else pointer.name

@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.replay.transforms import TransformTree
-from roboref_node.rgbd import DepthTrust, RgbdPair, build_frame
+from roboref_node.rgbd import DepthSettings, DepthTrust, RgbdPair, build_frame
 from roboref_node.status import Refused, Status
 
 _MCAP_END = b"\x89MCAP0\r\n"
@@ -38,9 +38,13 @@ class BagTopics:
     depth_info: str = "/camera/aligned_depth_to_color/camera_info"
 
 
+SLOP_S = 0.02
+"""Largest difference of stamps of a pair, when nothing is said; as of the refer node."""
+
+
 def declared(*, rectified: bool) -> DepthTrust:
-    """What holds for bags: `rectified` says that the image topics carry rectified images."""
-    return DepthTrust(near_m=0.1, far_m=10.0, aligned=False, rectified=rectified)
+    """What holds for bags of which nothing else is known: `rectified` says that the image topics carry rectified images."""
+    return DepthTrust.of(DepthSettings(), rectified=rectified)
 
 
 class RgbdBag:
@@ -59,12 +63,14 @@ class RgbdBag:
         Refused: BAD_REQUEST when the bag cannot be read or lacks a topic; the sentence lists what it holds.
     """
 
-    def __init__(self, path: str | Path, topics: BagTopics | None = None, trust: DepthTrust | None = None, *, slop_s: float = 0.02) -> None:
+    def __init__(
+        self, path: str | Path, topics: BagTopics | None = None, trust: DepthTrust | None = None, *, slop_s: float = SLOP_S
+    ) -> None:
         self.path = Path(path)
         self.topics = topics or BagTopics()
         self.trust = trust or declared(rectified=False)
         self.transforms = TransformTree()
-        self._slop_ns = int(slop_s * 1e9)
+        self.slop_s = slop_s
         self._color: list[tuple[int, int]] = []
         self._depth: list[tuple[int, int]] = []
         self._infos: dict[str, Any] = {}
@@ -110,11 +116,11 @@ class RgbdBag:
                 gap_s=gap_s,
             )
         depth = _nearest(self._depth, color[0])
-        if abs(depth[0] - color[0]) > self._slop_ns:
+        if abs(depth[0] - color[0]) > self.slop_s * 1e9:
             raise Refused(
                 Status.SYNC_SKEW,
                 f"the nearest depth image is {abs(depth[0] - color[0]) / 1e6:.1f} ms away from the colour image "
-                f"(slop {self._slop_ns / 1e6:g} ms)",
+                f"(sync_slop_s = {self.slop_s:g})",
             )
         with reading(self.path):
             pair = RgbdPair(self._read(self.topics.color, color), self._read(self.topics.depth, depth))

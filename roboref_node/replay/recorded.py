@@ -14,12 +14,16 @@ from rosbags.typesys import Stores, get_typestore
 from roboref_node.goals.profile import RobotProfile
 from roboref_node.parameters import build, unflatten
 from roboref_node.pipeline import PipelineSettings
-from roboref_node.replay.bag import check_there, reading
+from roboref_node.replay.bag import check_there, declared, reading
 from roboref_node.replay.questions import BagQuestion
+from roboref_node.rgbd import DepthTrust
 from roboref_node.status import Refused, Status
 
 QUESTION_TOPIC = "/roboref/question"
 """std_msgs/String with the JSON object that `RecordedQuestion` is made of."""
+
+SLOP_S = 3600.0
+"""Of its one pair, which belonged together by the node's own slop."""
 
 PREFIX = "question_"
 """Folders with other names are never touched."""
@@ -37,6 +41,7 @@ class RecordedQuestion:
         model: Name or file of the model.
         profile: The robot as it was.
         settings: The pipeline's settings as they were.
+        trust: What was declared about the images.
         answers: `Referral.to_dict` of each task.
     """
 
@@ -47,6 +52,7 @@ class RecordedQuestion:
     model: str
     profile: RobotProfile
     settings: PipelineSettings
+    trust: DepthTrust
     answers: tuple[Mapping[str, Any], ...]
 
     def as_question(self) -> BagQuestion:
@@ -86,10 +92,23 @@ def _question(text: str, bag: Path) -> RecordedQuestion:
             str(data["model"]),
             RobotProfile.from_parameters(data["profile"], name=str(data["robot"])),
             build(PipelineSettings, unflatten(data["pipeline"]), path="pipeline"),
+            trust_from(data.get("declared")),
             tuple(data["answers"]),
         )
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise Refused(Status.BAD_REQUEST, f"{bag}: the question on {QUESTION_TOPIC} cannot be read: {error}") from None
+
+
+def trust_from(declaration: Mapping[str, Any] | None, *, rectified: bool = False) -> DepthTrust:
+    """What was declared about the images, from its JSON form; older answers do not hold it, or hold `rectified` alone.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is of another form.
+    """
+    if declaration is None:
+        return declared(rectified=rectified)
+    near_m, far_m = float(declaration["near_m"]), float(declaration["far_m"])
+    return DepthTrust(near_m, far_m, bool(declaration["aligned"]), bool(declaration["rectified"]))
 
 
 def recorded_bags(path: Path) -> Sequence[Path]:

@@ -3,8 +3,10 @@
 from roboref_node.rgbd.calibration import camera_from_info, check_size
 from roboref_node.rgbd.decoding import ImageMessage, decode_color, decode_depth_image, stamp_ns
 from roboref_node.rgbd.pair import DepthTrust, FindExtrinsics, RgbdPair, build_frame
+from roboref_node.rgbd.settings import DepthSettings
 
 __all__ = [
+    "DepthSettings",
     "DepthTrust",
     "FindExtrinsics",
     "ImageMessage",

@@ -15,6 +15,7 @@ from roboref_node.geometry.depth import check_depth_plausible
 from roboref_node.geometry.transform import Transform
 from roboref_node.rgbd.calibration import camera_from_info, check_size
 from roboref_node.rgbd.decoding import ImageMessage, decode_color, decode_depth_image, stamp_ns
+from roboref_node.rgbd.settings import DepthSettings
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class DepthTrust:
     far_m: float
     aligned: bool
     rectified: bool
+
+    @staticmethod
+    def of(depth: DepthSettings, *, rectified: bool) -> DepthTrust:
+        """The same from parameters."""
+        return DepthTrust(depth.near_m, depth.far_m, depth.aligned, rectified)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.goals.standoff import OccupancyMap
 from roboref_node.pipeline import Context, Pipeline
 from roboref_node.referral import Referral
-from roboref_node.rgbd import DepthTrust, build_frame, stamp_ns
+from roboref_node.rgbd import build_frame, stamp_ns
 from roboref_node.ros.evidence import Evidence
 from roboref_node.ros.frames import FrameStore
 from roboref_node.ros.messages import in_frame, referral_message, refusal_message
@@ -159,7 +159,6 @@ class Answerer:
             pair = self._frames.at(request.stamp_ns, settings.stamp_tolerance_s)
         else:
             pair = self._frames.wait(settings.max_frame_age_s, settings.frame_timeout_s, canceled=canceled)
-        trust = DepthTrust(settings.depth.near_m, settings.depth.far_m, settings.depth.aligned, settings.rectified)
 
         def find_extrinsics(target: str, source: str, stamp_ns: int) -> Transform:
             return self._transforms.lookup(target, source, stamp_ns, canceled=canceled)
@@ -167,14 +166,14 @@ class Answerer:
         evidence.pair = pair
         color_info, depth_info = self._frames.color_info(settings.frame_timeout_s), self._frames.depth_info()
         evidence.color_info, evidence.depth_info = color_info, depth_info
-        frame = build_frame(pair, color_info, depth_info, trust, find_extrinsics)
+        frame = build_frame(pair, color_info, depth_info, settings.trust, find_extrinsics)
         evidence.color_from_depth = frame.color_from_depth
         earlier = []
         for other in self._frames.before(pair, settings.depth_frames - 1):
             # A camera that has just restarted with another size or calibration has earlier pairs that fit no longer.
             with contextlib.suppress(Refused):
                 if self._is_still(frame, other.stamp_ns):
-                    earlier.append(build_frame(other, color_info, depth_info, trust, find_extrinsics))
+                    earlier.append(build_frame(other, color_info, depth_info, settings.trust, find_extrinsics))
         if not earlier:
             return frame
         noise = self._pipeline.settings.noise

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from roboref_node.referral import Referral
 from roboref_node.replay.bag import BagTopics
 from roboref_node.replay.recorded import PREFIX, QUESTION_TOPIC
 from roboref_node.replay.writing import LATCHED
+from roboref_node.rgbd import DepthTrust
 from roboref_node.ros.evidence import Evidence
 from roboref_node.ros.record_settings import Recorded, RecordSettings
 from roboref_node.ros.requests import Request
@@ -40,10 +42,11 @@ class QuestionRecorder:
         profile: The robot in force.
         pipeline: The pipeline's settings in force.
         model: Name of the model in force.
+        trust: What is declared about the images.
     """
 
-    def __init__(self, settings: RecordSettings, profile: RobotProfile, pipeline: PipelineSettings, model: str) -> None:
-        self._settings = settings
+    def __init__(self, settings: RecordSettings, profile: RobotProfile, pipeline: PipelineSettings, model: str, trust: DepthTrust) -> None:
+        self._settings, self._trust = settings, trust
         self._profile, self._pipeline, self._model = profile, pipeline, model
         self._folder = Path(settings.folder).expanduser()
         self._store = get_typestore(Stores.ROS2_JAZZY)
@@ -104,6 +107,7 @@ class QuestionRecorder:
             "robot": self._profile.name,
             "profile": dict(self._profile.to_parameters()),
             "pipeline": {item.name: item.value for item in describe(self._pipeline)},
+            "declared": asdict(self._trust),
             "answers": [referral.to_dict() for referral in referrals],
         }
         messages: list[tuple[str, Any]] = [

@@ -22,7 +22,7 @@ from roboref_node.goals.place import HeldObject
 from roboref_node.pick_place import Ended, Look, Outcome
 from roboref_node.pick_place.ports import Watch
 from roboref_node.referral import Referral
-from roboref_node.rgbd import DepthTrust, RgbdPair, build_frame
+from roboref_node.rgbd import RgbdPair, build_frame
 from roboref_node.ros.action_call import ActionCaller, NotServed
 from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.camera import CameraReceiver
@@ -121,12 +121,11 @@ class CameraEyes:
     def _look(self, pair: RgbdPair) -> Look:
         settings, frames, transforms = self._settings(), self._receiver.frames, self._receiver.transforms
         transforms.timeout_s = settings.tf_timeout_s
-        trust = DepthTrust(settings.depth.near_m, settings.depth.far_m, settings.depth.aligned, settings.rectified)
 
         def find(target: str, source: str, stamp_ns: int) -> Transform:
             return transforms.lookup(target, source, stamp_ns, canceled=lambda: self._interruption() is not None)
 
-        frame = build_frame(pair, frames.color_info(settings.frame_timeout_s), frames.depth_info(), trust, find)
+        frame = build_frame(pair, frames.color_info(settings.frame_timeout_s), frames.depth_info(), settings.trust, find)
         return Look(frame, find(self._goal_frame, frame.frame_id, frame.stamp_ns))
 
 

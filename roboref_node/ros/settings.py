@@ -7,6 +7,7 @@ from enum import Enum
 
 from roboref_node.parameters import check_settings, setting
 from roboref_node.pipeline import PipelineSettings
+from roboref_node.rgbd import DepthSettings, DepthTrust
 from roboref_node.ros.record_settings import RecordSettings
 
 
@@ -22,23 +23,6 @@ class Reliability(str, Enum):
 
     BEST_EFFORT = "best_effort"
     RELIABLE = "reliable"
-
-
-@dataclass(frozen=True)
-class DepthSettings:
-    """What is declared about the depth topic; the unit always comes from the message's encoding."""
-
-    near_m: float = setting("Nearest distance that the sensor reports.", default=0.1, unit="m", minimum=0.0, maximum=10.0)
-    far_m: float = setting("Farthest distance that the sensor reports.", default=10.0, unit="m", minimum=0.1, maximum=200.0)
-    aligned: bool = setting(
-        "The depth image is registered to the colour image, whatever its frame_id says. Size and intrinsics are still compared.",
-        default=False,
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        if self.near_m >= self.far_m:
-            raise ValueError(f"near_m is {self.near_m:g}, it must be less than far_m = {self.far_m:g}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +52,11 @@ class CameraSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def trust(self) -> DepthTrust:
+        """What the parameters declare about the images."""
+        return DepthTrust.of(self.depth, rectified=self.rectified)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,10 @@ def test_the_g1_stands_off(files: dict[str, Any], capsys: pytest.CaptureFixture[
         ("pipeline.lift.max_hole_px=4", "OK", ""),
         ("pipeline.lift.max_hole_px=-4", "BAD_REQUEST", "max_hole_px is -4, it must be at least 0 px"),
         ("pipeline.lift.holes=4", "BAD_REQUEST", "pipeline.lift has no setting holes"),
-        ("lift.max_hole_px=4", "BAD_REQUEST", "below pipeline or profile"),
+        ("lift.max_hole_px=4", "BAD_REQUEST", "below pipeline, profile or depth"),
+        ("depth.near_m=5", "UNITS_IMPLAUSIBLE", "depth.near_m = 5"),
+        ("depth.aligned=true", "BAD_REQUEST", "--depth-camera"),
+        ("sync_slop_s=0.1", "BAD_REQUEST", "--depth-camera"),
         ("profile.place.clearance_m=wide", "BAD_REQUEST", "clearance_m is 'wide', it must be of type float"),
     ],
 )
@@ -111,7 +114,7 @@ def test_a_setting_that_a_refusal_names_can_be_set(
     pose = str(files["folder"] / "pose.yaml")
     code, answer = refer(files, capsys, "--pixel", files["pixel"], "--role", "point", "--camera-pose", pose, "--set", override)
     assert answer["status"] == status and words in answer["sentence"]
-    assert code == {"OK": 0, "DEPTH_EDGE": 1, "BAD_REQUEST": 2}[status]
+    assert code == {"OK": 0, "DEPTH_EDGE": 1, "BAD_REQUEST": 2, "UNITS_IMPLAUSIBLE": 2}[status]
 
 
 @pytest.mark.parametrize("pixel", ["nan,nan", "inf,1", "1,-inf"])

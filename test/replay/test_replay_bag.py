@@ -13,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from roboref_node.cli import main
 from roboref_node.frame import Frame
+from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.replay import BagTopics, RgbdBag, TransformTree, compare, load_questions
 from roboref_node.replay.recorded import QUESTION_TOPIC, read_recorded
@@ -243,3 +244,34 @@ def test_golden_differences_are_sentences() -> None:
     assert compare([turned], [{**turned, "goal": negated}]) == []
     assert "status" in compare([{**answer, "status": "NO_DEPTH"}], [answer])[0]
     assert compare([], [answer])
+
+
+def test_what_is_declared_about_a_bag_is_set_by_the_names_that_refusals_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A camera for short distances whose depth comes 40 ms late and is registered although it names a frame of its own."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    camera, names = CameraModel(300.0, 300.0, 79.5, 59.5, 160, 120), BagTopics()
+    depth_m = np.full((120, 160), 0.06, np.float32)
+    with RgbdBagWriter(tmp_path / "plain") as writer:
+        writer.add_transform("base_link", "camera_color_optical_frame", START_NS, Transform([1.0, 0, 0, 0], [0.4, 0, 0.1]), static=True)
+        writer.add_frame(Frame(np.zeros((120, 160, 3), np.uint8), depth_m, camera, stamp_ns=START_NS))
+    with AnyReader([tmp_path / "plain"], default_typestore=store) as source, Writer(tmp_path / "bag", version=9) as copy:
+        for connection, stamp_ns, raw in source.messages():
+            if connection.topic == names.depth:
+                message = source.deserialize(raw, connection.msgtype)
+                message.header.frame_id = "depth_optical"
+                message.header.stamp.nanosec += 40_000_000
+                raw = store.serialize_cdr(message, connection.msgtype)
+            copy.write(copy.add_connection(connection.topic, connection.msgtype, typestore=store), stamp_ns, raw)
+    (tmp_path / "q.yaml").write_text("questions: [{instruction: point at the box, pixel: [80, 60]}]")
+    command = ["replay", str(tmp_path / "bag"), "--questions", str(tmp_path / "q.yaml"), "--model", "none", "--json"]
+    settings = ["sync_slop_s=0.05", "depth.aligned=true", "depth.near_m=0.02"]
+    for count, refusal in enumerate(["SYNC_SKEW", "TF_UNAVAILABLE", "UNITS_IMPLAUSIBLE", "OK"]):
+        assert main([*command, *(x for text in settings[:count] for x in ("--set", text))]) == 0
+        (answer,) = json.loads(capsys.readouterr().out.splitlines()[-1])["answers"]
+        assert answer["status"] == refusal, answer["sentence"]
+        if refusal in ("SYNC_SKEW", "UNITS_IMPLAUSIBLE"):
+            assert settings[count].partition("=")[0] in answer["sentence"]
+    np.testing.assert_allclose(answer["position_m"], [0.4, 0.0, 0.04], atol=2e-3)
+    for wrong in ("sync_slop_s=soon", "depth.near_m=-1", "depth.color=1", "slop=1"):
+        assert main([*command, "--set", wrong]) == 2
+        assert wrong.partition("=")[0].rpartition(".")[2] in json.loads(capsys.readouterr().out.splitlines()[-1])["sentence"]

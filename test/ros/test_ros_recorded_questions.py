@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,13 +12,16 @@ import pytest
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 from live_graph import wait_until
 from roboref.msg import Referral as ReferralMessage
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Writer
+from rosbags.typesys import Stores, get_typestore
 from synthetic_camera import BASE_FROM_OPTICAL, CAMERA, OPTICAL, images
 
 from roboref_node.cli import main
 from roboref_node.demo.dialogue import answer_to_dict
 from roboref_node.goals.profile import load_profile
 from roboref_node.pipeline import Pipeline, PipelineSettings
-from roboref_node.replay.recorded import read_recorded, recorded_bags
+from roboref_node.replay.recorded import QUESTION_TOPIC, read_recorded, recorded_bags
 from roboref_node.rgbd import DepthTrust, RgbdPair, build_frame
 from roboref_node.ros.camera_info import info_from_camera
 from roboref_node.ros.evidence import Evidence
@@ -28,24 +32,28 @@ from roboref_node.ros.requests import Request
 from roboref_node.task import parse_instruction
 
 HOLE_PX, BOX_PX = (40.0, 40.0), (162.0, 109.5)
+TRUST = DepthTrust(0.1, 10.0, aligned=False, rectified=False)
 
 
-def asked(pixel, stamp_ns):
+def asked(pixel, stamp_ns, trust=TRUST, *, scale=1.0, depth_frame=OPTICAL, skew_ns=0, d=(0.0,) * 5):
     """A request, its evidence and its answers, as the node has them."""
     rgb, depth_mm = images()
     depth_mm[20:60, 20:60] = 0
+    depth_mm = (depth_mm * scale).astype(np.uint16)
     info = info_from_camera(CAMERA, stamp_ns=stamp_ns, frame_id=OPTICAL)
-    pair = RgbdPair(color_message(rgb, stamp_ns=stamp_ns, frame_id=OPTICAL), depth_message(depth_mm, stamp_ns=stamp_ns, frame_id=OPTICAL))
+    info.d = list(d)
+    depth = depth_message(depth_mm, stamp_ns=stamp_ns + skew_ns, frame_id=depth_frame)
+    pair = RgbdPair(color_message(rgb, stamp_ns=stamp_ns, frame_id=OPTICAL), depth)
     evidence = Evidence(pair, info, info, {"base_link": BASE_FROM_OPTICAL})
-    frame = build_frame(pair, info, info, DepthTrust(0.1, 10.0, aligned=False, rectified=False), lambda *_: BASE_FROM_OPTICAL)
+    frame = build_frame(pair, info, info, trust, lambda *_: BASE_FROM_OPTICAL)
     request = Request("point at the box", finish=lambda request, messages: None, pixel=pixel)
     pipeline = Pipeline(None, load_profile("ur5"), PipelineSettings())
     return request, pipeline.refer_all(frame, parse_instruction("point at the box"), evidence.transforms, pixel=pixel), evidence
 
 
-def recorder(folder, **settings):
+def recorder(folder, trust=TRUST, **settings):
     settings = {"questions": Recorded.FAILED, "min_free_megabytes": 0, **settings}
-    return QuestionRecorder(RecordSettings(folder=str(folder), **settings), load_profile("ur5"), PipelineSettings(), "none")
+    return QuestionRecorder(RecordSettings(folder=str(folder), **settings), load_profile("ur5"), PipelineSettings(), "none", trust)
 
 
 def test_a_failed_question_is_explained_and_replayed_to_the_same_answer(tmp_path, capsys):
@@ -61,6 +69,47 @@ def test_a_failed_question_is_explained_and_replayed_to_the_same_answer(tmp_path
     assert main(["replay", str(folder), "--model", "none", "--json"]) == 0
     again = json.loads(capsys.readouterr().out.splitlines()[-1])["answers"][0]
     assert again["status"] == "NO_DEPTH" and again["sentence"] == question.answers[0]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("trust", "camera"),
+    [
+        (replace(TRUST, rectified=True), {"d": (-0.35, 0.1, 0.0, 0.0, 0.0)}),
+        (replace(TRUST, aligned=True), {"depth_frame": "camera_depth_optical_frame"}),
+        (replace(TRUST, near_m=0.05), {"scale": 0.1}),
+        (TRUST, {"skew_ns": 40_000_000}),
+    ],
+    ids=["rectified", "aligned", "near", "slop"],
+)
+def test_what_was_declared_about_the_images_is_recorded_too(tmp_path, capsys, trust, camera):
+    """Without it a rectified image was undistorted once more, aligned depth had no transform, and a near scene the wrong unit."""
+    folder = recorder(tmp_path, trust, questions=Recorded.ALL).record(*asked(BOX_PX, 8_000_000_000, trust, **camera))
+    (question,) = read_recorded(folder)
+    assert question.trust == trust and question.answers[0]["status"] == "OK"
+    assert main(["explain", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["questions"][0]
+    assert told["repeated"] and not told["differences"] and not told["note"], told
+    assert main(["replay", str(folder), "--model", "none", "--json"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    again = json.loads(line)["answers"][0]
+    np.testing.assert_allclose(again["position_m"], question.answers[0]["position_m"], atol=1e-6)
+    (tmp_path / "again.json").write_text(line)  # and the answer of the replay is explained with what the replay went by
+    assert main(["explain", str(tmp_path / "again.json"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["questions"][0]
+    assert told["repeated"] and not told["differences"], told
+
+
+def test_a_question_recorded_before_its_declarations_were_kept_is_read(tmp_path):
+    folder = recorder(tmp_path).record(*asked(HOLE_PX, 9_000_000_000))
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with AnyReader([folder], default_typestore=store) as source, Writer(tmp_path / "old", version=9) as copy:
+        for connection, stamp_ns, raw in source.messages():
+            if connection.topic == QUESTION_TOPIC:
+                message = source.deserialize(raw, connection.msgtype)
+                data = {key: value for key, value in json.loads(message.data).items() if key != "declared"}
+                raw = store.serialize_cdr(store.types[connection.msgtype](json.dumps(data)), connection.msgtype)
+            copy.write(copy.add_connection(connection.topic, connection.msgtype, typestore=store), stamp_ns, raw)
+    assert read_recorded(tmp_path / "old")[0].trust == TRUST
 
 
 def test_a_stored_answer_that_no_longer_holds_is_told(tmp_path, capsys):
