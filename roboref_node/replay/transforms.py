@@ -33,7 +33,11 @@ class TransformTree:
         self._edges: dict[str, _Edge] = {}
 
     def add(self, parent: str, child: str, stamp_ns: int, parent_from_child: Transform, *, static: bool) -> None:
-        """Insert one sample; samples may come in any order, a repeated stamp replaces the earlier sample."""
+        """Insert one sample; samples may come in any order, a repeated stamp replaces the earlier sample.
+
+        As in tf2 a slash before a name, as ROS 1 had it, does not count.
+        """
+        parent, child = parent.removeprefix("/"), child.removeprefix("/")
         edge = self._edges.get(child)
         if edge is None or edge.parent != parent or edge.static != static:
             edge = self._edges[child] = _Edge(parent, static)

@@ -1,7 +1,7 @@
 """Colour, depth and calibration messages become a `Frame`; works on messages of rclpy and of a bag alike."""
 
 from roboref_node.rgbd.calibration import camera_from_info, check_size
-from roboref_node.rgbd.decoding import ImageMessage, decode_color, decode_depth_image, stamp_ns
+from roboref_node.rgbd.decoding import ImageMessage, decode_color, decode_depth_image, frame_name, stamp_ns
 from roboref_node.rgbd.pair import DepthTrust, FindExtrinsics, RgbdPair, build_frame
 from roboref_node.rgbd.settings import DepthSettings
 
@@ -16,5 +16,6 @@ __all__ = [
     "check_size",
     "decode_color",
     "decode_depth_image",
+    "frame_name",
     "stamp_ns",
 ]

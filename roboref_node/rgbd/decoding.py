@@ -32,6 +32,11 @@ _TO_RGB: dict[str, tuple[int, tuple[int, int, int]]] = {
 }
 
 
+def frame_name(message: ImageMessage) -> str:
+    """Frame in the header as TF knows it: without the slash that drivers and data sets of ROS 1 put before it."""
+    return str(message.header.frame_id).removeprefix("/")
+
+
 def stamp_ns(message: ImageMessage) -> int:
     """Exposure time in the header, in nanoseconds."""
     return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)

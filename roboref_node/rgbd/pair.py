@@ -14,7 +14,7 @@ from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.depth import check_depth_plausible
 from roboref_node.geometry.transform import Transform
 from roboref_node.rgbd.calibration import camera_from_info, check_size
-from roboref_node.rgbd.decoding import ImageMessage, decode_color, decode_depth_image, stamp_ns
+from roboref_node.rgbd.decoding import ImageMessage, decode_color, decode_depth_image, frame_name, stamp_ns
 from roboref_node.rgbd.settings import DepthSettings
 from roboref_node.status import Refused, Status
 
@@ -72,7 +72,12 @@ class RgbdPair:
     @property
     def frame_id(self) -> str:
         """Optical frame of the colour image."""
-        return str(self.color.header.frame_id)
+        return frame_name(self.color)
+
+    @property
+    def depth_frame_id(self) -> str:
+        """Optical frame of the depth image, "" when it names none."""
+        return frame_name(self.depth)
 
 
 def build_frame(
@@ -95,12 +100,12 @@ def build_frame(
         raise Refused(Status.BAD_REQUEST, "the colour image has no frame_id: set the camera driver's frame name")
     camera = camera_from_info(color_info, rectified=trust.rectified)
     _check_raw_size(pair.color, camera, "colour")
-    same_frame = pair.depth.header.frame_id in ("", pair.frame_id)
+    same_frame = pair.depth_frame_id in ("", pair.frame_id)
     if depth_info is None:
         if not (same_frame or trust.aligned):
             raise Refused(
                 Status.NO_CAMERA,
-                f"depth comes in {pair.depth.header.frame_id}, colour in {pair.frame_id}, and there is no depth camera info",
+                f"depth comes in {pair.depth_frame_id}, colour in {pair.frame_id}, and there is no depth camera info",
             )
         depth_camera = camera
     else:
@@ -111,7 +116,7 @@ def build_frame(
     registered = (same_frame or trust.aligned) and _same_camera(camera, depth_camera)
     color_from_depth = None
     if not registered:
-        depth_frame = str(pair.depth.header.frame_id)
+        depth_frame = pair.depth_frame_id
         color_from_depth = Transform.identity() if same_frame else find_extrinsics(pair.frame_id, depth_frame, stamp_ns(pair.depth))
     return Frame(
         rgb_source=lambda: _checked_color(pair.color, camera),

@@ -134,7 +134,7 @@ class QuestionRecorder:
         optical = evidence.pair.frame_id
         star = {name: frame_from_optical.inverse() for name, frame_from_optical in evidence.transforms.items()}
         if evidence.color_from_depth is not None:
-            star[str(evidence.pair.depth.header.frame_id)] = evidence.color_from_depth
+            star[evidence.pair.depth_frame_id] = evidence.color_from_depth
         return [
             message_from_transform(transform, parent=optical, child=name, stamp_ns=evidence.pair.stamp_ns)
             for name, transform in star.items()

@@ -14,7 +14,7 @@ from message_filters import ApproximateTimeSynchronizer, SimpleFilter, TimeSynch
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from roboref_node.rgbd import ImageMessage, RgbdPair, stamp_ns
+from roboref_node.rgbd import ImageMessage, RgbdPair, frame_name, stamp_ns
 from roboref_node.ros.calibration_topic import CalibrationTopic
 from roboref_node.ros.camera_reading import CameraReading, StreamReading
 from roboref_node.ros.qos import explain_silence, images, loss_counters
@@ -247,7 +247,7 @@ class FrameStore:
         elif abs(age_s) > max_age_s:
             problem = self._staleness(stream, age_s, max_age_s, now_ns)
         encoding = str(newest.format if hasattr(newest, "format") else newest.encoding)
-        return StreamReading(stream.topic, *counts, silent_s, age_s, encoding, str(newest.header.frame_id), stamp, stopped, problem)
+        return StreamReading(stream.topic, *counts, silent_s, age_s, encoding, frame_name(newest), stamp, stopped, problem)
 
     def _start_pairing(self) -> None:
         self._filters = (SimpleFilter(), SimpleFilter())

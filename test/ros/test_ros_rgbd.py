@@ -27,6 +27,8 @@ def no_extrinsics(target, source, stamp_ns):
 
 def frame_of(
     depth=None,
+    *,
+    color_frame="color",
     depth_camera=COLOR_CAMERA,
     depth_frame="color",
     trust=TRUST,
@@ -37,7 +39,7 @@ def frame_of(
     rgb = np.zeros((48, 64, 3), np.uint8)
     if depth is None:
         depth = depth_message(np.full((depth_camera.height, depth_camera.width), 800, np.uint16), stamp_ns=6, frame_id=depth_frame)
-    pair = RgbdPair(color_message(rgb, stamp_ns=5, frame_id="color"), depth)
+    pair = RgbdPair(color_message(rgb, stamp_ns=5, frame_id=color_frame), depth)
     color_info = info_from_camera(color_camera, stamp_ns=5, frame_id="color")
     depth_info = info_from_camera(depth_camera, stamp_ns=5, frame_id=depth_frame) if infos[1] else None
     return build_frame(pair, color_info, depth_info, trust, find)
@@ -57,6 +59,15 @@ def test_another_frame_is_registered_only_where_declared():
     frame = frame_of(depth_frame="depth", find=lambda *names: asked.append(names) or SHIFT)
     assert not frame.is_registered and frame.color_from_depth is SHIFT
     assert asked == [("color", "depth", 6)]  # at the stamp of the depth image
+
+
+def test_a_slash_before_a_frame_does_not_count():
+    """Of drivers and data sets of ROS 1, such as TUM's: tf2 drops it from transforms, and refuses to look up a name that has it."""
+    assert frame_of(color_frame="/color").frame_id == "color"
+    assert frame_of(color_frame="/color", depth_frame="color").is_registered
+    asked = []
+    frame_of(color_frame="/color", depth_frame="/depth", find=lambda *names: asked.append(names) or SHIFT)
+    assert asked == [("color", "depth", 6)]
 
 
 def test_other_intrinsics_are_never_registered_even_where_declared():
