@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class RgbdBag:
         self.slop_s = slop_s
         self._color: list[tuple[int, int]] = []
         self._depth: list[tuple[int, int]] = []
-        self._infos: dict[str, Any] = {}
+        self._infos: dict[str, list[tuple[int, bytes, Any]]] = {}
         check_there(self.path)
         with reading(self.path):
             self._reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
@@ -124,10 +124,16 @@ class RgbdBag:
             )
         with reading(self.path):
             pair = RgbdPair(self._read(self.topics.color, color), self._read(self.topics.depth, depth))
-        info = self._infos.get(self.topics.color_info)
+        info = self._info_at(self.topics.color_info, color[0])
         if info is None:
             raise Refused(Status.NO_CAMERA, f"{self.path} has no message on {self.topics.color_info}")
-        return build_frame(pair, info, self._infos.get(self.topics.depth_info), self.trust, self.transforms.lookup)
+        return build_frame(pair, info, self._info_at(self.topics.depth_info, depth[0]), self.trust, self.transforms.lookup)
+
+    def _info_at(self, topic: str, stamp_ns: int) -> Any:
+        """The calibration in force at a stamp: of a lens that zooms or focuses, or after the driver changed the size, not the first one."""
+        infos = self._infos.get(topic, [])
+        at = bisect_right(infos, stamp_ns, key=lambda entry: entry[0])
+        return infos[max(0, at - 1)][2] if infos else None
 
     def _index(self, reader: AnyReader) -> None:
         held = {c.topic: c.msgtype for c in reader.connections}
@@ -140,14 +146,21 @@ class RgbdBag:
             if connection.topic in wanted:
                 wanted[connection.topic].append((_header_stamp_ns(bytes(raw[:12])), recorded_ns))
             elif connection.msgtype == "sensor_msgs/msg/CameraInfo":
-                if connection.topic not in self._infos:
-                    self._infos[connection.topic] = reader.deserialize(raw, connection.msgtype)
+                self._note_info(connection, recorded_ns, bytes(raw))
             else:
                 self._add_transforms(reader.deserialize(raw, connection.msgtype), static=connection.topic.endswith("/tf_static"))
         if not (self._color and self._depth):
             raise Refused(Status.BAD_REQUEST, f"{self.path} has {len(self._color)} colour and {len(self._depth)} depth images")
         self._color.sort()
         self._depth.sort()
+        for infos in self._infos.values():
+            infos.sort(key=lambda entry: entry[0])
+
+    def _note_info(self, connection: Connection, recorded_ns: int, raw: bytes) -> None:
+        """Keep a calibration that is not the one before it again; one without a stamp counts from when it was recorded."""
+        infos = self._infos.setdefault(connection.topic, [])
+        if not infos or infos[-1][1] != raw[12:]:
+            infos.append((_header_stamp_ns(raw) or recorded_ns, raw[12:], self._reader.deserialize(raw, connection.msgtype)))
 
     def _needed(self, connection: Connection) -> bool:
         return connection.topic in vars(self.topics).values() or connection.msgtype == "tf2_msgs/msg/TFMessage"

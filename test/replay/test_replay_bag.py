@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,22 +248,69 @@ def test_golden_differences_are_sentences() -> None:
     assert compare([], [answer])
 
 
+def _edited(bag: Path, folder: Path, edit: Callable[[str, Any], None]) -> Path:
+    """A copy of a bag with every message edited: topic, message."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with AnyReader([bag], default_typestore=store) as source, Writer(folder, version=9) as copy:
+        connections = {c.id: copy.add_connection(c.topic, c.msgtype, typestore=store) for c in source.connections}
+        for connection, recorded_ns, raw in source.messages():
+            message = source.deserialize(raw, connection.msgtype)
+            edit(connection.topic, message)
+            copy.write(connections[connection.id], recorded_ns, store.serialize_cdr(message, connection.msgtype))
+    return folder
+
+
+def test_each_frame_has_the_calibration_of_its_time(bag: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    """Of a lens that zooms or focuses; the first calibration of the bag gave a wrong place to every later frame."""
+
+    def zoom(topic: str, message: Any) -> None:
+        if topic.endswith("camera_info"):
+            step = round((message.header.stamp.sec * 10**9 + message.header.stamp.nanosec - START_NS) / PERIOD_NS)
+            message.k = message.k + np.diag([step, step, 0.0]).ravel()
+
+    with RgbdBag(bag[0]) as plain, RgbdBag(_edited(bag[0], tmp_path / "zooming", zoom)) as zooming:
+        for step, stamp_ns in enumerate(plain.stamps_ns):
+            assert zooming.frame_at(stamp_ns).camera.fx == pytest.approx(plain.frame_at(stamp_ns).camera.fx + step)
+            assert zooming.frame_at(stamp_ns).is_registered
+
+
+def test_calibrations_without_stamps_count_from_when_they_came(bag: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    def forget(topic: str, message: Any) -> None:
+        if topic.endswith("camera_info"):
+            message.header.stamp = type(message.header.stamp)(sec=0, nanosec=0)
+
+    with RgbdBag(bag[0]) as plain, RgbdBag(_edited(bag[0], tmp_path / "unstamped", forget)) as unstamped:
+        assert all(unstamped.frame_at(stamp_ns).camera == plain.frame_at(stamp_ns).camera for stamp_ns in plain.stamps_ns)
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_slash_before_a_frame_does_not_count(bag: tuple[Path, list[np.ndarray]], tmp_path: Path, everywhere: bool) -> None:
+    def slashed(topic: str, message: Any) -> None:
+        for item in getattr(message, "transforms", []):
+            item.header.frame_id, item.child_frame_id = f"/{item.header.frame_id}", f"/{item.child_frame_id}"
+        if everywhere and hasattr(message, "header"):
+            message.header.frame_id = f"/{message.header.frame_id}"
+
+    with RgbdBag(bag[0]) as plain, RgbdBag(_edited(bag[0], tmp_path / "slashed", slashed)) as reader:
+        frame = reader.frame_at(START_NS)
+        found, expected = (b.transforms.lookup("base_link", frame.frame_id, START_NS) for b in (reader, plain))
+        np.testing.assert_allclose(found.matrix, expected.matrix)
+
+
 def test_what_is_declared_about_a_bag_is_set_by_the_names_that_refusals_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A camera for short distances whose depth comes 40 ms late and is registered although it names a frame of its own."""
-    store = get_typestore(Stores.ROS2_JAZZY)
     camera, names = CameraModel(300.0, 300.0, 79.5, 59.5, 160, 120), BagTopics()
     depth_m = np.full((120, 160), 0.06, np.float32)
     with RgbdBagWriter(tmp_path / "plain") as writer:
         writer.add_transform("base_link", "camera_color_optical_frame", START_NS, Transform([1.0, 0, 0, 0], [0.4, 0, 0.1]), static=True)
         writer.add_frame(Frame(np.zeros((120, 160, 3), np.uint8), depth_m, camera, stamp_ns=START_NS))
-    with AnyReader([tmp_path / "plain"], default_typestore=store) as source, Writer(tmp_path / "bag", version=9) as copy:
-        for connection, stamp_ns, raw in source.messages():
-            if connection.topic == names.depth:
-                message = source.deserialize(raw, connection.msgtype)
-                message.header.frame_id = "depth_optical"
-                message.header.stamp.nanosec += 40_000_000
-                raw = store.serialize_cdr(message, connection.msgtype)
-            copy.write(copy.add_connection(connection.topic, connection.msgtype, typestore=store), stamp_ns, raw)
+
+    def late_and_elsewhere(topic: str, message: Any) -> None:
+        if topic == names.depth:
+            message.header.frame_id = "depth_optical"
+            message.header.stamp.nanosec += 40_000_000
+
+    _edited(tmp_path / "plain", tmp_path / "bag", late_and_elsewhere)
     (tmp_path / "q.yaml").write_text("questions: [{instruction: point at the box, pixel: [80, 60]}]")
     command = ["replay", str(tmp_path / "bag"), "--questions", str(tmp_path / "q.yaml"), "--model", "none", "--json"]
     settings = ["sync_slop_s=0.05", "depth.aligned=true", "depth.near_m=0.02"]
