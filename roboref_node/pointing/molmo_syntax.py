@@ -17,6 +17,8 @@ from roboref_node.pointing.syntax import (
     read_number,
 )
 
+MAX_ATTRIBUTES = 4 * MAX_POINTS
+"""Equals signs that are looked at: a tag per point has three attributes, x, y and alt."""
 _TAG = re.compile(r"<points?(?=[\s/>])([^<>]{0,8192})>")
 _LABEL = re.compile(r"[^<>]{0,8192}</points?>")
 _ATTRIBUTE = re.compile(r"""(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_]{0,15})[ \t]{0,4}=[ \t]{0,4}(?:"([^"]*)"|'([^']*)')""")
@@ -79,7 +81,7 @@ def _tags(text: str, foreign: str, owner: str) -> list[dict[str, str]]:
         foreign: Coordinate (alone or numbered) that only the tags of the dialect `owner` have.
         owner: The other dialect with such tags.
     """
-    check_marks(text, "=")
+    check_marks(text, "=", MAX_ATTRIBUTES)
     found = list(_TAG.finditer(text))
     if len(found) != text.count("<point") or text.rfind("<") > text.rfind(">"):
         raise AnswerSyntaxError("a <point> tag is cut off or malformed")

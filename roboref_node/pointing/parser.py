@@ -21,8 +21,8 @@ from roboref_node.status import Refused, Status
 
 MAX_ANSWER_CHARS = 24 * 1024
 """Longest answer that is looked at, thinking included."""
-MAX_FINAL_CHARS = 8 * 1024
-"""Longest final part (after the thinking): 64 points in the wordiest dialect need less than half of it."""
+MAX_FINAL_CHARS = 6 * 1024
+"""Longest final part (after the thinking): 64 points in the wordiest dialect need two thirds of it, and reading it all takes 0.7 ms."""
 _TAG = re.compile(r"</?(?:think|answer)>")
 
 

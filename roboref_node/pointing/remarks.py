@@ -57,6 +57,8 @@ _BLIND = re.compile(
 _RELATIVE = re.compile(r"\b(?:whose|which|that|who|where|with)\b", re.IGNORECASE)
 _REMARK_CHARS = 240
 """A remark says within these that nothing is there, or not at all."""
+_BLIND_CHARS = 4 * _REMARK_CHARS
+"""A model that saw no picture says so early; the pattern is the costliest one here, and a model in a loop repeats its beginning."""
 _DIGITS = re.compile(r"\d+")
 _PAIR = re.compile(r"[(\[][ \t\r\n]{0,8}[-+]?[0-9.]{1,24}[ \t\r\n]{0,8},[ \t\r\n]{0,8}[-+]?[0-9.]")
 _EMPTY_LIST = re.compile(r"\[[ \t\r\n]{0,8}\]")
@@ -72,7 +74,7 @@ def denies(text: str) -> bool:
     is no doubt, ..."), so what it denies must be a thing, and what follows it may not be where the thing is: two numbers could be a
     point, and an explanation is only let through after words that are about the image.
     """
-    return not holds_a_position(text) and (_begins_with_denial(text) or (_says_unseen(text) and _BLIND.search(text) is None))
+    return not holds_a_position(text) and (_begins_with_denial(text) or (_says_unseen(text) and _BLIND.search(text[:_BLIND_CHARS]) is None))
 
 
 def denies_itself(label: str) -> bool:

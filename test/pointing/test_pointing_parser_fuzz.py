@@ -11,7 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.parser import MAX_ANSWER_CHARS, parse_points
+from roboref_node.pointing.molmo_syntax import MAX_ATTRIBUTES
+from roboref_node.pointing.parser import MAX_ANSWER_CHARS, MAX_FINAL_CHARS, parse_points
+from roboref_node.pointing.syntax import MAX_TUPLE_MARKS
 from roboref_node.status import Refused, Status
 
 WIDTH, HEIGHT = 640, 480
@@ -143,9 +145,9 @@ HOSTILE = {
     "open brackets": "[" * 8100,
     "empty pairs": "(,)" * 2700,
     "remarks": "(a,b)" * 1600,
-    "remarks up to the limit": "(a, b) " * 512,
-    "numbered remarks": "(a1, b) " * 256,
-    "numbers that are none": "(inf, b) " * 256,
+    "remarks up to the limit": "(a, b) " * MAX_TUPLE_MARKS,
+    "numbered remarks": "(a1, b) " * MAX_TUPLE_MARKS,
+    "numbers that are none": "(inf, b) " * MAX_TUPLE_MARKS,
     "denials of nothing": "no " * 2700,
     "denials of something": "I cannot see any other cup. The image does not show " * 150 + "[(0.5, 0.5)]",
     "a label of denials": '[{"point_2d": [1, 2], "label": "' + "not fully visible " * 440 + '"}]',
@@ -167,7 +169,9 @@ HOSTILE = {
     "a long denial": "There is no " + "a " * 4000 + "in the image",
     "unclosed labels": '<point x="1" y="1">' * 400,
     "labels": '<point x="1" y="1">a</point>' * 64 + "<" * 4000,
-    "numbered in two ways": "<points " + " ".join(f'x{i:03d}="1" y{i}="1"' for i in range(200)) + "/>",
+    "numbered in two ways": "<points " + " ".join(f'x{i:03d}="1" y{i}="1"' for i in range(MAX_ATTRIBUTES // 2)) + "/>",
+    "a model in a loop that sees nothing": "I cannot see it. " + "see a big " * 800,
+    "cannot see": "cannot see a b " * 540,
     "too long": "a" * 10_000_000,
 }
 
@@ -175,7 +179,9 @@ HOSTILE = {
 @pytest.mark.parametrize("dialect", list(Dialect))
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_patterns_that_blow_up_careless_expressions_take_less_than_a_millisecond(name: str, dialect: Dialect) -> None:
-    assert seconds(HOSTILE[name], dialect, tries=7) < LIMIT_S
+    whole = HOSTILE[name]
+    for text in {whole, whole[:MAX_FINAL_CHARS]}:  # the second is never refused for its length alone
+        assert seconds(text, dialect, tries=7) < LIMIT_S
 
 
 @settings(max_examples=300, deadline=None)
