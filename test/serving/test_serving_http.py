@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import time
+import tracemalloc
 import zlib
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from roboref_node.serving import Answer, ImageLimits, ServeSettings
+from roboref_node.serving.question import RequestError, decode_image
 from roboref_node.status import Refused, Status
 
 TOKEN = "a-token-for-tests"
@@ -112,6 +114,24 @@ class TestQuery:
         reply = client.post(f"{start().url}/query", json={**query, "image_url": [base64.b64encode(bomb).decode()]})
         assert reply.status_code == 413 and time.monotonic() - started < 5
         assert "--max-pixels" in reply.json()["error"]["message"]
+
+    @pytest.mark.parametrize(("width", "height"), [(1, 2_000_000), (2_000_000, 1), (6, 16_385)])
+    def test_a_strip_of_few_pixels_is_refused_by_its_length(self, start, client, query, width: int, height: int) -> None:
+        """Tiles are cut from the picture stretched to hundreds of columns first, which of millions of rows are gigabytes."""
+        stream = io.BytesIO()
+        Image.new("1", (width, height)).save(stream, "PNG")
+        reply = client.post(f"{start().url}/query", json={**query, "image_url": [base64.b64encode(stream.getvalue()).decode()]})
+        assert reply.status_code == 413 and f"{width}x{height}" in reply.json()["error"]["message"]
+
+    def test_base64_of_blanks_costs_no_memory(self) -> None:
+        data = "AA " * 1_000_000
+        tracemalloc.start()
+        try:
+            with pytest.raises(RequestError, match="intact"):
+                decode_image(data, ImageLimits(), "it")
+            assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+        finally:
+            tracemalloc.stop()
 
     def test_jpeg_and_grey_pictures_are_pictures_too(self, start, client, query, encode) -> None:
         stream = io.BytesIO()
