@@ -21,6 +21,9 @@ from roboref_node.status import Refused, Status
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
+_LONGEST = 10
+"""Sides of a picture, long to short: the network's input grows with it, to gigabytes for a strip of one pixel."""
+
 
 class MonocularDepth:
     """A Depth-Anything model (relative, inverse depth) from a local folder.
@@ -65,13 +68,18 @@ class MonocularDepth:
             float32 (H, W).
 
         Raises:
-            Refused: BAD_REQUEST for what is no picture; MODEL_UNAVAILABLE when the model computes NaN or infinity.
+            Refused: BAD_REQUEST for what is no picture, or a strip; MODEL_UNAVAILABLE when the model computes NaN or infinity.
         """
         try:
             rgb = as_rgb(rgb)
         except ValueError as error:
             raise Refused(Status.BAD_REQUEST, f"No depth can be estimated: {error}.") from error
         height, width = rgb.shape[:2]
+        if max(height, width) > _LONGEST * min(height, width):
+            raise Refused(
+                Status.BAD_REQUEST,
+                f"No depth can be estimated: the picture is {width}x{height} pixels, and one side may be at most {_LONGEST} times the other.",
+            )
         scale = self._input_size / min(height, width)
         least = math.ceil(self._input_size / self._multiple)  # a part of a patch would be cut off, and the map be moved by it
         size = [max(least, round(side * scale / self._multiple)) * self._multiple for side in (width, height)]

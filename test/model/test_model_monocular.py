@@ -28,6 +28,14 @@ def test_a_picture_without_pixels_is_refused(tmp_path, shape):
     assert caught.value.status is Status.BAD_REQUEST
 
 
+@pytest.mark.parametrize("shape", [(56, 5, 3), (1, 2000, 3)])
+def test_a_strip_is_refused_before_it_is_enlarged_to_gigabytes(tmp_path, shape):
+    estimator = MonocularDepth(write_depth_anything(tmp_path), device="cpu", input_size=14)
+    sentence = refusal(lambda: estimator.relative_depth_image(np.zeros(shape, np.uint8)), Status.BAD_REQUEST)
+    assert f"{shape[1]}x{shape[0]}" in sentence
+    assert estimator.relative_depth_image(np.zeros((56, 6, 3), np.uint8)).shape == (56, 6, 3)
+
+
 def test_metric_models_are_refused(tmp_path):
     with pytest.raises(Refused, match="expected 'relative'"):
         MonocularDepth(write_depth_anything(tmp_path, depth_estimation_type="metric", max_depth=20))
