@@ -78,7 +78,7 @@ class MonocularDepth:
         if max(height, width) > _LONGEST * min(height, width):
             raise Refused(
                 Status.BAD_REQUEST,
-                f"No depth can be estimated: the picture is {width}x{height} pixels, and one side may be at most {_LONGEST} times the other.",
+                f"No depth can be estimated: the picture is {width}x{height} pixels, one side may be at most {_LONGEST} times the other.",
             )
         scale = self._input_size / min(height, width)
         least = math.ceil(self._input_size / self._multiple)  # a part of a patch would be cut off, and the map be moved by it
