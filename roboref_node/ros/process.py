@@ -67,13 +67,13 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
     Raises:
         RuntimeError: A defect in a node's constructor.
     """
-    nodes: list[Runnable] = []
+    # Events, not nodes: a signal may come while a node that has finished is taken to pieces, and must not find that out.
     asked = threading.Event()
+    ends = [asked]
 
     def end(*_: object) -> None:
-        asked.set()
-        for node in nodes:
-            node.finished.set()
+        for event in ends:
+            event.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
@@ -89,7 +89,7 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
         print(f"ROS could not be started: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2
     assert isinstance(node, Node)
-    nodes.append(node)
+    ends.append(node.finished)
     if asked.is_set():
         node.finished.set()
     executor = SingleThreadedExecutor()

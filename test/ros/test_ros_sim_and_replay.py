@@ -1,6 +1,8 @@
 """The simulated cell and recorded bags as cameras of the refer node: what goes in is what comes out, live."""
 
 import json
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -157,6 +159,16 @@ def test_a_replayed_bag_is_a_camera_and_a_loop_jumps_back_in_time(graph, bag):
         jumps += bool(stamps) and now < stamps[-1]
         stamps.append(now)
     assert player.end() == 0 and node.process.end() == 0, node.process.log
+
+
+def test_signals_while_a_node_ends_change_nothing(graph, bag):
+    """Ctrl-C as the bag comes to its end, or twice: the node was in pieces already, and the status became 1 with a traceback."""
+    process = graph.start(REPLAY, *in_namespace("short", f"bag:={bag[0]}", "rate:=100.0"))
+    process.wait_for_log("played 121 messages")
+    while process.alive:
+        process.send(signal.SIGINT)
+        time.sleep(0.002)
+    assert process.wait(1.0) == 0 and "Traceback" not in process.log, process.log
 
 
 def test_latched_topics_stay_for_late_subscribers(graph, bag):
