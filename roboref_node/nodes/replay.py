@@ -54,7 +54,7 @@ class ReplayNode(WorkingNode[ReplaySettings]):
             raise Refused(Status.BAD_REQUEST, "parameter bag is empty: give the folder of a rosbag2")
         bag = Bag(settings.bag)
         try:
-            publishers = {topic: self.create_publisher(bag.message_type(topic), topic, bag.qos(topic)) for topic in bag.topics}
+            publishers = self._offer(bag)
             clock = None
             if settings.clock and "/clock" not in bag.topics:
                 clock = self.create_publisher(Clock, "/clock", 10)
@@ -71,11 +71,29 @@ class ReplayNode(WorkingNode[ReplaySettings]):
         else:
             self._drain(publishers)
 
+    def _offer(self, bag: Bag) -> dict[str, Any]:
+        """One for each topic whose type is installed here; of a robot's other topics a warning is enough.
+
+        Raises:
+            Refused: There is none.
+        """
+        publishers: dict[str, Any] = {}
+        for topic in bag.topics:
+            try:
+                publishers[topic] = self.create_publisher(bag.message_type(topic), topic, bag.qos(topic))
+            except Refused as refused:
+                self.get_logger().warning(f"{topic} is not played: {refused.sentence}")
+        if not publishers:
+            raise Refused(Status.BAD_REQUEST, f"the types of all topics of {bag.path} are not installed here")
+        return publishers
+
     def _wait_for_subscribers(self, settings: ReplaySettings, publishers: dict[str, Any]) -> None:
         wanted = [name for text in settings.wait_for.split(",") if (name := text.strip())]
         unknown = [name for name in wanted if name not in publishers]
         if unknown:
-            raise Refused(Status.BAD_REQUEST, f"parameter wait_for names {', '.join(unknown)}; the bag holds {', '.join(publishers)}")
+            raise Refused(
+                Status.BAD_REQUEST, f"parameter wait_for names {', '.join(unknown)}; what is played of the bag is {', '.join(publishers)}"
+            )
         deadline = time.monotonic() + settings.wait_timeout_s
         while not self.finished.is_set():
             missing = [name for name in wanted if publishers[name].get_subscription_count() == 0]
@@ -97,8 +115,9 @@ class ReplayNode(WorkingNode[ReplaySettings]):
             if clock is not None and message.time_ns - last_clock_ns >= _CLOCK_NS:
                 last_clock_ns = message.time_ns
                 clock.publish(_clock_message(message))
-            publishers[message.topic].publish(message.cdr)
-            count += 1
+            if message.topic in publishers:
+                publishers[message.topic].publish(message.cdr)
+                count += 1
         return count
 
     def _drain(self, publishers: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from rosbags.interfaces import Connection, QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from roboref_node.replay.bag import check_there, reading
+from roboref_node.ros.definitions import message_class
 from roboref_node.status import Refused, Status
 
 _DEPTH = 10
@@ -76,12 +76,7 @@ class Bag:
         Raises:
             Refused: BAD_REQUEST when the package of that type is not installed.
         """
-        name = self._connections[topic][0].msgtype
-        package, _, kind = name.split("/")
-        try:
-            return getattr(importlib.import_module(f"{package}.msg"), kind)
-        except (ImportError, AttributeError) as error:
-            raise Refused(Status.BAD_REQUEST, f"the type {name} of {topic} is not installed here") from error
+        return message_class(self._connections[topic][0].msgtype, topic)
 
     def qos(self, topic: str) -> QoSProfile:
         """The recorded QoS; a latched topic keeps all of its messages for late subscribers."""

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_typestore
 
+from roboref_node.ros.definitions import learn, message_class
 from roboref_node.status import Refused, Status
 
 _NO_LIMIT = QosTime(2147483647, 4294967295)
@@ -63,7 +63,7 @@ class Recorder:
         for topic in [t for t in self._wanted if t not in self.counts and t in offered]:
             publishers = self._node.get_publishers_info_by_topic(topic)
             if publishers:
-                self._subscribe(topic, offered[topic][0], publishers[0].qos_profile)
+                self._subscribe(topic, offered[topic][0], [publisher.qos_profile for publisher in publishers])
         return [t for t in self._wanted if t not in self.counts]
 
     def close(self) -> None:
@@ -86,20 +86,17 @@ class Recorder:
             sentence = f"the bag {self._folder} could not be written after {sum(self.counts.values())} messages: {error}"
             self._failure = Refused(Status.BAD_REQUEST, sentence, path=str(self._folder))
 
-    def _subscribe(self, topic: str, kind: str, offered: QoSProfile) -> None:
-        latched = offered.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        reliable = offered.reliability == ReliabilityPolicy.RELIABLE
+    def _subscribe(self, topic: str, kind: str, offered: Sequence[QoSProfile]) -> None:
+        """Hear every publisher: what asks for less than each of them offers matches all."""
+        latched = [profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered]
+        reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in offered)
+        kind_of_message = message_class(kind, topic)
+        learn(self._store, kind, topic)
         with self._lock:
             connection = self._writer.add_connection(
-                topic, kind, typestore=self._store, serialization_format="cdr", offered_qos_profiles=[_recorded(reliable, latched)]
+                topic, kind, typestore=self._store, serialization_format="cdr", offered_qos_profiles=[_recorded(reliable, any(latched))]
             )
         self.counts[topic] = 0
-        qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=100 if latched else 30,
-            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-        )
 
         def store(raw: Any) -> None:
             with self._lock:
@@ -111,15 +108,15 @@ class Recorder:
                 except (WriterError, OSError) as error:
                     self._fail(error)
 
-        self._node.create_subscription(_message_class(kind, topic), topic, store, qos, raw=True)
-
-
-def _message_class(kind: str, topic: str) -> Any:
-    package, _, name = kind.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError):
-        raise Refused(Status.BAD_REQUEST, f"the type {kind} of {topic} is not installed here") from None
+        # What some have latched and others do not takes two: who latches is then heard twice, which is better than not at all.
+        for durable in sorted(set(latched)):
+            qos = QoSProfile(
+                history=HistoryPolicy.KEEP_LAST,
+                depth=100 if durable else 30,
+                reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+                durability=DurabilityPolicy.TRANSIENT_LOCAL if durable else DurabilityPolicy.VOLATILE,
+            )
+            self._node.create_subscription(kind_of_message, topic, store, qos, raw=True)
 
 
 def _recorded(reliable: bool, latched: bool) -> Qos:

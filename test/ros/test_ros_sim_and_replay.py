@@ -16,7 +16,7 @@ from rclpy.serialization import serialize_message
 from roboref.msg import Referral
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
@@ -190,3 +190,25 @@ def test_an_unreadable_bag_is_named_and_the_status_is_1(graph):
     for words, process in processes.items():
         process.wait_for_log(words)
         assert process.wait(10.0) == 1
+
+
+def test_topics_of_a_type_that_is_not_installed_are_left_out(graph, tmp_path):
+    """A robot records its own messages and the topics of its actions too; `ros2 bag play` leaves them out as well."""
+    types = get_typestore(Stores.ROS2_JAZZY)
+    foreign = {"/arm/state": "vendor_msgs/msg/State", "/walk/_action/feedback": "vendor_msgs/action/Walk_FeedbackMessage"}
+    for kind in foreign.values():
+        types.register(get_types_from_msg("string data", kind))
+    for name, more in (("mixed", {"/text": "std_msgs/msg/String"}), ("foreign", {})):
+        with Writer(tmp_path / name, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            for topic, kind in {**foreign, **more}.items():
+                connection = writer.add_connection(topic, kind, typestore=types)
+                writer.write(connection, 1_700_000_000_000_000_000, serialize_message(String(data="word")))
+    process = graph.start(REPLAY, *in_namespace("mixed", f"bag:={tmp_path / 'mixed'}"))
+    process.wait_for_log("played 1 messages")
+    assert all(f"{topic} is not played: the type {kind} of {topic} is not installed" in process.log for topic, kind in foreign.items())
+    assert process.wait(10.0) == 0
+    waiting = graph.start(REPLAY, *in_namespace("mixed", f"bag:={tmp_path / 'mixed'}", "wait_for:=/arm/state"))
+    waiting.wait_for_log("parameter wait_for names /arm/state; what is played of the bag is /text")
+    nothing = graph.start(REPLAY, *in_namespace("mixed", f"bag:={tmp_path / 'foreign'}"))
+    nothing.wait_for_log("the types of all topics")
+    assert waiting.wait(10.0) == nothing.wait(10.0) == 1
