@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 import queue
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from rclpy.action.client import ActionClient
 from rclpy.node import Node
 from roboref.action import Refer
@@ -36,7 +34,7 @@ from roboref_node.speech.microphone import Microphone
 from roboref_node.speech.recogniser import Heard, Recogniser
 from roboref_node.speech.settings import Backend, SendTo, Source, SpeechSettings
 from roboref_node.speech.sphinx import KeywordSpotter, SphinxRecogniser
-from roboref_node.speech.synthesis import speak_command
+from roboref_node.speech.voice import Voice
 from roboref_node.speech.whisper import WhisperRecogniser
 from roboref_node.status import Refused, Status
 
@@ -44,9 +42,6 @@ LIVE = frozenset({"confirm", "confirm_timeout_s", "freeze_at_speech", "send_to"}
 """Parameters that may change at any time."""
 
 _TICK_S = 0.1
-_ECHO_S = 0.3
-"""How long the node stays deaf to sentences after its own voice has ended."""
-
 _REWRITE_S = 6.0
 """Longest time that a language model may take."""
 
@@ -65,10 +60,9 @@ class SpeechNode(Node):
         self._talking = threading.Lock()  # guards the conversation: sentences, services and the timer all take part
         self._listener: Listener | None = None
         self._microphone: Microphone | None = None
-        self._sayings: queue.Queue[str | None] = queue.Queue()
+        self._voice: Voice | None = None
         self._texts: queue.Queue[str | None] = queue.Queue()
         self._threads: list[threading.Thread] = []
-        self._deaf_until_s = 0.0
         self._interrupted_ns = 0
         self._starting = threading.Thread(target=self._begin, name="roboref_speech_start", daemon=True)
         kinds = {"~/heard": String, "~/say": String, "instruction": String, "~/dialogue": String, "~/event": String, "~/onset": Header}
@@ -104,9 +98,9 @@ class SpeechNode(Node):
         self.finished.set()
         if self._microphone is not None:
             self._microphone.close()
-        self._sayings.put(None)
         self._texts.put(None)
-        stopped = self._listener is None or self._listener.close()
+        stopped = self._voice is None or self._voice.close()
+        stopped = (self._listener is None or self._listener.close()) and stopped
         for thread in (self._starting, *self._threads):
             if thread.ident is not None:
                 thread.join(1.0)
@@ -115,8 +109,7 @@ class SpeechNode(Node):
     def _begin(self) -> None:
         settings = self._settings.current
         try:
-            if settings.voice != "none":
-                speak_command(settings.voice, "")  # a missing program is told now, not at the first question
+            self._voice = Voice(settings.voice, on_failure=lambda sentence: self.get_logger().error(sentence))
             if settings.language_model_url:
                 from roboref_node.language.decompose import Decomposer  # with all of `pointing`
                 from roboref_node.pointing.http import HttpSettings
@@ -126,9 +119,8 @@ class SpeechNode(Node):
                 self._conversation.rewrite = lambda sentence: self._rewrite(decomposer, sentence)
             if settings.source is not Source.NONE:
                 self._listen(settings)
-            for name, work in (("roboref_voice", self._speak), ("roboref_text", self._read)):
-                self._threads.append(threading.Thread(target=work, name=name, daemon=True))
-                self._threads[-1].start()
+            self._threads.append(threading.Thread(target=self._read, name="roboref_text", daemon=True))
+            self._threads[-1].start()
         except Refused as refused:
             self._fail(refused)
             return
@@ -147,10 +139,10 @@ class SpeechNode(Node):
             EndPointer(settings.end_point),
             KeywordSpotter(dict.fromkeys((*settings.stop_words, *settings.cancel_words), threshold)),
             on_utterance=self._on_utterance,
-            on_interrupt=self._interrupt,
+            on_interrupt=lambda act: self._interrupt(act, by_sound=True),
             on_onset=lambda onset_ns: self._event("onset", "", time.time(), stamp_ns=onset_ns),
             answering=lambda: self._conversation.asking,
-            deaf=lambda: time.monotonic() < self._deaf_until_s,
+            deaf=lambda: self._voice is not None and self._voice.is_heard,
             on_failure=lambda sentence: self.get_logger().error(sentence),
         )
         self._listener.start()
@@ -279,13 +271,16 @@ class SpeechNode(Node):
             self._out["instruction"].publish(String(data=reaction.text))
         self._event("published", reaction.text, time.time(), stamp_ns=reaction.onset_ns)
 
-    def _interrupt(self, act: Act) -> None:
+    def _interrupt(self, act: Act, *, by_sound: bool = False) -> None:
         """Thread of the spotter, or a service: the message first, everything else after it."""
+        own_voice = by_sound and self._voice is not None and self._voice.is_heard
         self._send_interrupt(act)
         with self._talking:
             reactions = self._conversation.interrupt(act)
         self._out["~/heard"].publish(String(data=act.value))
-        self._react([reaction for reaction in reactions if reaction.deed is not Deed.INTERRUPT])
+        # Perhaps the robot heard itself. It stops all the same, but must not talk itself into the next stop.
+        unwanted = (Deed.INTERRUPT, Deed.SAY) if own_voice else (Deed.INTERRUPT,)
+        self._react([reaction for reaction in reactions if reaction.deed not in unwanted])
 
     def _send_interrupt(self, act: Act) -> None:
         self._out[act.value].publish(Empty())
@@ -300,24 +295,10 @@ class SpeechNode(Node):
         response.success, response.message = True, act.value
         return response
 
-    # ---- voice ---------------------------------------------------------------------------------------------------------------
-
     def _say(self, text: str) -> None:
         self._out["~/say"].publish(String(data=text))
-        self._sayings.put(text)
-
-    def _speak(self) -> None:
-        voice = self._settings.current.voice
-        while (text := self._sayings.get()) is not None:
-            if voice == "none":
-                continue
-            try:
-                self._deaf_until_s = np.inf  # its own "yes or no" must not answer it
-                subprocess.run(speak_command(voice, text), capture_output=True, timeout=30.0, check=False)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                self.get_logger().error(f"the voice failed: {error}")
-            finally:
-                self._deaf_until_s = time.monotonic() + _ECHO_S
+        if self._voice is not None:
+            self._voice.say(text)
 
     def _event(self, event: str, text: str, wall_s: float, *, stamp_ns: int = 0) -> None:
         content = {"event": event, "wall_s": wall_s, "text": text, **({"stamp_ns": stamp_ns} if stamp_ns else {})}

@@ -11,6 +11,9 @@ from roboref_node.speech.recogniser import Heard
 from roboref_node.status import Refused
 from roboref_node.task import normalise_instruction, parse_instruction
 
+ACKNOWLEDGED = {Act.STOP: "I have ended it.", Act.CANCEL: "I drop it."}
+"""What the robot says when it was interrupted. While it speaks it listens for "stop" and "cancel": "stopped" would be the next stop."""
+
 
 class Deed(str, Enum):
     """What a reaction is."""
@@ -96,7 +99,7 @@ class Conversation:
     def interrupt(self, act: Act) -> list[Reaction]:
         """Stop or cancel: the open question is gone too."""
         self._question = None
-        return [Reaction(Deed.INTERRUPT, act.value), Reaction(Deed.SAY, "Stopped." if act is Act.STOP else "Canceled.")]
+        return [Reaction(Deed.INTERRUPT, act.value), Reaction(Deed.SAY, ACKNOWLEDGED[act])]
 
     def confirm_now(self, yes: bool) -> list[Reaction]:
         """The answer to the open question; nothing when there is none."""

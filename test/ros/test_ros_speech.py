@@ -117,6 +117,34 @@ def test_spoken_command_answer_and_stop(graph):
         wait_until(called.is_set, "the call of the arm's service")
 
 
+def test_a_stop_that_may_be_the_robots_own_voice_is_sent_and_not_answered(graph, tmp_path, monkeypatch):
+    """It would hear its answer, stop, answer, and so on without end."""
+    pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
+    if shutil.which("flite") is None:
+        pytest.skip("the program flite is not installed: sudo apt-get install -y flite")
+    from roboref_node.ros.audio import AudioPlayer
+    from roboref_node.speech.synthesis import Synthesiser
+
+    stop = Synthesiser("flite:slt")("stop")
+    loudspeaker = tmp_path / "espeak-ng"
+    loudspeaker.write_text("#!/bin/sh\nexec sleep 20\n")
+    loudspeaker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with ears(graph, "echoing", "source:=topic", "voice:=espeak-ng") as node:
+        player = AudioPlayer(graph.node, "/audio")
+        wait_until(lambda: player.listeners, "a listener of audio")
+        player.silence(0.3)
+        player.play(stop)
+        wait_until(lambda: len(node.stops) == 1, "the stop")
+        node.wait_said("I have ended it.")
+        player.silence(0.7)
+        player.play(stop)
+        wait_until(lambda: len(node.stops) == 2, "the second stop")
+        wait_until(lambda: [m.data for m in node.heard].count("stop") == 2, "the end of the second stop")
+        player.silence(0.3)
+        assert len(node.said) == 1
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
