@@ -39,7 +39,7 @@ class AudioPlayer:
     """
 
     def __init__(self, node: Node, topic: str = "audio") -> None:
-        self._publisher = node.create_publisher(Int16MultiArray, topic, qos.ANSWERS)
+        self._publisher = node.create_publisher(Int16MultiArray, topic, qos.SOUND)
         self.interrupted = threading.Event()
         """Set it to end a running `play` early."""
 
