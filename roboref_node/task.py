@@ -103,11 +103,22 @@ def normalise_instruction(text: str) -> str:
 
 
 def find_dialogue(text: str) -> Dialogue | None:
-    """The word of dialogue that a sentence is or begins with; None for everything else, what cannot be read too."""
-    try:
-        return read_dialogue(normalise_instruction(text))
-    except Refused:
-        return None
+    """The word of dialogue that a sentence is or begins with; None for everything else, what cannot be read too.
+
+    Of a text that is too long for an instruction only a stop or a cancel counts, at its beginning or end: somebody who is in a panic
+    says it more than once, and so do recognisers.
+    """
+    whole = len(text) <= MAX_INSTRUCTION_CHARS
+    for part in (text,) if whole else (text[:MAX_INSTRUCTION_CHARS], text[-MAX_INSTRUCTION_CHARS:]):
+        try:
+            found = read_dialogue(normalise_instruction(part))
+        except Refused:
+            continue
+        if whole:
+            return found
+        if found is not None and found.act in INTERRUPTS:
+            return Dialogue(found.act)
+    return None
 
 
 def parse_instruction(text: str, *, role: str = "") -> tuple[Task, ...]:

@@ -8,6 +8,7 @@ reads typed ones, one speaks. Stop never waits for any of the others. Interfaces
 from __future__ import annotations
 
 import json
+import math
 import queue
 import sys
 import threading
@@ -21,7 +22,7 @@ from roboref.action import Refer
 from std_msgs.msg import Empty, Header, Int16MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 
-from roboref_node.language import INTERRUPTS, Act, read_dialogue
+from roboref_node.language import INTERRUPTS, Act
 from roboref_node.ros import qos
 from roboref_node.ros.audio import CHUNK, samples_of
 from roboref_node.ros.parameters import NodeParameters
@@ -37,6 +38,7 @@ from roboref_node.speech.sphinx import KeywordSpotter, SphinxRecogniser
 from roboref_node.speech.voice import Voice
 from roboref_node.speech.whisper import WhisperRecogniser
 from roboref_node.status import Refused, Status
+from roboref_node.task import find_dialogue
 
 LIVE = frozenset({"confirm", "confirm_timeout_s", "freeze_at_speech", "send_to"})
 """Parameters that may change at any time."""
@@ -61,9 +63,9 @@ class SpeechNode(Node):
         self._listener: Listener | None = None
         self._microphone: Microphone | None = None
         self._voice: Voice | None = None
-        self._texts: queue.Queue[str | None] = queue.Queue()
+        self._texts: queue.Queue[tuple[str, float] | None] = queue.Queue()
         self._threads: list[threading.Thread] = []
-        self._interrupted_ns = 0
+        self._interrupted_s = -math.inf
         self._starting = threading.Thread(target=self._begin, name="roboref_speech_start", daemon=True)
         kinds = {"~/heard": String, "~/say": String, "instruction": String, "~/dialogue": String, "~/event": String, "~/onset": Header}
         kinds |= {"stop": Empty, "cancel": Empty}
@@ -147,7 +149,7 @@ class SpeechNode(Node):
         )
         self._listener.start()
         if settings.source is Source.TOPIC:  # only now: who sees the subscription may speak
-            self.create_subscription(Int16MultiArray, "audio", self._on_audio, qos.ANSWERS)
+            self.create_subscription(Int16MultiArray, "audio", self._on_audio, qos.SOUND)
         elif settings.source is Source.MICROPHONE:
             self._microphone = Microphone(self._on_samples, settings.microphone)
         elif settings.source is Source.WAV:
@@ -188,64 +190,82 @@ class SpeechNode(Node):
         self._event("end_of_speech", "", utterance.ended_s)
         self._event("heard", utterance.heard.text, utterance.understood_s)
         self._out["~/heard"].publish(String(data=utterance.heard.text))
-        dialogue = read_dialogue(utterance.heard.text)
-        if dialogue is not None and dialogue.act in INTERRUPTS and self._interrupted_ns >= utterance.onset_ns:
-            return  # the spotter was first; a second stop would hit what the person has asked for since
-        self._converse(utterance.heard, utterance.onset_ns)
+        text = utterance.heard.text
+        said = find_dialogue(text)
+        if said is not None and said.act in INTERRUPTS and self._interrupted_s >= utterance.began_s:
+            # The spotter was first; a second stop would hit what the person has asked for since.
+            text = said.rest
+            if not text:
+                return
+        self._converse(Heard(text, utterance.heard.is_answer), utterance.onset_ns, utterance.began_s)
 
     def _on_text(self, message: String) -> None:
-        self._texts.put(message.data)
+        arrived_s, text = time.monotonic(), message.data
+        said = find_dialogue(text)
+        if said is not None and said.act in INTERRUPTS:  # at once: the thread that reads may be waiting for the language model
+            self._interrupt(said.act)
+            text = said.rest
+        if text:
+            self._texts.put((text, arrived_s))
 
     def _read(self) -> None:
-        while (text := self._texts.get()) is not None:
+        while (said := self._texts.get()) is not None:
+            text, arrived_s = said
             self._event("heard", text, time.time())
             self._out["~/heard"].publish(String(data=text))
-            self._converse(Heard(text), self._now_ns(), typed=True)
+            self._converse(Heard(text), self._now_ns(), arrived_s, typed=True)
 
     def _rewrite(self, decomposer: Callable[[str], str], sentence: str) -> str:
         """Ask the language model without holding the conversation: a stop must not wait for a server."""
-        asked_ns = self._now_ns()
+        asked_s = time.monotonic()
         self._talking.release()
         try:
             rewritten = decomposer(sentence)
         finally:
             self._talking.acquire()
-        if self._interrupted_ns > asked_ns:
+        if self._interrupted_s > asked_s:
             raise Refused(Status.CANCELED, "it was stopped or canceled meanwhile")
         return rewritten
 
-    def _converse(self, heard: Heard, onset_ns: int, *, typed: bool = False) -> None:
+    def _converse(self, heard: Heard, onset_ns: int, began_s: float, *, typed: bool = False) -> None:
+        now_s = time.monotonic()
         with self._talking:
-            self._follow_settings()
-            reactions = self._conversation.hear(heard, onset_ns=onset_ns, now_s=time.monotonic(), typed=typed)
-        self._react(reactions)
+            self._follow_settings(now_s)
+            reactions = self._conversation.hear(heard, onset_ns=onset_ns, now_s=now_s, began_s=began_s, typed=typed)
+        self._react(reactions, now_s)
 
-    def _follow_settings(self) -> None:
+    def _follow_settings(self, now_s: float) -> None:
         self._conversation.confirm = self._settings.current.confirm
         self._conversation.timeout_s = self._settings.current.confirm_timeout_s
+        if self._voice is not None and self._voice.is_talking:
+            self._conversation.spoke_s = now_s
 
     def _on_tick(self) -> None:
+        now_s = time.monotonic()
         with self._talking:
-            self._follow_settings()
-            reactions = self._conversation.tick(time.monotonic())
-        self._react(reactions)
+            self._follow_settings(now_s)
+            reactions = self._conversation.tick(now_s)
+        self._react(reactions, now_s)
 
     def _on_confirm_service(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        now_s = time.monotonic()
         with self._talking:
             reactions = self._conversation.confirm_now(bool(request.data))
         response.success = bool(reactions)
         response.message = reactions[0].text if reactions else "no question is open"
-        self._react(reactions)
+        self._react(reactions, now_s)
         return response
 
     # ---- acting --------------------------------------------------------------------------------------------------------------
 
-    def _react(self, reactions: Sequence[Reaction]) -> None:
+    def _react(self, reactions: Sequence[Reaction], since_s: float) -> None:
+        """Do what was decided after `since_s`; a stop that came meanwhile was meant for it too."""
         for reaction in reactions:
             if reaction.deed is Deed.SAY:
                 self._say(reaction.text)
             elif reaction.deed is Deed.INSTRUCT:
-                self._instruct(reaction)
+                if self._interrupted_s < since_s:
+                    self._instruct(reaction)
             elif reaction.deed is Deed.TELL:
                 self._out["~/dialogue"].publish(String(data=reaction.text))
             elif reaction.deed is Deed.INTERRUPT:
@@ -276,15 +296,15 @@ class SpeechNode(Node):
         own_voice = by_sound and self._voice is not None and self._voice.is_heard
         self._send_interrupt(act)
         with self._talking:
-            reactions = self._conversation.interrupt(act)
+            reactions = self._conversation.interrupt(act, self._interrupted_s)
         self._out["~/heard"].publish(String(data=act.value))
         # Perhaps the robot heard itself. It stops all the same, but must not talk itself into the next stop.
         unwanted = (Deed.INTERRUPT, Deed.SAY) if own_voice else (Deed.INTERRUPT,)
-        self._react([reaction for reaction in reactions if reaction.deed not in unwanted])
+        self._react([reaction for reaction in reactions if reaction.deed not in unwanted], self._interrupted_s)
 
     def _send_interrupt(self, act: Act) -> None:
         self._out[act.value].publish(Empty())
-        self._interrupted_ns = self._now_ns()
+        self._interrupted_s = time.monotonic()
         for client in self._interrupt_clients.get(act, ()):
             if client.service_is_ready():
                 client.call_async(Trigger.Request())

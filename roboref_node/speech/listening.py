@@ -31,12 +31,14 @@ class Utterance:
     Args:
         heard: The text.
         onset_ns: Node time at which the sound of the onset arrived.
+        began_s: The same, ``time.monotonic()``: node time may stand still or jump back.
         ended_s: ``time.time()`` at which the last voiced sound arrived.
         understood_s: ``time.time()`` at which the text was there.
     """
 
     heard: Heard
     onset_ns: int
+    began_s: float
     ended_s: float
     understood_s: float
 
@@ -52,7 +54,7 @@ class Listener:
         on_interrupt: Called on the thread of the spotter, at once.
         on_onset: Called with the onset's node time when somebody begins to speak.
         answering: True while the robot waits for an answer.
-        deaf: True while the robot itself speaks; the spotter listens on.
+        deaf: True while the robot itself speaks, asked when the sound arrives; the spotter listens on.
         on_failure: Called with a sentence when a recogniser fails; the listener goes on.
     """
 
@@ -76,9 +78,9 @@ class Listener:
         self._sentences: queue.Queue[_Chunk | None] = queue.Queue(4 * limit)
         self._interrupts: queue.Queue[_Chunk | None] = queue.Queue(4 * limit)
         self._lost = False
-        self._arrivals: list[tuple[float, int, float]] = []
+        self._arrivals: list[tuple[float, _Chunk]] = []
         self._heard_s = 0.0
-        self._onset_ns = 0
+        self._onset: _Chunk | None = None
         self._threads = [
             threading.Thread(target=self._work, args=(self._interrupts, self._spot), name="roboref_stop_words", daemon=True),
             threading.Thread(target=self._work, args=(self._sentences, self._understand), name="roboref_sentences", daemon=True),
@@ -98,7 +100,7 @@ class Listener:
             arrived_ns: Node time of its last sample.
         """
         for start in range(0, len(samples), _WORST_CHUNK):  # a large message must not delay the spotter's first look
-            chunk = _Chunk(samples[start : start + _WORST_CHUNK], arrived_ns, time.time())
+            chunk = _Chunk(samples[start : start + _WORST_CHUNK], arrived_ns, time.time(), time.monotonic(), self._deaf())
             _put_newest(self._interrupts, chunk)
             lost = _put_newest(self._sentences, chunk)
             if lost and not self._lost:
@@ -134,23 +136,24 @@ class Listener:
     def _understand(self, chunk: _Chunk) -> None:
         begin_s = self._heard_s
         self._heard_s += len(chunk.samples) / RATE_HZ
-        self._arrivals.append((begin_s, chunk.arrived_ns, chunk.arrived_s))
+        self._arrivals.append((begin_s, chunk))
         if begin_s - self._arrivals[0][0] > _BACKLOG_S:
             del self._arrivals[: len(self._arrivals) // 2]
-        samples = np.zeros_like(chunk.samples) if self._deaf() else chunk.samples
+        samples = np.zeros_like(chunk.samples) if chunk.deaf else chunk.samples
         for piece in self._end_pointer.feed(samples, answering=self._answering()):
             if piece.phase is Phase.STARTED:
-                self._onset_ns = self._arrival(piece.at_s)[1]
-                self._on_onset(self._onset_ns)
+                self._onset = self._arrival(piece.at_s)
+                self._on_onset(self._onset.arrived_ns)
                 self._recogniser.start()
-            if piece.phase is not Phase.ENDED:
+            if piece.phase is not Phase.ENDED or self._onset is None:
                 self._recogniser.feed(piece.samples)
                 continue
             heard = self._recogniser.finish(answering=self._answering())
-            self._on_utterance(Utterance(heard, self._onset_ns, self._arrival(piece.at_s - 1e-6)[2], time.time()))
+            onset, end = self._onset, self._arrival(piece.at_s - 1e-6)
+            self._on_utterance(Utterance(heard, onset.arrived_ns, onset.monotonic_s, end.arrived_s, time.time()))
 
-    def _arrival(self, at_s: float) -> tuple[float, int, float]:
-        return next((entry for entry in reversed(self._arrivals) if entry[0] <= at_s), self._arrivals[0])
+    def _arrival(self, at_s: float) -> _Chunk:
+        return next((chunk for begin_s, chunk in reversed(self._arrivals) if begin_s <= at_s), self._arrivals[0][1])
 
 
 def _put_newest(chunks: queue.Queue[_Chunk | None], chunk: _Chunk | None) -> bool:
@@ -171,3 +174,5 @@ class _Chunk:
     samples: NDArray[np.float32]
     arrived_ns: int
     arrived_s: float
+    monotonic_s: float
+    deaf: bool

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from live_graph import wait_until
@@ -45,7 +47,8 @@ class Ears:
 
     def wait_said(self, words):
         wait_until(
-            lambda: any(words in m.data for m in self.said), lambda: f"{words!r} in {[m.data for m in self.said]}\n{self.process.log_end}"
+            lambda: any(words in m.data for m in self.said),
+            lambda: f"{words!r} in {[m.data for m in self.said]}; {[m.data for m in self.events]}\n{self.process.log_end}",
         )
 
     def event_names(self):
@@ -143,6 +146,75 @@ def test_a_stop_that_may_be_the_robots_own_voice_is_sent_and_not_answered(graph,
         wait_until(lambda: [m.data for m in node.heard].count("stop") == 2, "the end of the second stop")
         player.silence(0.3)
         assert len(node.said) == 1
+
+
+def test_a_listener_that_gets_no_time_for_a_while_loses_no_sound(graph):
+    import numpy as np
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from std_msgs.msg import Int16MultiArray
+
+    from roboref_node.ros import qos
+    from roboref_node.ros.audio import audio_message
+
+    node, heard = rclpy.create_node("busy_listener", context=graph.context), []
+    executor = SingleThreadedExecutor(context=graph.context)
+    executor.add_node(node)
+    try:
+        node.create_subscription(Int16MultiArray, "/burst", heard.append, qos.SOUND)
+        publisher = graph.publisher(Int16MultiArray, "/burst", qos.SOUND)
+        for _ in range(100):  # three seconds of sound, while the executor is elsewhere
+            publisher.publish(audio_message(np.zeros(512, dtype=np.float32)))
+        deadline = time.monotonic() + 20.0
+        while len(heard) < 100 and time.monotonic() < deadline:
+            executor.spin_once(timeout_sec=0.2)
+        assert len(heard) == 100
+    finally:
+        executor.remove_node(node)
+        node.destroy_node()
+
+
+class SlowServer:
+    """A language model that does not answer before it is let go."""
+
+    def __init__(self):
+        outer = self
+        self.asked, self.gate = threading.Event(), threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                outer.asked.set()
+                outer.gate.wait(60.0)
+                self.close_connection = True
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def close(self):
+        self.gate.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_a_typed_stop_does_not_wait_for_the_language_model(graph):
+    server = SlowServer()
+    try:
+        with ears(graph, "thinking", "source:=none", "confirm:=false", f"language_model_url:={server.url}") as node:
+            node.type("i would love to have the red cup")
+            wait_until(server.asked.is_set, "the question to the language model")
+            node.type("go to the table")
+            node.type("stop")
+            wait_until(lambda: node.stops, "the stop")
+            assert not server.gate.is_set()
+            server.gate.set()
+            node.wait_said("Go to the table, yes or no?")  # said before the stop: not without a yes
+            assert node.instructions == []
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from roboref_node.language import Act
@@ -110,3 +112,63 @@ def test_typed_text_is_certain() -> None:
     conversation = Conversation()
     conversation.hear(Heard("pick up the red cup"), onset_ns=0, now_s=0.0, typed=True)
     assert "instruct" in deeds(conversation.hear(Heard("yes"), onset_ns=0, now_s=1.0, typed=True))
+
+
+def test_a_yes_from_before_the_question_is_no_answer_to_it() -> None:
+    """A slow recogniser, or the language model: somebody said yes to somebody else while the robot was still thinking."""
+    conversation = Conversation()
+    hear(conversation, "pick up the red cup", now_s=5.0)
+    early = conversation.hear(Heard("yes", is_answer=True), onset_ns=0, now_s=5.1, began_s=3.0)
+    assert early == [Reaction(Deed.SAY, "Yes or no?")]
+    assert "instruct" in deeds(conversation.hear(Heard("yes", is_answer=True), onset_ns=0, now_s=7.0, began_s=6.0))
+
+
+def test_a_question_that_took_the_language_model_long_is_open_as_long_as_any() -> None:
+    def rewrite(sentence: str) -> str:
+        time.sleep(0.3)
+        return "pick up the cup"
+
+    conversation = Conversation(timeout_s=1.0, rewrite=rewrite)
+    hear(conversation, "i would love to have the cup", now_s=10.0)
+    assert conversation.tick(11.2) == []
+    early = conversation.hear(Heard("yes", is_answer=True), onset_ns=0, now_s=11.2, began_s=10.1)
+    assert "instruct" not in deeds(early), "it was said before the question"
+    assert "dropped" in deeds(conversation.tick(11.5))
+
+
+@pytest.mark.parametrize("text", ["pick up the red cup", "again"])
+def test_what_was_said_before_a_stop_is_not_done_without_a_yes(text: str) -> None:
+    """ "Pick up the red cup ... stop!": the spotter is done before the recogniser, which then gives the command."""
+    conversation = Conversation(confirm=False)
+    assert deeds(hear(conversation, "go to the table", now_s=1.0)) == ["instruct"]
+    conversation.interrupt(Act.STOP, 5.0)
+    late = conversation.hear(Heard(text), onset_ns=0, now_s=5.2, began_s=4.0)
+    assert deeds(late) == ["asked", "say"]
+    hear(conversation, "no", now_s=6.0)
+    assert deeds(conversation.hear(Heard(text), onset_ns=0, now_s=7.0, began_s=6.5)) == ["instruct"]
+
+
+def test_the_time_for_an_answer_begins_when_the_question_has_been_spoken() -> None:
+    conversation = Conversation(timeout_s=2.0)
+    hear(conversation, "put the red cup left of the blue box", now_s=0.0)
+    conversation.spoke_s = 4.0  # a slow voice
+    assert conversation.tick(5.9) == []
+    assert "dropped" in deeds(conversation.tick(6.0))
+
+
+@pytest.mark.parametrize(("text", "act"), [("stop, pick up the blue cup", Act.STOP), ("cancel that, pick up the blue cup", Act.CANCEL)])
+def test_what_follows_a_stop_is_asked_about(text: str, act: Act) -> None:
+    conversation = Conversation(confirm=False)
+    reactions = hear(conversation, text)
+    assert reactions[0] == Reaction(Deed.INTERRUPT, act.value)
+    assert Reaction(Deed.ASKED, "pick up the blue cup") in reactions
+
+
+def test_a_command_that_begins_with_yes_is_not_lost() -> None:
+    assert "asked" in deeds(hear(Conversation(), "yes, pick up the red cup", certain=True))
+    assert hear(Conversation(), "yes i have seen him at the station") == [], "people who talk to each other"
+
+
+def test_a_stop_that_is_repeated_without_end_is_a_stop() -> None:
+    for text in ("stop " * 200, "pick up the cup, stop! " * 50, "I do not know " * 60 + ", stop"):
+        assert hear(Conversation(), text)[0] == Reaction(Deed.INTERRUPT, Act.STOP.value)

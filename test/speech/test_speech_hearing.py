@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import random
 import re
 import shutil
@@ -16,6 +17,7 @@ from roboref_node.speech.conversation import ACKNOWLEDGED
 from roboref_node.speech.endpointing import WINDOW, EndPointer, EndPointSettings, Phase
 from roboref_node.speech.jsgf import command_grammar, spoken_words
 from roboref_node.speech.listening import Listener
+from roboref_node.speech.recogniser import Heard
 from roboref_node.speech.sphinx import KeywordSpotter, SphinxRecogniser
 from roboref_node.speech.synthesis import Synthesiser, speak_command
 from roboref_node.speech.vocabulary import Vocabulary
@@ -164,6 +166,51 @@ def test_stop_is_heard_while_the_recogniser_is_busy(speak, end_pointer):
         assert acts == [Act.STOP]
     finally:
         busy.gate.set()
+        listener.close()
+
+
+class Busy:
+    """A recogniser that takes as long over its first sentence as it is told."""
+
+    name = "busy"
+
+    def __init__(self):
+        self.gate, self.busy = threading.Event(), threading.Event()
+
+    def start(self):
+        pass
+
+    def feed(self, samples):
+        pass
+
+    def finish(self, *, answering):
+        self.busy.set()
+        self.gate.wait(60.0)
+        return Heard("something")
+
+
+def test_what_the_robot_said_while_the_recogniser_was_busy_is_not_heard_afterwards(speak, end_pointer):
+    pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
+    recogniser, spoken, deaf = Busy(), speak("pick up the green ball"), False
+    heard = queue.Queue()
+    listener = Listener(
+        recogniser, end_pointer, KeywordSpotter({"stop": 1e-15}), on_utterance=heard.put, on_interrupt=print, deaf=lambda: deaf
+    )
+    listener.start()
+    try:
+        listener.push(spoken.padded(0.3, 0.6).samples, 1)
+        assert recogniser.busy.wait(60.0)
+        deaf = True  # it reads a typed sentence back
+        listener.push(spoken.padded(0.3, 0.6).samples, 2)
+        deaf = False
+        recogniser.gate.set()
+        before = heard.get(timeout=60.0)
+        listener.push(spoken.padded(0.3, 0.6).samples, 3)
+        after = heard.get(timeout=60.0)
+        assert (before.onset_ns, after.onset_ns) == (1, 3)
+        assert before.began_s < after.began_s
+    finally:
+        recogniser.gate.set()
         listener.close()
 
 
