@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import viser
 from numpy.typing import NDArray
 
 from roboref_node.console.history import History
+from roboref_node.console.server import LocalServer
 from roboref_node.geometry.transform import Transform
 
 _AXES_M, _SHAFT_M = 0.07, 0.003
@@ -45,7 +45,7 @@ class Page:
     """
 
     def __init__(self, actions: Actions, *, host: str = "127.0.0.1", port: int = 8080) -> None:
-        self._server = viser.ViserServer(host=host, port=port, label="roboref", verbose=False)
+        self._server = LocalServer(host=host, port=port, label="roboref")
         self.history = History()
         self._goals: list[Any] = []
         self._links: dict[str, Any] = {}
