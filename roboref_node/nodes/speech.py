@@ -135,13 +135,15 @@ class SpeechNode(Node):
             recogniser = WhisperRecogniser(settings.whisper_model, language=settings.language)
         else:
             recogniser = SphinxRecogniser(settings.vocabulary, answer_threshold=10.0**settings.answer_threshold_exponent)
-        threshold = 10.0**settings.stop_threshold_exponent
+        interrupting = dict.fromkeys((word.lower() for word in settings.stop_words), Act.STOP)
+        interrupting |= {word.lower(): Act.CANCEL for word in settings.cancel_words if word.lower() not in interrupting}
         self._listener = Listener(
             recogniser,
             EndPointer(settings.end_point),
-            KeywordSpotter(dict.fromkeys((*settings.stop_words, *settings.cancel_words), threshold)),
+            KeywordSpotter(dict.fromkeys(interrupting, 10.0**settings.stop_threshold_exponent)),
             on_utterance=self._on_utterance,
             on_interrupt=lambda act: self._interrupt(act, by_sound=True),
+            interrupting=interrupting,
             on_onset=lambda onset_ns: self._event("onset", "", time.time(), stamp_ns=onset_ns),
             answering=lambda: self._conversation.asking,
             deaf=lambda: self._voice is not None and self._voice.is_heard,

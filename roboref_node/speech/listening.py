@@ -6,13 +6,14 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roboref_node.language import Act, read_dialogue
+from roboref_node.language import Act
 from roboref_node.speech.audio import RATE_HZ
 from roboref_node.speech.endpointing import EndPointer, Phase
 from roboref_node.speech.recogniser import Heard, Recogniser
@@ -22,6 +23,9 @@ _BACKLOG_S = 30.0
 """Sound that may wait, in the largest chunks; of the usual ones of 32 ms it is 38 s."""
 _REFRACTORY_S = 0.7
 _WORST_CHUNK = 1600
+
+INTERRUPTING: Mapping[str, Act] = MappingProxyType({"stop": Act.STOP, "cancel": Act.CANCEL})
+"""What the words of the spotter do by default."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Listener:
         spotter: Of the words that interrupt.
         on_utterance: Called on the thread of the sentences.
         on_interrupt: Called on the thread of the spotter, at once.
+        interrupting: What each word of the spotter does.
         on_onset: Called with the onset's node time when somebody begins to speak.
         answering: True while the robot waits for an answer.
         deaf: True while the robot itself speaks, asked when the sound arrives; the spotter listens on.
@@ -66,6 +71,7 @@ class Listener:
         *,
         on_utterance: Callable[[Utterance], None],
         on_interrupt: Callable[[Act], None],
+        interrupting: Mapping[str, Act] = INTERRUPTING,
         on_onset: Callable[[int], None] = lambda onset_ns: None,
         answering: Callable[[], bool] = lambda: False,
         deaf: Callable[[], bool] = lambda: False,
@@ -73,7 +79,7 @@ class Listener:
     ) -> None:
         self._recogniser, self._end_pointer, self._spotter = recogniser, end_pointer, spotter
         self._on_utterance, self._on_interrupt, self._on_onset, self._on_failure = on_utterance, on_interrupt, on_onset, on_failure
-        self._answering, self._deaf = answering, deaf
+        self._interrupting, self._answering, self._deaf = dict(interrupting), answering, deaf
         limit = round(_BACKLOG_S * RATE_HZ / _WORST_CHUNK)
         self._sentences: queue.Queue[_Chunk | None] = queue.Queue(4 * limit)
         self._interrupts: queue.Queue[_Chunk | None] = queue.Queue(4 * limit)
@@ -85,7 +91,7 @@ class Listener:
             threading.Thread(target=self._work, args=(self._interrupts, self._spot), name="roboref_stop_words", daemon=True),
             threading.Thread(target=self._work, args=(self._sentences, self._understand), name="roboref_sentences", daemon=True),
         ]
-        self._last_interrupt_s = -1e9
+        self._last_interrupt_s = dict.fromkeys(Act, -1e9)
 
     def start(self) -> None:
         """Start both threads."""
@@ -127,11 +133,10 @@ class Listener:
         word = self._spotter.feed(chunk.samples)
         if word is None:
             return
-        now_s = time.monotonic()
-        dialogue = read_dialogue(word)
-        if dialogue is not None and now_s - self._last_interrupt_s > _REFRACTORY_S:
-            self._last_interrupt_s = now_s
-            self._on_interrupt(dialogue.act)
+        now_s, act = time.monotonic(), self._interrupting[word]
+        if now_s - self._last_interrupt_s[act] > _REFRACTORY_S:  # the same word once; a stop right behind a cancel counts
+            self._last_interrupt_s[act] = now_s
+            self._on_interrupt(act)
 
     def _understand(self, chunk: _Chunk) -> None:
         begin_s = self._heard_s

@@ -176,38 +176,36 @@ class KeywordSpotter:
         self._decoders = {word: keyword_decoder({word: threshold}, kws_delay=_SPOTTER_DELAY) for word, threshold in thresholds.items()}
         for decoder in self._decoders.values():
             decoder.start_utt()
+        self._fed = dict.fromkeys(self._decoders, 0)
         self._recent: deque[NDArray[np.float32]] = deque()
         self._recent_samples = 0
-        self._fed = 0
         self._rng = np.random.default_rng(0)
 
     def feed(self, samples: NDArray[np.float32]) -> str | None:
-        """Add sound at 16 kHz; the word that was just completed, or None."""
+        """Add sound at 16 kHz; the word that was just completed, the first of `thresholds` if there are two, or None."""
         samples = samples + np.float32(10 ** (_SPOTTER_FLOOR_DB / 20)) * self._rng.standard_normal(len(samples), dtype=np.float32)
-        sound = pcm16(samples).tobytes()
-        self._fed += len(samples)
+        sound, found = pcm16(samples).tobytes(), []
         self._recent.append(samples)
         self._recent_samples += len(samples)
         while self._recent_samples - len(self._recent[0]) >= _OVERLAP_S * RATE_HZ:
             self._recent_samples -= len(self._recent.popleft())
-        for word, decoder in self._decoders.items():
+        for word, decoder in self._decoders.items():  # all of them: who says "cancel, stop!" has begun the second word by now
             decoder.process_raw(sound)
+            self._fed[word] += len(samples)
             hypothesis = decoder.hyp()
             if hypothesis is not None and hypothesis.hypstr.strip():
-                self._restart(())
-                return word
-        if self._fed >= _RESTART_S * RATE_HZ:  # an utterance that never ends grows without bound
-            self._restart(tuple(self._recent))
-        return None
+                found.append(word)
+                self._restart(word, ())
+            elif self._fed[word] >= _RESTART_S * RATE_HZ:  # an utterance that never ends grows without bound
+                self._restart(word, tuple(self._recent))
+        return found[0] if found else None
 
-    def _restart(self, overlap: tuple[NDArray[np.float32], ...]) -> None:
-        self._recent.clear()
-        self._recent_samples = self._fed = 0
-        for decoder in self._decoders.values():
-            decoder.end_utt()
-            decoder.start_utt()
-            if overlap:  # a word across the seam is still found
-                decoder.process_raw(pcm16(np.concatenate(overlap)).tobytes())
+    def _restart(self, word: str, overlap: tuple[NDArray[np.float32], ...]) -> None:
+        decoder, self._fed[word] = self._decoders[word], 0
+        decoder.end_utt()
+        decoder.start_utt()
+        if overlap:  # a word across the seam is still found
+            decoder.process_raw(pcm16(np.concatenate(overlap)).tobytes())
 
 
 def voiced_length_s(samples: NDArray[np.float32]) -> float:

@@ -128,6 +128,43 @@ def test_the_robot_does_not_stop_itself_by_saying_that_it_has_stopped():
     assert heard == []
 
 
+def test_a_stop_right_behind_a_cancel_is_heard(speak):
+    pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
+    spotter = KeywordSpotter({"stop": 1e-15, "cancel": 1e-15})
+    spoken = Synthesiser("flite:rms")("cancel stop").padded(0.5, 1.0)
+    assert [word for chunk in spoken.chunks(WINDOW) if (word := spotter.feed(chunk))] == ["cancel", "stop"]
+
+
+class Said:
+    """A spotter that finds what it is told."""
+
+    def __init__(self, *words):
+        self.words = list(words)
+
+    def feed(self, samples):
+        return self.words.pop(0) if self.words else None
+
+
+@pytest.mark.parametrize(
+    ("found", "acts"),
+    [
+        (("cancel", "stop"), [Act.CANCEL, Act.STOP]),  # within a tenth of a second
+        (("stop", "stop"), [Act.STOP]),
+        (("enough", "abort"), [Act.STOP]),  # words that the grammar does not know, or knows as something else
+        (("no",), [Act.CANCEL]),
+    ],
+)
+def test_a_word_does_what_it_was_chosen_for(found, acts, end_pointer):
+    done = []
+    words = {"stop": Act.STOP, "enough": Act.STOP, "abort": Act.STOP, "cancel": Act.CANCEL, "no": Act.CANCEL}
+    listener = Listener(Blocked(), end_pointer, Said(*found), on_utterance=print, on_interrupt=done.append, interrupting=words)
+    listener.start()
+    for number in range(len(found)):
+        listener.push(np.zeros(WINDOW, dtype=np.float32), number)
+    assert listener.close(60.0)
+    assert done == acts
+
+
 class Blocked:
     """A recogniser that is busy until it is let go."""
 
