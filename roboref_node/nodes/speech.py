@@ -71,7 +71,7 @@ class SpeechNode(Node):
         kinds |= {"stop": Empty, "cancel": Empty}
         self._out = {name: self.create_publisher(kind, name, qos.ANSWERS) for name, kind in kinds.items()}
         self._interrupt_clients: dict[Act, list[Any]] = {}
-        self._refer: ActionClient | None = None
+        self._refer = ActionClient(self, Refer, "refer/refer")  # send_to may change at any time
         self.create_service(Trigger, "~/stop", lambda request, response: self._on_interrupt_service(Act.STOP, response))
         self.create_service(Trigger, "~/cancel", lambda request, response: self._on_interrupt_service(Act.CANCEL, response))
         self.create_service(SetBool, "~/confirm", self._on_confirm_service)
@@ -90,8 +90,6 @@ class SpeechNode(Node):
         # Clients that exist from the start have discovered their server long before somebody shouts.
         for act, names in ((Act.STOP, settings.stop_services), (Act.CANCEL, settings.cancel_services)):
             self._interrupt_clients[act] = [self.create_client(Trigger, name) for name in names if name]
-        if settings.send_to is SendTo.REFER:
-            self._refer = ActionClient(self, Refer, "refer/refer")
         self.create_timer(_TICK_S, self._on_tick)
         self._starting.start()
 
@@ -281,17 +279,22 @@ class SpeechNode(Node):
         stamped.stamp.sec, stamped.stamp.nanosec = divmod(reaction.onset_ns, 1_000_000_000)
         if settings.freeze_at_speech:
             self._out["~/onset"].publish(stamped)
-        if self._refer is not None:
+        if settings.send_to is SendTo.REFER:
             goal = Refer.Goal(instruction=reaction.text)
             if settings.freeze_at_speech:
                 goal.stamp = stamped.stamp
             if not self._refer.server_is_ready():
                 self._say("The node that looks is not there: nothing is done.")
                 return
-            self._refer.send_goal_async(goal)
+            self._refer.send_goal_async(goal).add_done_callback(self._on_goal_answer)
         else:
             self._out["instruction"].publish(String(data=reaction.text))
         self._event("published", reaction.text, time.time(), stamp_ns=reaction.onset_ns)
+
+    def _on_goal_answer(self, answer: Any) -> None:
+        handle = answer.result()
+        if handle is None or not handle.accepted:
+            self._say("The node that looks does not take it: nothing is done.")
 
     def _interrupt(self, act: Act, *, by_sound: bool = False) -> None:
         """Thread of the spotter, or a service: the message first, everything else after it."""

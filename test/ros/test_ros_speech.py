@@ -174,6 +174,54 @@ def test_a_listener_that_gets_no_time_for_a_while_loses_no_sound(graph):
         node.destroy_node()
 
 
+def test_where_instructions_go_may_change_at_any_time(graph):
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.action import ActionServer
+    from rclpy.action.server import GoalResponse
+    from rclpy.parameter import Parameter
+    from roboref.action import Refer
+
+    asked, answer = [], GoalResponse.ACCEPT
+
+    def on_goal(goal):
+        asked.append(goal.instruction)
+        return answer
+
+    def execute(handle):
+        handle.succeed()
+        return Refer.Result()
+
+    def send_to(value):
+        parameter = Parameter("send_to", value=value).to_parameter_msg()
+        assert graph.call(SetParameters, "/moving/set_parameters", SetParameters.Request(parameters=[parameter])).results[0].successful
+
+    with ears(graph, "moving", "source:=none", "confirm:=false") as node:
+        node.type("go to the shelf")
+        wait_until(lambda: len(node.instructions) == 1, "the instruction")
+        send_to("refer")
+        node.type("pick up the red cup")
+        node.wait_said("The node that looks is not there")
+        server = ActionServer(graph.node, Refer, "/refer/refer", execute, goal_callback=on_goal)
+        try:
+
+            def reach():
+                if not asked:
+                    node.type("pick up the red cup")
+                    time.sleep(0.5)
+                return asked
+
+            wait_until(reach, "the goal")
+            answer = GoalResponse.REJECT
+            node.type("pick up the blue cup")
+            node.wait_said("does not take it")
+            send_to("topic")
+            node.type("go to the table")
+            wait_until(lambda: len(node.instructions) == 2, "the second instruction")
+        finally:
+            graph.do(server.destroy)
+    assert [m.data for m in node.instructions] == ["go to the shelf", "go to the table"]
+
+
 class SlowServer:
     """A language model that does not answer before it is let go."""
 
