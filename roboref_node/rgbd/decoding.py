@@ -30,6 +30,8 @@ _TO_RGB: dict[str, tuple[int, tuple[int, int, int]]] = {
     "mono8": (1, (0, 0, 0)),
     "8UC1": (1, (0, 0, 0)),
 }
+_DEPTH = frozenset({"16UC1", "mono16", "32FC1"})
+"""Encodings of depth, which no colour image has; a PNG of them decodes to a nearly black picture."""
 
 
 def frame_name(message: ImageMessage) -> str:
@@ -80,6 +82,16 @@ def decode_color(message: ImageMessage) -> NDArray[np.uint8]:
 
 
 def _decode_compressed_color(message: CompressedImage) -> NDArray[np.uint8]:
+    # "bayer_rggb8; jpeg compressed ": the picture before it was compressed, the codec, and what it was converted to.
+    original, _, transport = (part.strip() for part in message.format.partition(";"))
+    if (original.startswith("bayer_") and transport.endswith("compressed")) or original in _DEPTH:
+        what = "a depth image" if original in _DEPTH else "a raw sensor mosaic, which decodes to grey"
+        raise Refused(
+            Status.BAD_REQUEST,
+            f"the compressed colour image has the format {message.format!r}: {what}; "
+            "give the topic of a colour image, as image_proc makes it",
+            format=message.format,
+        )
     decoded = None
     with contextlib.suppress(cv2.error):  # raised for a header that names more pixels than OpenCV takes
         # As the sensor has it: an image that EXIF marks as turned belongs to depth and calibration unturned.

@@ -80,6 +80,20 @@ def test_compressed_colour():
             decode_color(CompressedImage(format="jpeg", data=data))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("bayer_rggb8; jpeg compressed ", "mosaic"), ("bayer_gbrg16; png compressed", "mosaic"), ("16UC1; png compressed ", "a depth image")],
+)
+def test_what_is_no_colour_before_its_compression_is_none_afterwards(name, words):
+    """The mosaic of a Bayer sensor decoded to a grey picture: the model was asked for a red cup in it."""
+    data = cv2.imencode(".png", np.ascontiguousarray(RGB[..., 0]))[1].tobytes()
+    with pytest.raises(Refused, match=words) as caught:
+        decode_color(CompressedImage(format=name, data=data))
+    assert caught.value.status is Status.BAD_REQUEST and name in caught.value.sentence
+    for colour in ("mono8; png compressed ", "bayer_rggb8; png compressed bgr8", "yuv422_yuy2; png compressed bgr8", "png"):
+        assert decode_color(CompressedImage(format=colour, data=data)).shape == RGB.shape
+
+
 def test_depth_of_either_byte_order_and_unit_is_metres():
     millimetres = np.array([[0, 500], [1250, 65535]], np.uint16)
     expected = np.array([[np.nan, 0.5], [1.25, np.nan]], np.float32)
