@@ -21,7 +21,10 @@ from roboref_node.ros.qos import explain_silence, images, loss_counters
 from roboref_node.status import Refused, Status
 
 _QUEUE = 10
-"""Messages per stream that wait for their partner."""
+"""Messages per stream that wait for their partner, at least."""
+
+_STAMPS = 300
+"""Stamps of a stream that are remembered, to tell a stream that comes late from one that is stamped otherwise."""
 
 _INTERVALS = 5
 """Arrivals whose median distance is a stream's period: one pause, a restart say, does not change it."""
@@ -70,6 +73,8 @@ class _Stream:
     """Publishers met whose QoS does not match."""
     intervals_s: deque[float] = field(default_factory=lambda: deque(maxlen=_INTERVALS))
     """Between the last arrivals."""
+    stamps_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_STAMPS))
+    """The last stamps."""
 
 
 class FrameStore:
@@ -82,7 +87,7 @@ class FrameStore:
         node: Carries the subscriptions; the caller spins it, alone, in a single-threaded executor on a thread of its own.
         topics: Where the images come from.
         slop_s: Largest difference of stamps within a pair, 0 = equal stamps only (``sync_slop_s``).
-        keep: Number of pairs kept (``frame_buffer``).
+        keep: Number of pairs kept, and of images that wait for a partner that comes later (``frame_buffer``).
         now_ns: Clock against which the age of a frame is taken; simulated time where that is in use.
     """
 
@@ -92,6 +97,7 @@ class FrameStore:
         self._now_ns = now_ns
         self._qos = images(reliable=topics.reliable)
         self._pairs: deque[RgbdPair] = deque(maxlen=keep)
+        self._waiting = max(_QUEUE, keep)
         self._changed = threading.Condition()
         self.count = 0
         """Pairs received so far."""
@@ -252,9 +258,9 @@ class FrameStore:
     def _start_pairing(self) -> None:
         self._filters = (SimpleFilter(), SimpleFilter())
         if self._slop_s > 0:
-            self._synchronizer = ApproximateTimeSynchronizer(self._filters, _QUEUE, self._slop_s)
+            self._synchronizer = ApproximateTimeSynchronizer(self._filters, self._waiting, self._slop_s)
         else:
-            self._synchronizer = TimeSynchronizer(self._filters, _QUEUE)
+            self._synchronizer = TimeSynchronizer(self._filters, self._waiting)
         self._synchronizer.registerCallback(self._on_pair)
 
     def _on_color(self, message: ImageMessage) -> None:
@@ -270,8 +276,11 @@ class FrameStore:
             with self._changed:
                 self._pairs.clear()
             self._color.last_ns = self._depth.last_ns = now_ns
+            self._color.stamps_ns.clear()
+            self._depth.stamps_ns.clear()
             self._start_pairing()
         stream.last_ns = now_ns
+        stream.stamps_ns.append(now_ns)
         stream.newest = message
         arrived_s = time.monotonic()
         if stream.count:
@@ -294,6 +303,16 @@ class FrameStore:
         ages_s = {stream.topic: (now_ns - stream.last_ns) / 1e9 for stream in (self._color, self._depth)}
         if all(abs(age) <= max_age_s for age in ages_s.values()) or pair is None:
             skew_s = abs(self._color.last_ns - self._depth.last_ns) / 1e9
+            late = self._late()
+            if late is not None:
+                late_s, count = late
+                return Refused(
+                    Status.SYNC_SKEW,
+                    f"colour and depth have the same stamps, but one of them comes {late_s:.3f} s after the other, when the image it "
+                    f"belongs to is gone: {self._waiting} wait, {count} are needed; raise frame_buffer above that",
+                    late_s=late_s,
+                    needed=count,
+                )
             return Refused(
                 Status.SYNC_SKEW,
                 f"colour and depth arrive, but their stamps do not pair: the last two are {skew_s:.4f} s apart, "
@@ -304,6 +323,15 @@ class FrameStore:
         stream = max((self._color, self._depth), key=lambda stream: abs(ages_s[stream.topic]))
         age_s = ages_s[stream.topic]
         return Refused(Status.FRAME_STALE, self._staleness(stream, age_s, max_age_s, now_ns), age_s=age_s, topic=stream.topic)
+
+    def _late(self) -> tuple[float, int] | None:
+        """By how many seconds one stream comes after the other although their stamps match, and how many images wait meanwhile."""
+        first, last = sorted((self._color, self._depth), key=lambda stream: -stream.last_ns)
+        gaps = [abs(stamp - last.last_ns) for stamp in list(first.stamps_ns)]
+        if not gaps or min(gaps) > self._slop_s * 1e9:
+            return None
+        count = len(gaps) - gaps.index(min(gaps))
+        return ((first.last_ns - last.last_ns) / 1e9, count) if count > self._waiting else None
 
     @staticmethod
     def _staleness(stream: _Stream, age_s: float, max_age_s: float, now_ns: int) -> str:

@@ -39,7 +39,12 @@ class CameraSettings:
     sync_slop_s: float = setting(
         "Largest difference of stamps of a colour and depth pair, 0 = equal stamps only.", default=0.02, unit="s", minimum=0.0, maximum=1.0
     )
-    frame_buffer: int = setting("Colour and depth pairs kept for questions about a stamp.", default=15, minimum=1, maximum=300)
+    frame_buffer: int = setting(
+        "Colour and depth pairs kept for questions about a stamp; as many images wait for a partner that comes later.",
+        default=15,
+        minimum=1,
+        maximum=300,
+    )
     max_frame_age_s: float = setting("Oldest frame that may be used.", default=0.5, unit="s", minimum=0.01, maximum=3600.0)
     frame_timeout_s: float = setting("How long a question waits for a fresh frame.", default=2.0, unit="s", minimum=0.0, maximum=60.0)
     stamp_tolerance_s: float = setting(
