@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from roboref_node.frame import Frame
@@ -24,6 +24,10 @@ from roboref_node.status import Refused, Status
 
 _MCAP_END = b"\x89MCAP0\r\n"
 """What a complete mcap file ends with."""
+
+_STORE = get_typestore(Stores.ROS2_JAZZY)
+"""What is read of a bag is the same in every distribution of ROS 2. Whatever else it holds is nobody's business: definitions that cannot be
+read, or whose hash is another one than that of this library, say nothing of the images."""
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
@@ -76,7 +80,7 @@ class RgbdBag:
         self._infos: dict[str, list[tuple[int, bytes, Any]]] = {}
         check_there(self.path)
         with reading(self.path):
-            self._reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._reader = Reader(self.path)
             self._reader.open()
             self._index(self._reader)
 
@@ -135,7 +139,7 @@ class RgbdBag:
         at = bisect_right(infos, stamp_ns, key=lambda entry: entry[0])
         return infos[max(0, at - 1)][2] if infos else None
 
-    def _index(self, reader: AnyReader) -> None:
+    def _index(self, reader: Reader) -> None:
         held = {c.topic: c.msgtype for c in reader.connections}
         for topic, kinds in ((self.topics.color, _IMAGE_TYPES), (self.topics.depth, _IMAGE_TYPES)):
             if held.get(topic) not in kinds:
@@ -148,7 +152,7 @@ class RgbdBag:
             elif connection.msgtype == "sensor_msgs/msg/CameraInfo":
                 self._note_info(connection, recorded_ns, bytes(raw))
             else:
-                self._add_transforms(reader.deserialize(raw, connection.msgtype), static=connection.topic.endswith("/tf_static"))
+                self._add_transforms(deserialize(raw, connection.msgtype), static=connection.topic.endswith("/tf_static"))
         if not (self._color and self._depth):
             raise Refused(Status.BAD_REQUEST, f"{self.path} has {len(self._color)} colour and {len(self._depth)} depth images")
         self._color.sort()
@@ -160,7 +164,7 @@ class RgbdBag:
         """Keep a calibration that is not the one before it again; one without a stamp counts from when it was recorded."""
         infos = self._infos.setdefault(connection.topic, [])
         if not infos or infos[-1][1] != raw[12:]:
-            infos.append((_header_stamp_ns(raw) or recorded_ns, raw[12:], self._reader.deserialize(raw, connection.msgtype)))
+            infos.append((_header_stamp_ns(raw) or recorded_ns, raw[12:], deserialize(raw, connection.msgtype)))
 
     def _needed(self, connection: Connection) -> bool:
         return connection.topic in vars(self.topics).values() or connection.msgtype == "tf2_msgs/msg/TFMessage"
@@ -180,8 +184,13 @@ class RgbdBag:
         connections = [c for c in self._reader.connections if c.topic == topic]
         for connection, _, raw in self._reader.messages(connections=connections, start=recorded_ns, stop=recorded_ns + 1):
             if _header_stamp_ns(bytes(raw[:12])) == stamp_ns:  # recorded by a slow /clock, many images have one time
-                return self._reader.deserialize(raw, connection.msgtype)
+                return deserialize(raw, connection.msgtype)
         raise Refused(Status.BAD_REQUEST, f"{self.path} lost a message on {topic}: it changed while it was read")
+
+
+def deserialize(raw: bytes | memoryview, kind: str) -> Any:
+    """A message of ROS itself from CDR."""
+    return _STORE.deserialize_cdr(raw, kind)
 
 
 @contextmanager

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2 import Reader
 
 from roboref_node.goals.profile import RobotProfile
 from roboref_node.parameters import build, unflatten
 from roboref_node.pipeline import PipelineSettings
-from roboref_node.replay.bag import check_there, declared, reading
+from roboref_node.replay.bag import check_there, declared, deserialize, reading
 from roboref_node.replay.questions import BagQuestion
 from roboref_node.rgbd import DepthTrust
 from roboref_node.status import Refused, Status
@@ -67,9 +66,9 @@ def read_recorded(bag: Path) -> tuple[RecordedQuestion, ...]:
         Refused: BAD_REQUEST when the bag cannot be read, or a question in it is of another form.
     """
     check_there(bag)
-    with reading(bag), AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+    with reading(bag), Reader(bag) as reader:
         connections = [c for c in reader.connections if c.topic == QUESTION_TOPIC]
-        texts = [_text(reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages(connections=connections)] if connections else []
+        texts = [_text(deserialize(raw, c.msgtype)) for c, _, raw in reader.messages(connections=connections)] if connections else []
     return tuple(_question(text, bag) for text in texts)
 
 

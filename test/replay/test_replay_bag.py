@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +297,28 @@ def test_a_slash_before_a_frame_does_not_count(bag: tuple[Path, list[np.ndarray]
         frame = reader.frame_at(START_NS)
         found, expected = (b.transforms.lookup("base_link", frame.frame_id, START_NS) for b in (reader, plain))
         np.testing.assert_allclose(found.matrix, expected.matrix)
+
+
+def test_other_topics_of_a_bag_are_none_of_our_business(bag: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    """ROS itself has another hash of std_msgs/Char than the library computes: with one such topic no image of the bag could be read."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kind = "std_msgs/msg/Char"
+    with AnyReader([bag[0]], default_typestore=store) as source, Writer(tmp_path / "keys", version=9) as copy:
+        connections = {c.id: copy.add_connection(c.topic, c.msgtype, typestore=store) for c in source.connections}
+        keys = copy.add_connection("/keys", kind, typestore=store)
+        for connection, recorded_ns, raw in source.messages():
+            copy.write(connections[connection.id], recorded_ns, raw)
+        copy.write(keys, START_NS, store.serialize_cdr(store.types[kind](65), kind))
+    (file,) = (tmp_path / "keys").glob("*.db3")
+    metadata = tmp_path / "keys/metadata.yaml"
+    wrong, right = store.hash_rihs01(kind), "RIHS01_3ad2d04dd29ba19d04b16659afa3ccaedd691914b02a64e82e252f2fa6a586a9"
+    metadata.write_text(metadata.read_text().replace(wrong, right))
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE topics SET type_description_hash = ? WHERE name = '/keys'", (right,))
+        database.execute("UPDATE message_definitions SET type_description_hash = ? WHERE topic_type = ?", (right, kind))
+    with RgbdBag(tmp_path / "keys") as reader:
+        assert len(reader.stamps_ns) == 10 and reader.frame_at(START_NS).is_registered
+    assert read_recorded(tmp_path / "keys") == ()
 
 
 def test_what_is_declared_about_a_bag_is_set_by_the_names_that_refusals_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
