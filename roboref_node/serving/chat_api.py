@@ -29,6 +29,14 @@ _ACCEPTED: Mapping[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
+    # Of vLLM and SGLang, whose clients may be pointed here.
+    "top_k": (0, -1),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "min_tokens": (0,),
+    "ignore_eos": (False,),
+    "stop_token_ids": ([],),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "regex", "ebnf"), ()),
 }
 """Parameters that would change the answer, and their values that do not; others, such as `user`, change nothing here."""
 

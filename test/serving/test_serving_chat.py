@@ -110,6 +110,11 @@ def test_values_that_change_nothing_are_taken(start, client, encode) -> None:
         "user": "robot",
         "metadata": {},
         "store": False,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "ignore_eos": False,
+        "guided_json": None,
     }
     url = f"{start().url}/v1/chat/completions"
     assert client.post(url, json=chat(encode, **defaults)).status_code == 200
@@ -145,6 +150,11 @@ def test_values_that_change_nothing_are_taken(start, client, encode) -> None:
         ({"best_of": 2}, "best_of"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"presence_penalty": -1}, "presence_penalty"),
+        ({"top_k": 5}, "top_k"),
+        ({"repetition_penalty": 1.2}, "repetition_penalty"),
+        ({"ignore_eos": True}, "ignore_eos"),
+        ({"guided_json": {}}, "guided_json"),
+        ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
         ({"max_tokens": 100_000}, "max_tokens"),
         ({"max_tokens": "many"}, "max_tokens"),
         ({"messages": []}, "messages"),
