@@ -21,6 +21,9 @@ from roboref_node.status import Refused, Status
 _CLOCK_NS = 10_000_000
 """Ticks of /clock are at least this far apart, in bag time."""
 
+_TURN_S = 0.1
+"""A loop takes at least this long: a bag of one frame, such as a recorded question, would be sent thousands of times a second."""
+
 
 @dataclass(frozen=True)
 class ReplaySettings:
@@ -60,9 +63,11 @@ class ReplayNode(WorkingNode[ReplaySettings]):
                 clock = self.create_publisher(Clock, "/clock", 10)
             self._wait_for_subscribers(settings, publishers)
             self.get_logger().info(f"playing {bag.path}: {bag.duration_s:.1f} s, {len(publishers)} topics, rate {settings.rate:g}")
-            count = self._play(bag, settings, publishers, clock)
-            while settings.loop and not self.finished.is_set():
+            count = 0
+            for _ in self.turns(_TURN_S):
                 count += self._play(bag, settings, publishers, clock)
+                if not settings.loop:
+                    break
         finally:
             bag.close()
         self.get_logger().info(f"played {count} messages")

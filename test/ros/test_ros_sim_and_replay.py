@@ -1,6 +1,7 @@
 """The simulated cell and recorded bags as cameras of the refer node: what goes in is what comes out, live."""
 
 import json
+import re
 import signal
 import time
 
@@ -159,6 +160,20 @@ def test_a_replayed_bag_is_a_camera_and_a_loop_jumps_back_in_time(graph, bag):
         jumps += bool(stamps) and now < stamps[-1]
         stamps.append(now)
     assert player.end() == 0 and node.process.end() == 0, node.process.log
+
+
+def test_a_bag_of_one_frame_is_looped_at_the_pace_of_a_camera(graph, bag, tmp_path):
+    """As a recorded question is: it was sent thousands of times a second."""
+    types = get_typestore(Stores.ROS2_JAZZY)
+    with Writer(tmp_path / "one", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/text", "std_msgs/msg/String", typestore=types)
+        writer.write(connection, 1_700_000_000_000_000_000, serialize_message(String(data="word")))
+    process = graph.start(REPLAY, *in_namespace("one", f"bag:={tmp_path / 'one'}", "loop:=true"))
+    process.wait_for_log("playing")
+    time.sleep(1.5)
+    assert process.end() == 0
+    played = int(re.search(r"played (\d+) messages", process.log)[1])
+    assert 2 < played < 100, process.log
 
 
 def test_signals_while_a_node_ends_change_nothing(graph, bag):
