@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -75,10 +76,44 @@ def estimate_memory(config: RoboReferConfig, weight_bytes: int, dtype: torch.dty
 
 
 def available_memory(device: torch.device) -> int:
-    """Free bytes on a device."""
+    """Free bytes on a device; in the main memory, at most what a container's limit leaves."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return min([int(psutil.virtual_memory().available), *_left_of_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _left_of_limits(membership: Path, root: Path) -> list[int]:
+    """Bytes that the memory limits of a container or service leave, one per limit: who exceeds one is killed, however much is free.
+
+    Args:
+        membership: Lines ``number:controllers:/path``; of version 2 the controllers are empty.
+        root: Where the groups are mounted.
+    """
+    left = []
+    for line in _read(membership).splitlines():
+        _, controllers, own = line.split(":", 2)
+        if not controllers:
+            base, limit, usage, cached = root, "memory.max", "memory.current", ("inactive_file", "active_file")
+        elif "memory" in controllers.split(","):
+            base, limit, usage = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = ("total_inactive_file", "total_active_file")
+        else:
+            continue
+        # A container sees its own group as the root, under a path that may be the one outside.
+        inner = base / own.strip("/")
+        for group in (inner, *inner.parents[: len(inner.parts) - len(base.parts)]):
+            most, used = _read(group / limit).strip(), _read(group / usage).strip()
+            if most.isdecimal() and used.isdecimal():  # "max" is none
+                kept = dict(entry.split(" ", 1) for entry in _read(group / "memory.stat").splitlines() if " " in entry)
+                left.append(max(0, int(most) - int(used) + sum(int(kept.get(name, 0)) for name in cached)))
+    return left
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def check_fits(estimate: MemoryEstimate, device: torch.device, name: str) -> None:
