@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from sensor_msgs.msg import CameraInfo
 
 from roboref_node.doctor.alignment import compare_edges
 from roboref_node.doctor.findings import Finding, Level
@@ -13,7 +14,7 @@ from roboref_node.doctor.view import check_view
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.goals.profile import RobotProfile
-from roboref_node.rgbd import build_frame
+from roboref_node.rgbd import RgbdPair, build_frame, frame_name
 from roboref_node.ros.settings import ReferSettings
 from roboref_node.status import Refused, Status
 
@@ -45,7 +46,7 @@ def check_camera(listener: Listener, seen: Seen, settings: ReferSettings, profil
             fix = "switch on aligned depth in the driver, or publish the transform"
             return [Finding("depth_aligned", Level.ERROR, refused.sentence, why, fix)]
         return [Finding("camera_info", Level.ERROR, refused.sentence, "the calibration cannot be used", _INFO_FIX)]
-    calibration = _calibration(frame.camera)
+    calibration = _calibration(frame.camera) + _owners(seen.pair, frames.color_info(0.0), frames.depth_info())
     # With a wrong calibration every point is somewhere else: one cause, one finding.
     view = check_view(frame, listener.receiver.transforms, profile) if calibration[0].level is Level.OK else []
     return [*calibration, *_depth(frame), *_color(frame), *_alignment(frame, seen), *view]
@@ -59,6 +60,18 @@ def _calibration(camera: CameraModel) -> list[Finding]:
         why = "no common camera is like that; the calibration is of another size or another camera, and every goal would be off"
         return [Finding("camera_info", Level.ERROR, what, why, _INFO_FIX)]
     return [Finding("camera_info", Level.OK, what)]
+
+
+def _owners(pair: RgbdPair, color_info: CameraInfo, depth_info: CameraInfo | None) -> list[Finding]:
+    """Calibrations that name another camera than their images: of the same size nothing else tells, and every goal is off."""
+    findings = []
+    for what, image, info in (("colour", pair.frame_id, color_info), ("depth", pair.depth_frame_id, depth_info)):
+        owner = "" if info is None else frame_name(info)
+        if image and owner and owner != image:
+            said = f"the camera info of {what} is of {owner}, its images are of {image}"
+            why = "it may be the calibration of another camera of the same size, and every goal would be off"
+            findings.append(Finding("camera_info_frame", Level.WARNING, said, why, _INFO_FIX))
+    return findings
 
 
 def _depth(frame: Frame) -> list[Finding]:

@@ -16,7 +16,7 @@ from roboref_node.geometry.depth import decode_compressed_depth, decode_depth
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
-    from sensor_msgs.msg import CompressedImage, Image
+    from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 ImageMessage: TypeAlias = "Image | CompressedImage"
 
@@ -34,7 +34,7 @@ _DEPTH = frozenset({"16UC1", "mono16", "32FC1"})
 """Encodings of depth, which no colour image has; a PNG of them decodes to a nearly black picture."""
 
 
-def frame_name(message: ImageMessage) -> str:
+def frame_name(message: ImageMessage | CameraInfo) -> str:
     """Frame in the header as TF knows it: without the slash that drivers and data sets of ROS 1 put before it."""
     return str(message.header.frame_id).removeprefix("/")
 

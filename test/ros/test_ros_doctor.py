@@ -76,6 +76,10 @@ def of_twice_the_size(messages):
         messages[key].p = [2.0 * x for x in messages[key].p[:10]] + [1.0, 0.0]
 
 
+def with_the_info_of_another_camera(messages):
+    messages["color_info"].header.frame_id = "infra1_optical_frame"
+
+
 def in_a_frame_nobody_knows(messages):
     for message in messages.values():
         message.header.frame_id = "lost_optical_frame"
@@ -101,6 +105,9 @@ PLANTED = {
     "calibration of zeros": (Plan(edit=zeroed), "camera_info", ERROR, "calibrat"),
     "calibration of another size": (Plan(edit=of_twice_the_size), "camera_info", ERROR, "cx 159.0"),
     "calibration says another size": (Plan(edit=changed(color_info__width=lambda w: 2 * w)), "camera_info", ERROR, "320x120"),
+    "calibration of another camera": (
+        Plan(edit=with_the_info_of_another_camera), "camera_info_frame", WARN, f"of infra1_optical_frame, its images are of {OPTICAL}",
+    ),
     "colour as depth": (Plan(edit=changed(depth__encoding="rgb8")), "depth_encoding", ERROR, "'rgb8'"),
     "bayer colour": (Plan(edit=changed(color__encoding="bayer_rggb8")), "color_encoding", ERROR, "'bayer_rggb8'"),
     "metres called millimetres": (Plan(edit=depth_values(in_metres)), "depth_units", ERROR, "metres was read as"),
