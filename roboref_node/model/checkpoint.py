@@ -19,7 +19,7 @@ from roboref_node.model.config_checks import refusing
 from roboref_node.model.conversation import attach_tokenizer, check_tokenizer
 from roboref_node.model.memory import MemoryEstimate, available_memory, check_fits, estimate_memory
 from roboref_node.model.modeling import RoboReferModel
-from roboref_node.model.pretrained import without_progress_bars
+from roboref_node.model.pretrained import usable_device, without_progress_bars
 from roboref_node.model.processing import RoboReferProcessor, load_tokenizer
 from roboref_node.model.quantization import BITS, LAYERS, check_quantization, quantize_language_model
 from roboref_node.model.upstream import PARTS, is_unused, our_name, read_config, root_of
@@ -51,9 +51,10 @@ def load_model(
         check_memory: Refuse beforehand what does not fit.
 
     Raises:
-        Refused: MODEL_UNAVAILABLE; the sentence says which file or tensor is missing or wrong, and what was expected.
+        Refused: MODEL_UNAVAILABLE; the sentence says which file or tensor is missing or wrong, and what was expected. BAD_REQUEST for a
+            name of no device or precision.
     """
-    place = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    place = usable_device(None if device is None else str(device))
     precision = _precision(dtype, place)
     check_quantization(quantize, precision, place)
     path = Path(folder)
@@ -232,8 +233,20 @@ def _checked(
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise Refused(Status.MODEL_UNAVAILABLE, f"{root}: tensor {missing[0]}{more} is missing; the configuration expects it.")
-    found.pop(tied or "", None)
+    if (head := found.pop(tied or "", None)) is not None:
+        _check_tied(head, found["llm.model.embed_tokens.weight"])
     return found
+
+
+def _check_tied(head: tensor_files.Location, table: tensor_files.Location) -> None:
+    """A head beside a configuration that ties it to the embedding table must be that table: else one of the two is wrong."""
+    stored = tensor_files.load({"head": head, "table": table}, torch.promote_types(head.dtype, table.dtype))
+    if not torch.equal(stored["head"], stored["table"]):
+        raise Refused(
+            Status.MODEL_UNAVAILABLE,
+            f"{head.file}: tensor {head.name} is not the embedding table, as tie_word_embeddings in the configuration says; expected it "
+            f"equal or absent, or tie_word_embeddings false.",
+        )
 
 
 def _layer_counts(config: RoboReferConfig) -> dict[str, int]:

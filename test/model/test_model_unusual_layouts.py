@@ -149,3 +149,25 @@ def test_questions_of_several_lengths_keep_their_attention_window(tmp_path):
         together = generator.generate_batch(questions, max_new_tokens=8, prefix=prefix)
         assert [answer.token_ids for answer in together] == [answer.token_ids for answer in alone]
         assert [answer.score for answer in together] == pytest.approx([answer.score for answer in alone], rel=1e-3)
+
+
+@pytest.mark.parametrize("layout", ["published", "converted"])
+def test_a_head_beside_a_tied_table_must_be_that_table(tmp_path, layout):
+    folder = write_tiny_checkpoint(tmp_path / "source", "2b")
+    file, prefix = folder / "llm" / "model.safetensors", ""
+    if layout == "converted":
+        convert(folder, folder := tmp_path / "converted")
+        file, prefix = folder / "model.safetensors", "llm."
+    tensors = load_file(file)
+    tensors[f"{prefix}lm_head.weight"] = tensors[f"{prefix}model.embed_tokens.weight"].clone()
+    save_file(tensors, file, metadata={"format": "pt"})
+    load_model(folder, device="cpu")
+    tensors[f"{prefix}lm_head.weight"][3, 4] += 1.0
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(Refused, match=r"lm_head.weight is not the embedding table, as tie_word_embeddings"):
+        load_model(folder, device="cpu")
+
+
+def test_a_device_that_is_not_here_is_a_refusal(tmp_path):
+    with pytest.raises(Refused, match="'cuda:77' cannot be used here"):
+        load_model(write_tiny_checkpoint(tmp_path / "source", "2b"), device="cuda:77")
