@@ -22,9 +22,11 @@ from rclpy.task import Future
 from roboref.action import Refer
 from roboref.msg import Referral as ReferralMessage
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from roboref_node.goals.profile import RobotKind
 from roboref_node.goals.standoff import OccupancyMap
+from roboref_node.language import INTERRUPTS
 from roboref_node.pipeline import Pipeline
 from roboref_node.pointing.registry import load_pointer
 from roboref_node.ros import qos
@@ -45,13 +47,13 @@ from roboref_node.ros.rate_limit import RateLimit
 from roboref_node.ros.requests import Request, RequestQueue
 from roboref_node.ros.settings import LIVE, NO_MODEL, ReferSettings
 from roboref_node.status import Refused, Status
+from roboref_node.task import find_dialogue
 
 _STOP_S = 5.0
 """How long a deactivation waits for the question being answered; a cancel takes effect at its next stage."""
 
 _EXIT_S = 2.0
 """The same at the end of the process, which has to hurry (see `ros.process`)."""
-
 
 _RESULT_S = 60
 """How long a result is kept for a client that has not asked for it; rclpy's 15 min would keep hundreds of them."""
@@ -78,6 +80,7 @@ class ReferNode(LifecycleNode):
         self._map: OccupancyGrid | None = None
         self._inactive_because = Refused(Status.CANCELED, "the node is not active")
         self._diagnostics = Diagnostics(self, self._sources)
+        self.create_service(Trigger, "~/cancel", self._on_cancel_all)
         answer_impossible_transitions(self)
 
     # ---- process -------------------------------------------------------------------------------------------------------------
@@ -216,6 +219,9 @@ class ReferNode(LifecycleNode):
     # ---- questions -----------------------------------------------------------------------------------------------------------
 
     def _on_instruction(self, message: String) -> None:
+        said = find_dialogue(message.data)
+        if said is not None and said.act in INTERRUPTS and self._queue is not None:
+            self._queue.cancel_all(f"somebody said {said.act.value}")
         request = Request(message.data, finish=lambda request, messages: None, replaceable=True)
         flooded = self._rate.admit(self._settings.current.max_questions_hz)
         if flooded is not None:
@@ -227,6 +233,12 @@ class ReferNode(LifecycleNode):
             self._submit(request)
         except Refused as refused:
             self._refuse(request, refused)
+
+    def _on_cancel_all(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Nothing is published any more for what was asked before: whoever moves the robot would take it for a new goal."""
+        canceled = 0 if self._queue is None else self._queue.cancel_all("canceled through ~/cancel")
+        response.success, response.message = True, f"{canceled} questions are canceled"
+        return response
 
     def _on_map(self, message: OccupancyGrid) -> None:
         self._map = message

@@ -119,6 +119,18 @@ class RequestQueue:
         if waiting:
             self._refuse(request, Refused(Status.CANCELED, reason))
 
+    def cancel_all(self, reason: str) -> int:
+        """Stop what runs at its next stage and answer all that waits with CANCELED; how many there were."""
+        with self._changed:
+            waiting, self._waiting = list(self._waiting), deque()
+            running = self._running
+            if running is not None:
+                running.cancel_reason = reason
+                running.canceled.set()
+        for request in waiting:
+            self._refuse(request, Refused(Status.CANCELED, reason))
+        return len(waiting) + (running is not None)
+
     def stop(self, reason: str, timeout_s: float) -> bool:
         """Answer everything that waits with CANCELED, stop what runs at its next stage and end the thread.
 

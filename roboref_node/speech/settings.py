@@ -59,10 +59,10 @@ class SpeechSettings:
     )
     answer_threshold_exponent: float = setting("The same for yes and no; higher rejects more.", default=-15.0, minimum=-50.0, maximum=0.0)
     stop_services: tuple[str, ...] = setting(
-        "std_srvs/Trigger services called at once on stop.", default=("arm/stop", "pick_place/stop", "navigate/stop")
+        "std_srvs/Trigger services called at once on stop.", default=("arm/stop", "pick_place/stop", "navigate/stop", "refer/cancel")
     )
     cancel_services: tuple[str, ...] = setting(
-        "std_srvs/Trigger services called at once on cancel.", default=("pick_place/cancel", "navigate/stop")
+        "std_srvs/Trigger services called at once on cancel.", default=("pick_place/cancel", "navigate/stop", "refer/cancel")
     )
     freeze_at_speech: bool = setting("Publish the stamp of the onset of speech with each instruction.", default=False)
     send_to: SendTo = setting(

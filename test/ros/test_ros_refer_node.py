@@ -22,6 +22,7 @@ from rclpy.qos import QoSProfile
 from roboref.action import Refer
 from roboref.msg import Referral
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 from synthetic_camera import BASE_FROM_OPTICAL, BOX_M, BOX_PX, HEIGHT, OPTICAL, WIDTH
 from visualization_msgs.msg import MarkerArray
 
@@ -130,6 +131,27 @@ def test_nonsense_from_the_model_is_no_goal(refer, model_server):
         model_server.text = text
         answer = refer.ask("pick up the red box")
         assert answer.status == status and answer.goal.header.frame_id == "" and answer.sentence
+
+
+@pytest.mark.parametrize("by", ["service", "sentence"])
+def test_a_stop_leaves_no_goal_behind(by, refer, graph, model_server):
+    """The speech node calls the service: whoever moves the robot has been stopped, and would take a late goal for a new one."""
+    grasps = graph.collect(PoseStamped, "/refer/grasp_pose")
+    model_server.text = BOX_ANSWER
+    model_server.gate.clear()
+    asked = len(model_server.asked)
+    refer.say("pick up the red box")
+    wait_until(lambda: len(model_server.asked) > asked, "the model's question")
+    if by == "service":
+        answer = graph.call(Trigger, "/refer/cancel", Trigger.Request())
+        assert answer.success and answer.message == "1 questions are canceled"
+    else:
+        refer.say("stop")
+    answer = refer.answer_to("pick up the red box")
+    assert answer.status == Referral.CANCELED, answer.sentence
+    model_server.gate.set()
+    assert grasps == []
+    assert refer.ask("pick up the red box").status == Referral.OK
 
 
 def test_cancel_takes_effect_while_the_model_thinks(refer, model_server):

@@ -53,6 +53,15 @@ def desk():
     return Desk()
 
 
+def test_a_stop_cancels_what_runs_and_all_that_waits(desk):
+    desk.put_running("a")
+    desk.put("b", topic=True)
+    desk.put("c")
+    assert desk.queue.cancel_all("somebody said stop") == 3
+    desk.put("d")
+    assert desk.finish(waiting=1) == [("CANCELED", "b"), ("CANCELED", "c"), ("canceled", "a"), ("answered", "d")]
+
+
 def test_a_later_instruction_replaces_a_waiting_one_but_not_the_running_one(desk):
     desk.put_running("a", topic=True)
     desk.put("b", topic=True)
