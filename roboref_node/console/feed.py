@@ -35,6 +35,8 @@ _FAR_M = 2.5
 _MAX_AGE_S = 5.0
 """A slow simulation is shown all the same."""
 _PINK = (255, 60, 200)
+_SHOWN_CHARS = 500
+"""Of what others publish; an instruction has at most as many (task.MAX_INSTRUCTION_CHARS)."""
 
 
 class Feed:
@@ -45,18 +47,19 @@ class Feed:
         base_frame: Frame of the scene.
         refer: Name of the refer node.
         pick_place: Name of the pick_place node; instructions go there.
+        arm_stop: Service that stops the arm, for a pick_place node that no longer answers.
         period_s: How often the image and the cloud are renewed while somebody watches.
         port: Of the page.
     """
 
     def __init__(
-        self, node: Node, *, base_frame: str = "base_link", refer: str = "/refer", pick_place: str = "/pick_place", period_s: float = 0.5,
-        port: int = 8080,
+        self, node: Node, *, base_frame: str = "base_link", refer: str = "/refer", pick_place: str = "/pick_place",
+        arm_stop: str = "/arm/stop", period_s: float = 0.5, port: int = 8080,
     ) -> None:  # fmt: skip
         self._node, self._base_frame, self._period_s = node, base_frame, period_s
         self._say = node.create_publisher(String, f"{pick_place}/instruction", qos.ANSWERS)
         self._confirm = node.create_client(SetBool, f"{pick_place}/confirm")
-        self._stop = node.create_client(Trigger, f"{pick_place}/stop")
+        self._stops = [node.create_client(Trigger, name) for name in (f"{pick_place}/stop", arm_stop)]
         self.page = Page(Actions(self._send, self._answer, self._on_stop), port=port)
         self._receiver = CameraReceiver(node, CameraSettings(max_frame_age_s=_MAX_AGE_S))
         self._answer_shown: Referral | None = None
@@ -83,26 +86,40 @@ class Feed:
     # ---- what is pressed (viser's threads) -----------------------------------------------------------------------------------
 
     def _send(self, text: str) -> None:
+        if self._say.get_subscription_count() == 0:
+            self.page.show_status("not sent", f"nobody listens to {self._say.topic_name}")
         self._say.publish(String(data=text))
 
     def _answer(self, yes: bool) -> None:
         if self._confirm.service_is_ready():
             call_soon(self._node, self._confirm.call_async, SetBool.Request(data=yes))
+        else:
+            self.page.show_status("not answered", f"there is no {self._confirm.srv_name}")
 
     def _on_stop(self) -> None:
-        if self._stop.service_is_ready():
-            call_soon(self._node, self._stop.call_async, Trigger.Request())
+        ready = [client for client in self._stops if client.service_is_ready()]
+        for client in ready:
+            call_soon(self._node, client.call_async, Trigger.Request())
+        if not ready:
+            names = " and no ".join(client.srv_name for client in self._stops)
+            self.page.show_status("NOT STOPPED", f"there is no {names}: use the robot's own emergency stop")
 
     # ---- what is published (the executor's thread) ---------------------------------------------------------------------------
 
     def _on_status(self, message: String) -> None:
-        status = json.loads(message.data)
-        state, sentence = str(status.get("state", "")), str(status.get("sentence", ""))
+        try:
+            status = json.loads(message.data)
+        except (ValueError, RecursionError):
+            status = None
+        if not isinstance(status, dict):
+            self._node.get_logger().warning(f"no status of a pick_place node: {message.data[:80]!r}", throttle_duration_sec=10.0)
+            return
+        state, sentence = str(status.get("state", "")), str(status.get("sentence", ""))[:_SHOWN_CHARS]
         asked = state == "confirm"
         self.page.show_status(str(status.get("outcome", state)), sentence, asked=asked)
         if status.get("instruction"):
             ended = status.get("outcome")
-            self.page.note(str(status["instruction"]), str(ended) if ended else "waiting" if asked else "running", sentence)
+            self.page.note(str(status["instruction"])[:_SHOWN_CHARS], str(ended) if ended else "waiting" if asked else "running", sentence)
 
     def _on_referral(self, message: ReferralMessage) -> None:
         answer = referral_from_message(message)
@@ -120,14 +137,16 @@ class Feed:
         while not self._closing.wait(self._period_s):
             if not self.page.watched:
                 continue
-            joints = self._joints
-            poses = None if joints is None else link_poses(joints.name, joints.position)
-            if poses is not None:
-                self.page.show_links(poses)
             try:
+                joints = self._joints
+                poses = None if joints is None else link_poses(joints.name, joints.position)
+                if poses is not None:
+                    self.page.show_links(poses)
                 self._renew()
             except Refused as refused:
                 self._node.get_logger().warning(f"the page shows no image: {refused.sentence}", throttle_duration_sec=10.0)
+            except Exception as error:  # one message that does not fit must not freeze the page
+                self._node.get_logger().error(f"the page shows no image: {type(error).__name__}: {error}", throttle_duration_sec=10.0)
 
     def _renew(self) -> None:
         frames, transforms = self._receiver.frames, self._receiver.transforms
