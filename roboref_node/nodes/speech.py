@@ -27,7 +27,7 @@ from roboref_node.ros import qos
 from roboref_node.ros.audio import CHUNK, samples_of
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
-from roboref_node.speech.audio import RATE_HZ, Audio, read_wav
+from roboref_node.speech.audio import RATE_HZ, Audio, Resampler, read_wav
 from roboref_node.speech.conversation import Conversation, Deed, Reaction
 from roboref_node.speech.endpointing import EndPointer
 from roboref_node.speech.listening import Listener, Utterance
@@ -148,6 +148,7 @@ class SpeechNode(Node):
             on_failure=lambda sentence: self.get_logger().error(sentence),
         )
         self._listener.start()
+        self._at_our_rate = Resampler(settings.sample_rate)
         if settings.source is Source.TOPIC:  # only now: who sees the subscription may speak
             self.create_subscription(Int16MultiArray, "audio", self._on_audio, qos.SOUND)
         elif settings.source is Source.MICROPHONE:
@@ -172,9 +173,7 @@ class SpeechNode(Node):
             self._listener.push(samples, self._now_ns())
 
     def _on_audio(self, message: Int16MultiArray) -> None:
-        samples = samples_of(message)
-        rate_hz = self._settings.current.sample_rate
-        self._on_samples(samples if rate_hz == RATE_HZ else Audio(samples, rate_hz).at_rate(RATE_HZ).samples)
+        self._on_samples(self._at_our_rate(samples_of(message)))
 
     def _play_in(self, audio: Audio) -> None:
         began_s, sent_s = time.monotonic(), 0.0

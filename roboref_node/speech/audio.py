@@ -74,6 +74,45 @@ class Audio:
             yield self.samples[start : start + samples]
 
 
+class Resampler:
+    """Turns a stream at one rate into one at another, piece by piece, as `Audio.at_rate` does with the whole.
+
+    A filter that begins anew with each piece fades every edge into silence: at 8 kHz and 20 ms the words are no longer understood.
+
+    Args:
+        from_hz: Rate of what comes.
+        to_hz: Rate of what is given.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int = RATE_HZ) -> None:
+        divisor = gcd(from_hz, to_hz)
+        self._up, self._down = to_hz // divisor, from_hz // divisor
+        # scipy's filter reaches 10 periods of the slower of the two rates to each side; in whole periods of `down`, for their results
+        # lie on samples of both.
+        reach = 10 * max(self._up, self._down) // self._up + 1
+        self._reach = -(-reach // self._down) * self._down
+        self._waiting = np.zeros(self._reach, dtype=np.float32)
+        if self._up != self._down:
+            import scipy.signal  # noqa: F401  # takes seconds, which the first sound must not wait for
+
+    def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is known by now: the last samples, 10 ms at most, wait for those that the filter has to see after them."""
+        if self._up == self._down:
+            return samples
+        from scipy.signal import resample_poly
+
+        stream = np.concatenate([self._waiting, samples])
+        known = (len(stream) - 2 * self._reach) // self._down * self._down
+        if known <= 0:
+            self._waiting = stream
+            return stream[:0]
+        used = stream[: known + 2 * self._reach]
+        result = resample_poly(used, self._up, self._down).astype(np.float32)
+        self._waiting = stream[known:]
+        begin = self._reach // self._down * self._up
+        return np.asarray(result[begin : begin + known // self._down * self._up])
+
+
 def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Samples as 16-bit integers."""
     return np.asarray(np.rint(np.clip(samples, -1.0, 1.0) * 32767.0), dtype=np.int16)

@@ -7,7 +7,7 @@ import wave
 import numpy as np
 import pytest
 
-from roboref_node.speech.audio import RATE_HZ, Audio, read_wav, write_wav
+from roboref_node.speech.audio import RATE_HZ, Audio, Resampler, read_wav, write_wav
 from roboref_node.status import Refused
 
 
@@ -56,3 +56,14 @@ def test_what_is_no_wav_is_refused(tmp_path, content):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(Refused, match="no readable WAV file"):
         read_wav(tmp_path / "absent.wav")
+
+
+@pytest.mark.parametrize(("rate_hz", "piece"), [(8_000, 160), (44_100, 512), (48_000, 480), (16_000, 512), (22_050, 7), (96_000, 10_000)])
+def test_a_stream_sounds_as_the_whole(rate_hz, piece):
+    rng = np.random.default_rng(0)
+    whole = Audio(np.cumsum(rng.normal(0.0, 0.01, 2 * rate_hz)).clip(-1.0, 1.0).astype(np.float32), rate_hz)
+    resampler = Resampler(rate_hz)
+    stream = np.concatenate([resampler(chunk) for chunk in whole.chunks(piece)])
+    wanted = whole.at_rate(RATE_HZ).samples
+    assert len(wanted) - 400 < len(stream) <= len(wanted)
+    np.testing.assert_allclose(stream, wanted[: len(stream)], atol=1e-4)
