@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from roboref_node.language import Act, Dialogue
 from roboref_node.status import Refused, Status
-from roboref_node.task import MAX_INSTRUCTION_CHARS, Task, parse_instruction
+from roboref_node.task import MAX_INSTRUCTION_CHARS, Task, find_dialogue, parse_instruction
 
 
 def parsed(text: str, role: str = "") -> list[tuple[str, str]]:
@@ -67,3 +68,10 @@ def test_the_length_limit_is_named() -> None:
 def test_tasks_are_values() -> None:
     assert parse_instruction("pick up the cup") == parse_instruction("pick up the cup")
     assert isinstance(parse_instruction("pick up the cup")[0], Task)
+
+
+def test_what_the_speech_node_tells_about_another_candidate_is_no_instruction():
+    """It publishes the value of the act; pick_place, which listens, would begin to work on it and repeat it at the next "again"."""
+    assert find_dialogue(Act.OTHER.value) == Dialogue(Act.OTHER)
+    assert [task.expression for task in parse_instruction("pick up the other cup")] == ["the other cup"]
+    assert find_dialogue("other cups are red") is None
