@@ -143,8 +143,7 @@ def test_a_stop_that_may_be_the_robots_own_voice_is_sent_and_not_answered(graph,
         player.silence(0.7)
         player.play(stop)
         wait_until(lambda: len(node.stops) == 2, "the second stop")
-        wait_until(lambda: [m.data for m in node.heard].count("stop") == 2, "the end of the second stop")
-        player.silence(0.3)
+        player.silence(1.0)
         assert len(node.said) == 1
 
 
