@@ -25,6 +25,10 @@ if [ ! -x .venv/bin/python ] || [ "$(.venv/bin/python -c 'import sys; print("%d.
     rm -rf .venv
     "$python" -m venv .venv
 fi
+if [ ${#constraints[@]} = 0 ]; then
+    # Without pins the pip of an old Python (23.0 for 3.10) tries versions for half an hour and more.
+    .venv/bin/python -m pip install --disable-pip-version-check --no-input --quiet --upgrade pip
+fi
 echo "setup: installing Python packages into .venv (3.8 GB, 1-3 minutes on a good line; progress in $log)"
 if ! .venv/bin/python -m pip install --disable-pip-version-check --no-input "${constraints[@]}" \
     -r requirements/offline.txt -r requirements/train.txt -r requirements/speech.txt -r requirements/ros.txt -r requirements/dev.txt >"$log" 2>&1; then

@@ -6,6 +6,7 @@ import copy
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, Qwen2Config, SiglipVisionConfig
+from transformers.configuration_utils import SubConfigSpec
 
 from roboref_node.model.config_checks import check_fields, check_language_model, check_layer_count, check_tower
 
@@ -62,9 +63,9 @@ class RoboReferConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # tra
 
     model_type = "roborefer"
     sub_configs_defaults: ClassVar[dict[str, Any]] = {
-        "vision_config": SiglipVisionConfig,
-        "depth_config": SiglipVisionConfig,
-        "text_config": Qwen2Config,
+        "vision_config": SubConfigSpec(SiglipVisionConfig),
+        "depth_config": SubConfigSpec(SiglipVisionConfig),
+        "text_config": SubConfigSpec(Qwen2Config),
     }
 
     vision_config: dict[str, Any] | PreTrainedConfig | None = None

@@ -32,7 +32,7 @@ _CLOSING = {"(": ")", "[": "]"}
 _OPENING = re.compile(r"[(\[]")
 _SEPARATORS = re.compile(r"[ \t\r\n,]*")
 _NUMBER_LIKE = re.compile(r"(?:[xyuv][ \t]{0,4}[=:][ \t]{0,4})?[+-]?(?:\.?\d|(?:nan|inf)\b)", re.IGNORECASE)
-_DIGIT_LIKE = re.compile(r"\d|[nN][aA][nN]|[iI][nN][fF]")  # four times as fast as with IGNORECASE
+_DIGIT = re.compile(r"\d")
 _PAIR_WITHOUT_COMMA = re.compile(r"[+-]?[0-9.]{1,24}[ \t\r\n;]{1,16}[+-]?[0-9.]{1,24}")
 _OWNERS = {"point": "dialect 'gemini'", "point_2d": "dialect 'qwen25_vl' or 'qwen3_vl'"}
 _STEP_KINDS = ("position", "orientation", "size")
@@ -77,6 +77,12 @@ def clip(text: str, length: int = 120) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
+def _holds_number(content: str) -> bool:
+    """Whether there is a digit, "nan" or "inf"; one expression for the three is several times slower on a page of commas or of n's."""
+    lowered = content.lower()
+    return _DIGIT.search(content) is not None or "nan" in lowered or "inf" in lowered
+
+
 def read_tuples(text: str) -> list[Row]:
     """Points written as ``[(x, y), ...]``, ``(x, y)`` or ``[x, y]``, with prose around but not in between.
 
@@ -99,7 +105,7 @@ def read_tuples(text: str) -> list[Row]:
         if not content.strip(BLANK):
             empty_lists += opening == "[" and terminator == "]"
             continue
-        if _DIGIT_LIKE.search(content) is None:
+        if not _holds_number(content):
             _check_is_no_step(group.group(), content)
             continue
         pieces = content.split(",", 4)
