@@ -309,7 +309,8 @@ class FrameStore:
                 return Refused(
                     Status.SYNC_SKEW,
                     f"colour and depth have the same stamps, but one of them comes {late_s:.3f} s after the other, when the image it "
-                    f"belongs to is gone: {self._waiting} wait, {count} are needed; raise frame_buffer above that",
+                    f"belongs to is gone: {self._waiting} wait, {count} are needed; raise frame_buffer above that, or mend the stamps if "
+                    "nothing is that late: sync_slop_s would pair what was not taken together",
                     late_s=late_s,
                     needed=count,
                 )
