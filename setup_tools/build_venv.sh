@@ -26,7 +26,7 @@ if [ ! -x .venv/bin/python ] || [ "$(.venv/bin/python -c 'import sys; print("%d.
     "$python" -m venv .venv
 fi
 if [ ${#constraints[@]} = 0 ]; then
-    # Without pins the pip of an old Python (23.0 for 3.10) tries versions for half an hour and more.
+    # Without pins the pip that comes with Python 3.10 (23.0) was still trying versions after 25 minutes.
     .venv/bin/python -m pip install --disable-pip-version-check --no-input --quiet --upgrade pip
 fi
 echo "setup: installing Python packages into .venv (3.8 GB, 1-3 minutes on a good line; progress in $log)"
