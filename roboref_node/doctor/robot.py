@@ -124,7 +124,7 @@ def _pairing(seen: Seen) -> list[Finding]:
     reading = seen.reading
     if reading.color.problem or reading.depth.problem:
         return []
-    fix = "synchronise the streams in the camera driver (enable_sync); raise frame_buffer where one comes late, sync_slop_s where stamps differ"
+    fix = "synchronise the streams in the camera driver (enable_sync); raise frame_buffer if one comes late, sync_slop_s if stamps differ"
     if not reading.pairs or reading.skew_s is None:
         return [Finding("pairing", Level.ERROR, reading.pairing_problem, "a pixel's depth must be of the same instant", fix)]
     possible = min(reading.color.count, reading.depth.count)
