@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", default="camera", metavar="NS", help="namespace of the camera's topics (default camera)")
     parser.add_argument("--robot", default="ur5", help="robot profile whose frames TF must know (default ur5)")
     parser.add_argument("--remap", action="append", default=[], metavar="FROM:=TO", help="other names of single topics; may be repeated")
-    parser.add_argument("--seconds", type=above_zero, default=5.0, help="listen no longer than this (default 5)")
+    parser.add_argument(
+        "--seconds", type=above_zero, default=5.0, help="listen no longer than this once the camera is discovered (default 5)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 

@@ -37,6 +37,10 @@ _ENOUGH = 20
 _SETTLE_S = 1.5
 """Shortest listening, and how long the graph must not have grown: other nodes are discovered one after the other."""
 
+_DISCOVERY_S = 7.0
+"""How long the publishers of the images may take to be discovered: a node that misses the other's first announcements waits for
+the next ones, which DDS repeats every 3 s; two such rounds, and some."""
+
 _LOOK_S = 0.05
 
 _REFER_SUFFIX = "/refer/_action/send_goal"
@@ -127,13 +131,16 @@ class Listener:
             self._parents.setdefault(item.child_frame_id.lstrip("/"), set()).add(item.header.frame_id.lstrip("/"))
 
     def listen(self, duration_s: float) -> Seen:
-        """Until there are enough pairs, or `duration_s` has passed."""
+        """Until there are enough pairs, or `duration_s` has passed since both image topics have a publisher."""
         frames = self.receiver.frames
         started = time.monotonic()
+        deadline_s, discovered = started + max(duration_s, _DISCOVERY_S), False
         first: dict[str, tuple[float, int]] = {}
         known, grown_s = 0, started
         while True:
             now = time.monotonic()
+            if not discovered and all(self.node.count_publishers(topic) for topic in (self.topics.color, self.topics.depth)):
+                deadline_s, discovered = now + duration_s, True
             reading = frames.read(math.inf, duration_s)
             counts = {"color": reading.color.count, "depth": reading.depth.count}
             for key, count in counts.items():
@@ -142,7 +149,7 @@ class Listener:
             known, before = self._known(), known
             grown_s = now if known > before else grown_s
             heard = reading.pairs >= _ENOUGH and not reading.calibration_problem and now - grown_s > _SETTLE_S
-            if heard or now - started > duration_s:
+            if heard or now > deadline_s:
                 break
             time.sleep(_LOOK_S)
         seen = Seen(self.topics, reading, clock_ns=self._clock_ns, types=dict(self.node.get_topic_names_and_types()))

@@ -29,7 +29,7 @@ def examine_robot(camera: str = "camera", *, robot: str = "ur5", remaps: Sequenc
         camera: Namespace of the camera, put in the place of ``camera`` in the names of docs/ros.md.
         robot: Profile whose frames must be reachable from the camera.
         remaps: Further rules FROM:=TO, as of ``ros2 run ... --ros-args -r``.
-        duration_s: How long to listen at most.
+        duration_s: How long to listen at most, once the images' publishers are discovered; that takes up to 7 s.
     """
     try:
         profile = load_profile(robot)

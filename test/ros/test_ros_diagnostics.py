@@ -289,8 +289,7 @@ def test_the_doctor_finds_nothing_wrong_with_the_healthy_cell(cell, model_file):
 
 
 def test_the_doctor_names_a_missing_depth_topic_and_what_is_there_instead(cell, model_file):
-    # Discovery alone can take 3 s.
-    status, found, text = examined("--model", str(model_file), "--remap", f"{DEPTH}:=/nobody/depth", "--seconds", "6")
+    status, found, text = examined("--model", str(model_file), "--remap", f"{DEPTH}:=/nobody/depth")
     assert status == 1 and "a question would not work: 1 errors" in text, text
     depth = found["depth_topic"]
     assert depth["level"] == "error" and "nobody publishes /nobody/depth" in depth["what"], text
@@ -300,7 +299,7 @@ def test_the_doctor_names_a_missing_depth_topic_and_what_is_there_instead(cell, 
 def test_the_doctor_names_frames_that_are_not_connected(cell):
     rules = ["/tf_static:=/nobody/tf_static", *CELL_TF[1::2]]  # the first rule that fits counts
     found = {finding.id: finding for finding in examine_robot("/diagnosed/camera", remaps=rules)}
-    assert found["tf"].level is Level.ERROR and found["depth_units"].level is Level.OK, found
+    assert {key: found[key].level for key in ("tf", "depth_units") if key in found} == {"tf": Level.ERROR, "depth_units": Level.OK}, found
     assert "camera_color_optical_frame" in found["tf"].what and "base_link" in found["tf"].what, found
 
 

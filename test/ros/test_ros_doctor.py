@@ -1,6 +1,7 @@
 """Each test plants one fault in a running robot, over DDS in a domain of its own; the doctor must name that one."""
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -152,6 +153,18 @@ def test_the_planted_fault_is_named(name):
 
 def test_a_healthy_camera_has_no_finding():
     assert not (examine(Plan()) and examine(Plan(), seconds=12.0))  # the second on a busy machine
+
+
+def test_a_camera_that_is_discovered_late_is_listened_to_for_as_long_as_another():
+    cameras = []
+    later = threading.Timer(3.0, lambda: cameras.append(PlantedCamera(Plan(), own_domain())))
+    later.start()
+    try:
+        found = {f.id: f.level for f in examine_robot("camera", duration_s=2.5)}
+    finally:
+        later.join()
+        cameras[0].close()
+    assert found["pairing"] is found["tf"] is Level.OK and ERROR not in found.values(), found
 
 
 def test_a_camera_in_another_domain_is_told_with_its_number():
