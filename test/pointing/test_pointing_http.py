@@ -140,7 +140,7 @@ def test_a_time_that_is_none_or_over_is_no_reason_to_wait(serve, value: str) -> 
     server = serve(lambda exchange: exchange.send("503 Service Unavailable", b"later", f"retry-after: {value}"))
     started = time.monotonic()
     assert refused(client(server.url)).details["http_status"] == 503
-    assert len(server.exchanges) == 2 and time.monotonic() - started < 1
+    assert len(server.exchanges) == 2 and time.monotonic() - started < 1.4  # 1.5 s is the shortest of the times
 
 
 def test_retries_are_bounded(serve) -> None:
