@@ -5,43 +5,28 @@ Ask it something:
   ros2 action send_goal --feedback /refer/refer roboref/action/Refer "{instruction: point at the leftmost box}"
 """
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+from roboref_node.ros.launching import PROCESS, RVIZ, description, node, rviz
 
-from launch import LaunchDescription
-
-ARGUMENTS = {
-    "seed": ("0", "Scene: objects, camera and light."),
-    "width": ("640", "Width of the images in pixels."),
-    "height": ("480", "Height of the images in pixels."),
-    "rate": ("15.0", "Frames per second."),
-    "model": ("nano", "Pointing model: a name in config/models, or the path of a YAML file or a checkpoint; none = pixels only."),
-    "rviz": ("false", "Start RViz with the overlay and the markers."),
+CELL = {
+    "seed": (int, "Scene: objects, camera and light (default: 0)."),
+    "width": (int, "Width of the images in pixels (default: 640)."),
+    "height": (int, "Height of the images in pixels (default: 480)."),
+    "rate": (float, "Frames per second (default: 15)."),
 }
-TYPES = {"seed": int, "width": int, "height": int, "rate": float}
+MODEL = {
+    "model": (
+        str,
+        "Pointing model: a name in config/models (default: nano), or the path of a YAML file or a checkpoint; none = pixels only.",
+    )
+}
+
+
+def nodes(context):
+    """The cell and the node that looks at it."""
+    clock = {"use_sim_time": True}
+    return [node(context, "sim", CELL), node(context, "refer", MODEL, defaults=clock), *rviz(context, **clock)]
 
 
 def generate_launch_description():
     """Arguments and nodes."""
-    sim = Node(
-        package="roboref",
-        executable="sim",
-        name="sim",
-        parameters=[{name: ParameterValue(LaunchConfiguration(name), value_type=kind) for name, kind in TYPES.items()}],
-        output="screen",
-    )
-    refer = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("roboref"), "launch", "refer.launch.py"])),
-        launch_arguments={
-            "robot": "ur5",
-            "model": LaunchConfiguration("model"),
-            "use_sim_time": "true",
-            "rviz": LaunchConfiguration("rviz"),
-        }.items(),
-    )
-    arguments = [DeclareLaunchArgument(name, default_value=value, description=text) for name, (value, text) in ARGUMENTS.items()]
-    return LaunchDescription([*arguments, sim, refer])
+    return description(nodes, {**CELL, **MODEL}, {**PROCESS, **RVIZ})

@@ -137,25 +137,13 @@ def test_entry_points_exist() -> None:
         assert function in defined, f"executable {name}: {module} defines no {function}"
 
 
-def launch_arguments(path: Path) -> dict[str, tuple[str, str]]:
-    """Defaults and descriptions in a launch file, which can be read without ROS's launch; names it unpacks are left out."""
-    (value,) = (
-        node.value
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "ARGUMENTS"
-    )
-    assert isinstance(value, ast.Dict)
-    return {ast.literal_eval(k): ast.literal_eval(v) for k, v in zip(value.keys, value.values, strict=True) if k is not None}
-
-
-@pytest.mark.parametrize("name", ["refer", "pick_place", "navigate"])
+@pytest.mark.parametrize("name", ["pick_place", "navigate"])
 def test_a_launch_file_for_robots_simulates_nothing_unless_told_to(name: str) -> None:
-    """A simulation beside a real robot would publish its camera, and send the real base where the simulated one should go."""
-    arguments = launch_arguments(ROOT / f"launch/{name}.launch.py")
-    # refer's parameters, which it unpacks into its arguments, have no defaults beside the node's.
-    assert arguments.get("use_sim_time", ("false", ""))[0] == "false"
-    assert ("use_sim_time" in arguments) is (name != "refer")
-    assert arguments.get("sim", ("false", ""))[0] == "false"
+    """A simulation beside a real robot would publish its camera, and send the real base where the simulated one should go.
+
+    Read as text: launch is no wheel. What the files start is asked of launch itself in test/ros/test_ros_launch.py.
+    """
+    assert re.search(r'"sim": \("false", ', (ROOT / f"launch/{name}.launch.py").read_text())
 
 
 def run_system_check(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
