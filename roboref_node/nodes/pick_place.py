@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from roboref.action import PickPlace
 from std_msgs.msg import String
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import Trigger
 
 from roboref_node.goals.profile import RobotKind
 from roboref_node.language import Act
 from roboref_node.pick_place import Loop, Outcome, Step
 from roboref_node.ros import qos
 from roboref_node.ros.camera import CameraReceiver
+from roboref_node.ros.inquiry import Inquiry
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.pick_place_ports import ActionArm, ActionReferrer, CameraEyes, Interruption
 from roboref_node.ros.pick_place_settings import LIVE, PickPlaceSettings
@@ -39,7 +38,6 @@ class PickPlaceNode(SentenceNode):
         super().__init__("pick_place", Outcome.CANCELED.value, **kwargs)
         self._settings = NodeParameters(self, PickPlaceSettings, live=LIVE)
         self._interruption = Interruption()
-        self._answer = _Answer()
         self._receiver: CameraReceiver | None = None
         self._elapsed_s = 0.0
         self._last_instruction = ""
@@ -69,11 +67,11 @@ class PickPlaceNode(SentenceNode):
         self._loop = Loop(eyes, self._referrer, self._arm, release_height_m=profile.place.release_height_m, interrupt=self._interruption)
         self._status = self.create_publisher(String, "~/status", qos.TIMELINE)
         self._publish_status(state="ready")
+        self._inquiry = Inquiry(self)
         for topic in ("~/instruction", "speech/dialogue"):
             self.create_subscription(String, topic, self._on_instruction, qos.ANSWERS)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/cancel", self._on_cancel_service)
-        self.create_service(SetBool, "~/confirm", self._on_confirm)
         self.offer("~/pick_place")
         self.get_logger().info(f"ready: robot {profile.name}, {self._referrer.caller.name}, {self._arm.caller.name}")
 
@@ -95,10 +93,10 @@ class PickPlaceNode(SentenceNode):
                 self.stop("somebody said stop")
             elif said.act is Act.CANCEL:
                 self.interrupt("somebody said cancel")
-            elif said.act is Act.YES and said.rest and self._answer.is_open:
+            elif said.act is Act.YES and said.rest and self._inquiry.is_open:
                 self.get_logger().warning(f'"{instruction[:80]}" is no plain yes: nothing moves before one')
                 return
-            elif said.act in (Act.YES, Act.NO) and self._answer.give(said.act is Act.YES) and not said.rest:
+            elif said.act in (Act.YES, Act.NO) and self._inquiry.give(said.act is Act.YES) and not said.rest:
                 return
             instruction = said.rest or (self._last_instruction if said.act is Act.AGAIN else "")
             if said.act is Act.OTHER:
@@ -109,6 +107,8 @@ class PickPlaceNode(SentenceNode):
             if said.act is Act.NO:
                 self.interrupt("somebody said no")
             self.next_instruction = instruction  # begun as soon as what was said no to has ended
+        elif self.busy and (self._interruption() is not None or self._inquiry.is_declined):
+            self.next_instruction = instruction  # the arm is still coming to rest
         elif not self.begin(instruction):
             self.get_logger().warning(f'"{instruction[:80]}" is not done: the sentence before is not finished; say "stop" first')
 
@@ -118,11 +118,6 @@ class PickPlaceNode(SentenceNode):
 
     def _on_cancel_service(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = True, self.interrupt("canceled through ~/cancel")
-        return response
-
-    def _on_confirm(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        response.success = self._answer.give(bool(request.data))
-        response.message = "" if response.success else "no question is open"
         return response
 
     def stop(self, reason: str) -> str:
@@ -145,6 +140,7 @@ class PickPlaceNode(SentenceNode):
         """Forget the sentence before."""
         self._last_instruction = instruction
         self._interruption.clear()
+        self._inquiry.forget()
         self._referrer.begin()
 
     def work_on(self, instruction: str, tell: Tell) -> PickPlace.Result:
@@ -176,61 +172,10 @@ class PickPlaceNode(SentenceNode):
         )  # fmt: skip
 
     def _ask_person(self, question: str) -> bool:
-        """Wait for a yes or a no; silence is a no."""
-        deadline = time.monotonic() + self._settings.current.confirm_timeout_s
-        self._answer.ask()
-        try:
-            while time.monotonic() < deadline:
-                self._interruption.check()
-                answer = self._answer.wait(0.02)
-                if answer is not None:
-                    return answer
-            return False
-        finally:
-            self._answer.close()
+        return self._inquiry.ask(question, self._settings.current.confirm_timeout_s, self._interruption.check)
 
     def _publish_status(self, **values: Any) -> None:
         self._status.publish(String(data=json.dumps({**values, "holding": self._loop.holding})))
-
-
-class _Answer:
-    """A yes or no that somebody waits for."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._open = False
-        self._value: bool | None = None
-
-    def ask(self) -> None:
-        """A question is open from now on."""
-        with self._changed:
-            self._open, self._value = True, None
-
-    @property
-    def is_open(self) -> bool:
-        """True while somebody waits for an answer."""
-        with self._changed:
-            return self._open and self._value is None
-
-    def close(self) -> None:
-        """The question is over."""
-        with self._changed:
-            self._open = False
-
-    def give(self, value: bool) -> bool:
-        """Answer the open question; False when there is none."""
-        with self._changed:
-            if not self._open:
-                return False
-            self._value = value
-            self._changed.notify_all()
-            return True
-
-    def wait(self, timeout_s: float) -> bool | None:
-        """The answer, or None."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._value is not None, timeout_s)
-            return self._value
 
 
 def main(args: Sequence[str] | None = None) -> int:

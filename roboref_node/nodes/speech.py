@@ -24,11 +24,12 @@ from std_srvs.srv import SetBool, Trigger
 
 from roboref_node.language import INTERRUPTS, Act
 from roboref_node.ros import qos
-from roboref_node.ros.audio import CHUNK, samples_of
+from roboref_node.ros.audio import samples_of
+from roboref_node.ros.inquirers import Inquirers
 from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
-from roboref_node.speech.audio import RATE_HZ, Audio, Resampler, read_wav
-from roboref_node.speech.conversation import Conversation, Deed, Reaction
+from roboref_node.speech.audio import Resampler
+from roboref_node.speech.conversation import Conversation, Deed, Inquiry, Reaction
 from roboref_node.speech.endpointing import EndPointer
 from roboref_node.speech.listening import Listener, Utterance
 from roboref_node.speech.microphone import Microphone
@@ -36,6 +37,7 @@ from roboref_node.speech.recogniser import Heard, Recogniser
 from roboref_node.speech.settings import Backend, SendTo, Source, SpeechSettings
 from roboref_node.speech.sphinx import KeywordSpotter, SphinxRecogniser
 from roboref_node.speech.voice import Voice
+from roboref_node.speech.wav_source import WavSource
 from roboref_node.speech.whisper import WhisperRecogniser
 from roboref_node.status import Refused, Status
 from roboref_node.task import find_dialogue
@@ -61,7 +63,7 @@ class SpeechNode(Node):
         self._conversation = Conversation()
         self._talking = threading.Lock()  # guards the conversation: sentences, services and the timer all take part
         self._listener: Listener | None = None
-        self._microphone: Microphone | None = None
+        self._sound: Microphone | WavSource | None = None
         self._voice: Voice | None = None
         self._texts: queue.Queue[tuple[str, float] | None] = queue.Queue()
         self._threads: list[threading.Thread] = []
@@ -96,8 +98,8 @@ class SpeechNode(Node):
     def close(self) -> bool:
         """Stop listening and speaking."""
         self.finished.set()
-        if self._microphone is not None:
-            self._microphone.close()
+        if self._sound is not None:
+            self._sound.close()
         self._texts.put(None)
         stopped = self._voice is None or self._voice.close()
         stopped = (self._listener is None or self._listener.close()) and stopped
@@ -119,6 +121,8 @@ class SpeechNode(Node):
                 self._conversation.rewrite = lambda sentence: self._rewrite(decomposer, sentence)
             if settings.source is not Source.NONE:
                 self._listen(settings)
+            # Only now: a question that is open already is said aloud.
+            self._inquirers = Inquirers(self, settings.inquirers, on_asked=self._on_inquiry, on_closed=self._on_inquiry_closed)
             self._threads.append(threading.Thread(target=self._read, name="roboref_text", daemon=True))
             self._threads[-1].start()
         except Refused as refused:
@@ -152,11 +156,9 @@ class SpeechNode(Node):
         if settings.source is Source.TOPIC:  # only now: who sees the subscription may speak
             self.create_subscription(Int16MultiArray, "audio", self._on_audio, qos.SOUND)
         elif settings.source is Source.MICROPHONE:
-            self._microphone = Microphone(self._on_samples, settings.microphone)
+            self._sound = Microphone(self._on_samples, settings.microphone)
         elif settings.source is Source.WAV:
-            audio = read_wav(settings.wav)
-            self._threads.append(threading.Thread(target=self._play_in, args=(audio,), name="roboref_wav", daemon=True))
-            self._threads[-1].start()
+            self._sound = WavSource(self._on_samples, settings.wav)
 
     def _fail(self, refused: Refused) -> None:
         self.get_logger().error(refused.sentence)
@@ -174,14 +176,6 @@ class SpeechNode(Node):
 
     def _on_audio(self, message: Int16MultiArray) -> None:
         self._on_samples(self._at_our_rate(samples_of(message)))
-
-    def _play_in(self, audio: Audio) -> None:
-        began_s, sent_s = time.monotonic(), 0.0
-        for chunk in audio.padded(0.3, 1.0).chunks(CHUNK):
-            sent_s += len(chunk) / RATE_HZ
-            if self.finished.wait(max(0.0, began_s + sent_s - time.monotonic())):
-                return
-            self._on_samples(chunk)
 
     # ---- understanding (thread of the sentences, executor for text and services) ----------------------------------------------
 
@@ -246,10 +240,20 @@ class SpeechNode(Node):
             reactions = self._conversation.tick(now_s)
         self._react(reactions, now_s)
 
+    def _on_inquiry(self, inquiry: Inquiry) -> None:
+        with self._talking:
+            self._conversation.inquire(inquiry, time.monotonic())
+
+    def _on_inquiry_closed(self, asker: str, id_: str, why: str) -> None:
+        now_s = time.monotonic()
+        with self._talking:
+            reactions = self._conversation.withdraw(asker, id_, why)
+        self._react(reactions, now_s)
+
     def _on_confirm_service(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         now_s = time.monotonic()
         with self._talking:
-            reactions = self._conversation.confirm_now(bool(request.data))
+            reactions = self._conversation.confirm_now(bool(request.data), now_s)
         response.success = bool(reactions)
         response.message = reactions[0].text if reactions else "no question is open"
         self._react(reactions, now_s)
@@ -269,6 +273,8 @@ class SpeechNode(Node):
                 self._out["~/dialogue"].publish(String(data=reaction.text))
             elif reaction.deed is Deed.INTERRUPT:
                 self._send_interrupt(Act(reaction.text))
+            elif reaction.inquiry is not None:
+                self._inquirers.answer(reaction.inquiry, reaction.deed is Deed.AGREE and self._interrupted_s < since_s)
             else:
                 self._event(_EVENT_OF[reaction.deed], reaction.text, time.time())
 

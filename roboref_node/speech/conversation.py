@@ -15,6 +15,11 @@ from roboref_node.task import find_dialogue, normalise_instruction, parse_instru
 
 ACKNOWLEDGED = {Act.STOP: "I have ended it.", Act.CANCEL: "I drop it."}
 """What the robot says when it was interrupted. While it speaks it listens for "stop" and "cancel": "stopped" would be the next stop."""
+GONE = "Nobody is there, so I do nothing."
+"""Of a node that is not there any more."""
+
+_RECEIPT_S = 2.0
+"""How long a node may take to close the question that it was given an answer to."""
 
 
 class Deed(str, Enum):
@@ -27,6 +32,25 @@ class Deed(str, Enum):
     ASKED = "asked"
     CONFIRMED = "confirmed"
     DROPPED = "dropped"
+    AGREE = "agree"
+    DECLINE = "decline"
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What another node wants to know of the person, with yes or no.
+
+    Args:
+        asker: Name of the node.
+        id: Of the question.
+        text: The question.
+        timeout_s: How long the node waits.
+    """
+
+    asker: str
+    id: str
+    text: str
+    timeout_s: float
 
 
 @dataclass(frozen=True)
@@ -34,14 +58,17 @@ class Reaction:
     """One thing to do.
 
     Args:
-        deed: SAY a text, INSTRUCT with a sentence, TELL or INTERRUPT with the value of an `Act`; ASKED, CONFIRMED and DROPPED only report.
+        deed: SAY a text, INSTRUCT with a sentence, TELL or INTERRUPT with the value of an `Act`, AGREE or DECLINE to a question of another
+            node; ASKED, CONFIRMED and DROPPED only report.
         text: The sentence or the act.
         onset_ns: For INSTRUCT: when the person began to say it.
+        inquiry: For AGREE and DECLINE: the question.
     """
 
     deed: Deed
     text: str
     onset_ns: int = 0
+    inquiry: Inquiry | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +77,13 @@ class _Question:
     onset_ns: int
     asked_s: float
     act: Act | None = None
+    inquiry: Inquiry | None = None
 
 
 class Conversation:
     """Turns what was heard into reactions.
+
+    One question is open at a time, the last one that was asked, and a yes belongs to that one. Those of other nodes wait meanwhile.
 
     Args:
         confirm: Ask before anything is passed on. Without it every understood sentence is an instruction.
@@ -68,6 +98,8 @@ class Conversation:
         self.spoke_s = -math.inf
         """Monotonic time until which the robot itself has been speaking: nobody answers a question before it has been asked."""
         self._question: _Question | None = None
+        self._inquiries: dict[str, tuple[Inquiry, float]] = {}
+        self._answered: dict[str, float] = {}
         self._last = ""
         self._interrupted_s = -math.inf
 
@@ -101,10 +133,11 @@ class Conversation:
         dialogue = read_dialogue(sentence)
         if dialogue is not None and dialogue.rest and (dialogue.act is Act.NO or (not self.asking and _is_order(dialogue.rest))):
             # "no, pick up the blue cup"; "yes, pick up the blue cup", which answers nothing
+            reactions += self._decline(self._open_inquiry())
             sentence, self._question, dialogue = dialogue.rest, None, None
         elif dialogue is not None and dialogue.act in (Act.YES, Act.NO):
             answers = self._question is None or began_s >= self._question.asked_s  # else somebody else was told
-            return reactions + self._answer(dialogue, certain=answers and (heard.is_answer or typed))
+            return reactions + self._answer(dialogue, now_s, certain=answers and (heard.is_answer or typed))
         certain = began_s > self._interrupted_s
         if dialogue is not None:
             return reactions + self._refer_back(dialogue.act, onset_ns, now_s, certain=certain)
@@ -113,32 +146,85 @@ class Conversation:
     def interrupt(self, act: Act, now_s: float) -> list[Reaction]:
         """Stop or cancel: the open question is gone too, and what was said before is done only after a yes."""
         self._question, self._interrupted_s = None, now_s
-        return [Reaction(Deed.INTERRUPT, act.value), Reaction(Deed.SAY, ACKNOWLEDGED[act])]
+        self._answered.clear()
+        return [Reaction(Deed.INTERRUPT, act.value), *self._decline_all(), Reaction(Deed.SAY, ACKNOWLEDGED[act])]
 
-    def confirm_now(self, yes: bool) -> list[Reaction]:
+    def confirm_now(self, yes: bool, now_s: float) -> list[Reaction]:
         """The answer to the open question; nothing when there is none."""
         question, self._question = self._question, None
         if question is None:
             return []
         if not yes:
-            return [Reaction(Deed.DROPPED, question.sentence), Reaction(Deed.SAY, "All right, I do nothing. What shall I do?")]
+            declined = self._decline(question.inquiry)
+            return [Reaction(Deed.DROPPED, question.sentence), *declined, Reaction(Deed.SAY, "All right, I do nothing. What shall I do?")]
+        if question.inquiry is not None:
+            self._answered[question.inquiry.asker] = now_s
+            del self._inquiries[question.inquiry.asker]
+            return [Reaction(Deed.CONFIRMED, question.sentence), Reaction(Deed.AGREE, question.sentence, inquiry=question.inquiry)]
         return [Reaction(Deed.CONFIRMED, question.sentence), *self._pass_on(question)]
 
     def tick(self, now_s: float) -> list[Reaction]:
-        """Close a question that nobody answered."""
+        """Close a question that nobody answered, and ask the one that waits."""
+        reactions: list[Reaction] = []
+        for asker in [asker for asker, answered_s in self._answered.items() if now_s - answered_s > _RECEIPT_S]:
+            del self._answered[asker]
+            reactions.append(Reaction(Deed.SAY, GONE))
+        for inquiry, came_s in list(self._inquiries.values()):
+            if now_s - came_s > inquiry.timeout_s + _RECEIPT_S:  # who asked closes it in time, if it still lives
+                reactions += self.withdraw(inquiry.asker, inquiry.id, GONE)
         question = self._question
-        if question is None or now_s - max(question.asked_s, self.spoke_s) < self.timeout_s:
-            return []
-        self._question = None
-        sentence = f"I heard no answer within {self.timeout_s:g} seconds, so I do nothing."
-        return [Reaction(Deed.DROPPED, question.sentence), Reaction(Deed.SAY, sentence)]
+        if question is not None and question.inquiry is None and now_s - max(question.asked_s, self.spoke_s) >= self.timeout_s:
+            self._question = None
+            sentence = f"Nobody answered within {self.timeout_s:g} seconds, so I do nothing."
+            reactions += [Reaction(Deed.DROPPED, question.sentence), Reaction(Deed.SAY, sentence)]
+        if self._question is None and self._inquiries:
+            inquiry, _ = next(iter(self._inquiries.values()))
+            text = inquiry.text.rstrip("?.! ")
+            self._question = _Question(text, 0, now_s, inquiry=inquiry)
+            reactions += [Reaction(Deed.ASKED, text), Reaction(Deed.SAY, f"{text}, yes or no?")]
+        return reactions
 
-    def _answer(self, dialogue: Dialogue, *, certain: bool) -> list[Reaction]:
+    def inquire(self, inquiry: Inquiry, now_s: float) -> None:
+        """Another node asks: by the next `tick`, or once the question that is open is over. It takes the place of an earlier one."""
+        self.withdraw(inquiry.asker, "", "")
+        self._inquiries[inquiry.asker] = inquiry, now_s
+
+    def withdraw(self, asker: str, id_: str, why: str) -> list[Reaction]:
+        """A question of another node is over.
+
+        Args:
+            asker: Name of the node.
+            id_: Of the question; "": whatever it asked.
+            why: What the person hears if it was open.
+        """
+        self._answered.pop(asker, None)
+        waiting = self._inquiries.get(asker)
+        if waiting is None or id_ not in ("", waiting[0].id):
+            return []
+        del self._inquiries[asker]
+        if self._question is None or self._question.inquiry is not waiting[0]:
+            return []
+        dropped, self._question = Reaction(Deed.DROPPED, self._question.sentence), None
+        return [dropped, *([Reaction(Deed.SAY, why)] if why else [])]
+
+    def _open_inquiry(self) -> Inquiry | None:
+        return None if self._question is None else self._question.inquiry
+
+    def _decline(self, inquiry: Inquiry | None) -> list[Reaction]:
+        if inquiry is None:
+            return []
+        self._inquiries.pop(inquiry.asker, None)
+        return [Reaction(Deed.DECLINE, inquiry.text, inquiry=inquiry)]
+
+    def _decline_all(self) -> list[Reaction]:
+        return [reaction for inquiry, _ in list(self._inquiries.values()) for reaction in self._decline(inquiry)]
+
+    def _answer(self, dialogue: Dialogue, now_s: float, *, certain: bool) -> list[Reaction]:
         if not self.asking:
             return []  # people say yes to each other
         # A wrong "no" costs a repetition, a wrong "yes" moves the robot.
         if not dialogue.rest and (dialogue.act is Act.NO or certain):
-            return self.confirm_now(dialogue.act is Act.YES)
+            return self.confirm_now(dialogue.act is Act.YES, now_s)
         return self._not_understood("")
 
     def _refer_back(self, act: Act, onset_ns: int, now_s: float, *, certain: bool) -> list[Reaction]:
@@ -148,6 +234,7 @@ class Conversation:
             return self._ask(_Question(self._last, onset_ns, now_s), certain=certain)
         if self.asking or not self._last:  # not this one; which of the others, nobody has said
             dropped = [] if self._question is None else [Reaction(Deed.DROPPED, self._question.sentence)]
+            dropped += self._decline(self._open_inquiry())
             self._question = None
             return [*dropped, Reaction(Deed.SAY, "Which one? Say it with its place, for example: pick up the leftmost cup.")]
         return self._ask(_Question("take the other one", onset_ns, now_s, Act.OTHER), certain=certain)
@@ -170,6 +257,7 @@ class Conversation:
 
     def _ask(self, question: _Question, *, certain: bool = True) -> list[Reaction]:
         dropped = [] if self._question is None else [Reaction(Deed.DROPPED, self._question.sentence)]
+        self._question = None
         if certain and not self.confirm:
             return dropped + self._pass_on(question)
         self._question = question
@@ -179,7 +267,8 @@ class Conversation:
         if question.act is not None:
             return [Reaction(Deed.TELL, question.act.value)]
         self._last = question.sentence
-        return [Reaction(Deed.INSTRUCT, question.sentence, question.onset_ns)]
+        # Another order means: not what the others asked about.
+        return [*self._decline_all(), Reaction(Deed.INSTRUCT, question.sentence, question.onset_ns)]
 
     def _not_understood(self, why: str) -> list[Reaction]:
         if self.asking:

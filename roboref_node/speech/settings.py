@@ -64,6 +64,10 @@ class SpeechSettings:
     cancel_services: tuple[str, ...] = setting(
         "std_srvs/Trigger services called at once on cancel.", default=("pick_place/cancel", "navigate/stop", "refer/cancel")
     )
+    inquirers: tuple[str, ...] = setting(
+        "Nodes whose questions are said aloud, and that get the yes or no to them (topics NAME/question and NAME/answer).",
+        default=("pick_place",),
+    )
     freeze_at_speech: bool = setting("Publish the stamp of the onset of speech with each instruction.", default=False)
     send_to: SendTo = setting(
         "topic (`instruction`), or refer: a goal for `refer/refer`, with the onset's stamp if freeze_at_speech.",

@@ -246,6 +246,16 @@ def test_what_is_said_instead_ends_what_moves_and_a_stop_takes_both_back(cell):
 
 
 @pytest.mark.timeout(900)
+def test_what_is_said_while_the_arm_comes_to_rest_is_done_afterwards(cell):
+    handle = cell.send_until_it_moves()
+    cell.say.publish(String(data="stop"))
+    cell.say.publish(String(data="point at the red bowl"))
+    assert cell.result_of(handle).result.outcome == "stopped"
+    wait_until(lambda: json.loads(cell.status[-1].data).get("outcome") == "done", lambda: cell.node.log_end, PATIENCE_S)
+    assert json.loads(cell.status[-1].data)["instruction"] == "point at the red bowl"
+
+
+@pytest.mark.timeout(900)
 def test_an_arm_that_reports_a_fault(cell):
     handle = cell.send_until_it_moves()
     assert cell.call(SetBool, "sim/arm_fault", data=True).success
@@ -283,6 +293,38 @@ def test_a_person_is_asked(cell):
     cell.set("confirm", False)
     assert cell.call(Trigger, "pick_place/cancel").success
     assert cell.result_of(handle).result.outcome == "canceled"
+
+
+@pytest.mark.timeout(900)
+def test_a_person_answers_the_speech_node(cell):
+    """The yes to the read-back is for the speech node alone; what the arm is about to do is asked by itself."""
+    cell.set("confirm", True)
+    to = ("-r", "instruction:=/cell/pick_place/instruction")
+    ears = cell.graph.start("roboref_node.nodes.speech", *cell.sim_time, "-p", "source:=none", *cell.remaps, *to)
+    ears.wait_for_log("active:")
+    said, told = cell.graph.collect(String, "/cell/speech/say"), len(cell.status)
+    text = cell.graph.publisher(String, "/cell/speech/text")
+
+    def wait_said(words):
+        wait_until(lambda: any(words in m.data for m in said), lambda: f"{words} in {[m.data for m in said]}\n{ears.log}", PATIENCE_S)
+
+    def states():
+        steps = [json.loads(message.data) for message in cell.status[told:]]
+        return [step["state"] for step in steps if not step.get("sentence", "").startswith("home")]
+
+    wait_until(lambda: cell.graph.node.count_subscribers("/cell/pick_place/question"), "the speech node to listen", PATIENCE_S)
+    text.publish(String(data="pick up the orange bottle"))
+    wait_said("Pick up the orange bottle, yes or no?")
+    text.publish(String(data="yes"))
+    wait_said("Pick the orange bottle, yes or no?")
+    assert states()[-1] == "confirm" and "move" not in states()
+    text.publish(String(data="yes"))
+    wait_until(lambda: "move" in states(), lambda: f"{states()}\n{cell.node.log_end}\n{ears.log}", PATIENCE_S)
+    text.publish(String(data="stop"))
+    wait_until(lambda: states()[-1] == "ended", lambda: f"{states()}\n{cell.node.log_end}", PATIENCE_S)
+    assert json.loads(cell.status[-1].data)["outcome"] == "stopped"
+    cell.set("confirm", False)
+    assert ears.end() == 0, ears.log
 
 
 @pytest.mark.timeout(900)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from roboref_node.language import Act
-from roboref_node.speech.conversation import Conversation, Deed, Reaction
+from roboref_node.speech.conversation import GONE, Conversation, Deed, Inquiry, Reaction
 from roboref_node.speech.recogniser import Heard
 
 
@@ -172,3 +172,111 @@ def test_a_command_that_begins_with_yes_is_not_lost() -> None:
 def test_a_stop_that_is_repeated_without_end_is_a_stop() -> None:
     for text in ("stop " * 200, "pick up the cup, stop! " * 50, "I do not know " * 60 + ", stop"):
         assert hear(Conversation(), text)[0] == Reaction(Deed.INTERRUPT, Act.STOP.value)
+
+
+CUP = Inquiry("pick_place", "a1", "Pick the red cup?", 30.0)
+
+
+def asked(now_s: float = 10.0) -> Conversation:
+    """A conversation in which the robot has asked whether to pick the red cup."""
+    conversation = Conversation()
+    conversation.inquire(CUP, now_s)
+    assert conversation.tick(now_s) == [
+        Reaction(Deed.ASKED, "Pick the red cup"),
+        Reaction(Deed.SAY, "Pick the red cup, yes or no?"),
+    ]
+    return conversation
+
+
+def answers(reactions: list[Reaction]) -> list[tuple[str, str]]:
+    """Which question was answered, and how."""
+    return [(reaction.inquiry.id, reaction.deed.value) for reaction in reactions if reaction.inquiry is not None]
+
+
+def test_a_yes_answers_the_question_of_another_node_once() -> None:
+    conversation = asked()
+    assert answers(hear(conversation, "yes", now_s=12.0, certain=True)) == [("a1", "agree")]
+    assert answers(hear(conversation, "yes", now_s=12.5, certain=True)) == []
+
+
+def test_a_yes_that_began_before_the_question_was_asked_does_not() -> None:
+    conversation = asked(10.0)
+    early = conversation.hear(Heard("yes", is_answer=True), onset_ns=0, now_s=10.4, began_s=9.9)
+    assert early == [Reaction(Deed.SAY, "Yes or no?")]
+    assert answers(hear(conversation, "yes", now_s=10.6, certain=False)) == [], "perhaps a noise"
+
+
+@pytest.mark.parametrize("text", ["no", "no, pick up the blue cup", "no, the other one", "stop", "cancel", "hold on"])
+def test_no_and_stop_decline_it_at_any_time(text: str) -> None:
+    early = asked(10.0).hear(Heard(text), onset_ns=0, now_s=10.4, began_s=9.0)
+    assert answers(early) == [("a1", "decline")]
+
+
+def test_a_stop_from_elsewhere_declines_it_too() -> None:
+    assert answers(asked().interrupt(Act.STOP, 11.0)) == [("a1", "decline")]
+
+
+def test_of_two_questions_a_yes_answers_the_last_one_that_was_asked() -> None:
+    """An order in the middle of the robot's question: its read-back is the question now, and the other waits."""
+    conversation = asked()
+    assert "asked" in deeds(hear(conversation, "pick up the blue cup", now_s=11.0))
+    heard = hear(conversation, "no", now_s=12.0)
+    assert answers(heard) == [] and "dropped" in deeds(heard)
+    assert [r.text for r in conversation.tick(12.1) if r.deed is Deed.SAY] == ["Pick the red cup, yes or no?"]
+    assert answers(conversation.hear(Heard("yes", is_answer=True), onset_ns=0, now_s=12.3, began_s=12.05)) == [], "before it was asked anew"
+    assert answers(hear(conversation, "yes", now_s=13.0, certain=True)) == [("a1", "agree")]
+
+
+def test_another_order_that_is_confirmed_declines_what_waits_first() -> None:
+    conversation = asked()
+    hear(conversation, "pick up the blue cup", now_s=11.0)
+    reactions = hear(conversation, "yes", now_s=12.0, certain=True)
+    assert [d for d in deeds(reactions) if d in ("decline", "agree", "instruct")] == ["decline", "instruct"]
+
+
+def test_a_question_that_comes_while_another_is_open_waits() -> None:
+    conversation = Conversation()
+    hear(conversation, "pick up the blue cup", now_s=9.0)
+    conversation.inquire(CUP, 10.0)
+    assert conversation.tick(10.1) == []
+    hear(conversation, "no", now_s=11.0)
+    assert "asked" in deeds(conversation.tick(11.1))
+
+
+def test_a_new_question_of_the_same_node_takes_the_place_of_the_old_one() -> None:
+    conversation = asked()
+    conversation.inquire(Inquiry("pick_place", "b2", "Put the red cup on the table?", 30.0), 20.0)
+    early = conversation.hear(Heard("yes", is_answer=True), onset_ns=0, now_s=20.3, began_s=19.8)
+    assert answers(early) == [], "that was meant for the first"
+    assert answers(hear(conversation, "yes", now_s=21.0, certain=True)) == [("b2", "agree")]
+
+
+def test_a_question_that_was_answered_elsewhere_or_whose_node_started_anew_is_closed() -> None:
+    for id_ in ("a1", ""):
+        conversation = asked()
+        assert deeds(conversation.withdraw("pick_place", id_, "")) == ["dropped"]
+        assert answers(hear(conversation, "yes", now_s=12.0, certain=True)) == []
+    conversation = asked()
+    assert conversation.withdraw("pick_place", "of yesterday", "") == [] and conversation.asking
+
+
+def test_a_node_that_has_died_is_not_waited_for() -> None:
+    conversation = asked(10.0)
+    assert conversation.tick(41.0) == []
+    assert deeds(conversation.tick(42.1)) == ["dropped", "say"]
+    conversation = asked(10.0)
+    assert answers(hear(conversation, "yes", now_s=12.0, certain=True)) == [("a1", "agree")]
+    assert [r.text for r in conversation.tick(14.1)] == [GONE]
+    assert conversation.tick(15.0) == []
+    conversation = asked(10.0)
+    hear(conversation, "yes", now_s=12.0, certain=True)
+    conversation.withdraw("pick_place", "a1", "")
+    assert conversation.tick(14.1) == [], "it closed the question: the answer has come"
+
+
+def test_what_was_replaced_is_not_confirmed_later() -> None:
+    conversation = Conversation(confirm=False)
+    conversation.interrupt(Act.STOP, 5.0)
+    conversation.hear(Heard("pick up the red cup"), onset_ns=0, now_s=5.2, began_s=4.0)
+    assert "dropped" in deeds(hear(conversation, "go to the table", now_s=7.0))
+    assert "instruct" not in deeds(hear(conversation, "yes", now_s=8.0, certain=True))

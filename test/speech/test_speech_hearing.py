@@ -13,7 +13,7 @@ import pytest
 
 from roboref_node.language import Act, read_dialogue
 from roboref_node.speech.audio import RATE_HZ, Audio
-from roboref_node.speech.conversation import ACKNOWLEDGED
+from roboref_node.speech.conversation import ACKNOWLEDGED, GONE
 from roboref_node.speech.endpointing import WINDOW, EndPointer, EndPointSettings, Phase
 from roboref_node.speech.jsgf import command_grammar, spoken_words
 from roboref_node.speech.listening import Listener
@@ -116,13 +116,16 @@ def test_a_spotter_that_has_listened_for_long_still_hears(speak):
     assert found == ["stop"]
 
 
-def test_the_robot_does_not_stop_itself_by_saying_that_it_has_stopped():
+OWN_WORDS = (*ACKNOWLEDGED.values(), GONE, "Nobody answered within 8 seconds, so I do nothing.")
+
+
+def test_the_robot_does_not_stop_itself_by_saying_that_it_has_stopped_or_does_nothing():
     pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
     spotter, heard = KeywordSpotter({"stop": 1e-15, "cancel": 1e-15}), []
     for name in ("flite", "flite:slt", "flite:rms", "espeak-ng"):
         if shutil.which(name.partition(":")[0]) is None:
             pytest.skip(f"the program {name.partition(':')[0]} is not installed: sudo apt-get install -y flite espeak-ng")
-        for sentence in ACKNOWLEDGED.values():
+        for sentence in OWN_WORDS:
             spoken = Synthesiser(name)(sentence).padded(0.4, 0.8)
             heard += [(name, sentence, word) for chunk in spoken.chunks(WINDOW) if (word := spotter.feed(chunk))]
     assert heard == []
