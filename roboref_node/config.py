@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from roboref_node.plain_yaml import parse_yaml
 from roboref_node.status import Refused, Status
 
 PACKAGE = "roboref"
@@ -59,17 +58,19 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     """Read one YAML file that holds a mapping.
 
     Raises:
-        Refused: BAD_REQUEST when the file cannot be read, is not YAML of plain data, or holds something else than a mapping.
+        Refused: BAD_REQUEST when the file cannot be read, is not YAML of plain data, holds a key twice, or
+            something else than a mapping.
     """
     file = Path(path)
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = parse_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise Refused(Status.BAD_REQUEST, f"cannot read configuration file {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise Refused(Status.BAD_REQUEST, f"configuration file {file} is not plain YAML: {error}") from error
     if not isinstance(data, dict):
-        raise Refused(Status.BAD_REQUEST, f"configuration file {file} holds a {type(data).__name__}, not a mapping")
+        held = "nothing" if data is None else f"a {type(data).__name__}"
+        raise Refused(Status.BAD_REQUEST, f"configuration file {file} holds {held}, not a mapping of names to values")
     return data
 
 

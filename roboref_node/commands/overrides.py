@@ -74,7 +74,7 @@ def _given(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _parse(text: str) -> tuple[str, str, Any]:
-    import yaml
+    from roboref_node.plain_yaml import parse_yaml
 
     name, equals, raw = text.partition("=")
     section, dot, rest = name.strip().partition(".")
@@ -84,6 +84,6 @@ def _parse(text: str) -> tuple[str, str, Any]:
         where = f"below {', '.join(_SECTIONS[:-1])} or {_SECTIONS[-1]}, or {_SLOP}"
         raise Refused(Status.BAD_REQUEST, f"--set {text!r} is not of the form NAME=VALUE with a NAME {where}")
     try:
-        return section, rest, yaml.safe_load(raw)
-    except yaml.YAMLError:
+        return section, rest, parse_yaml(raw)
+    except ValueError:
         raise Refused(Status.BAD_REQUEST, f"--set {text!r}: {raw!r} is no value") from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from roboref_node.geometry.camera import CameraModel
+from roboref_node.plain_yaml import parse_yaml
 from roboref_node.status import Refused, Status
 
 _OWN = ("fx", "fy", "cx", "cy", "width", "height", "distortion_model", "coefficients")
@@ -33,11 +34,11 @@ def load_camera(path: str | Path, *, rectified: bool = False) -> CameraModel:
     try:
         text = file.read_text(encoding="utf-8")
         # `ros2 topic echo` closes each message with a document separator.
-        data = json.loads(text) if file.suffix == ".json" else next(iter(yaml.safe_load_all(text)), None)
+        data = json.loads(text) if file.suffix == ".json" else parse_yaml(text, first=True)
     except OSError as error:
         raise Refused(Status.BAD_REQUEST, f"the camera file {file} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
-        raise Refused(Status.BAD_REQUEST, f"the camera file {file} is neither YAML nor JSON: {str(error).splitlines()[0]}") from None
+    except ValueError as error:
+        raise Refused(Status.BAD_REQUEST, f"the camera file {file} is neither YAML nor JSON: {error}") from None
     if not isinstance(data, Mapping):
         raise Refused(Status.BAD_REQUEST, f"the camera file {file} does not hold a list of named values")
     try:
@@ -55,39 +56,58 @@ def _from_mapping(data: Mapping[str, Any], rectified: bool) -> CameraModel:
         unknown = [str(key) for key in data if key not in _OWN]  # such as k1, whose lens would be left out unsaid
         if unknown:
             raise ValueError(f"unknown entry {unknown[0]!r}; known are {', '.join(_OWN)}; a lens goes into the last two")
-        return CameraModel.from_dict(data)
+        return CameraModel.from_dict({**data, **{side: _whole(data, side) for side in ("width", "height") if side in data}})
     if "camera_matrix" in data:
         return CameraModel.from_camera_info(
-            width=int(data["image_width"]),
-            height=int(data["image_height"]),
-            K=data["camera_matrix"]["data"],
-            D=data.get("distortion_coefficients", {"data": []})["data"],
+            width=_whole(data, "image_width"),
+            height=_whole(data, "image_height"),
+            K=_matrix(data, "camera_matrix"),
+            D=_matrix(data, "distortion_coefficients", ()),
             distortion_model=str(data.get("distortion_model", "plumb_bob")),
-            P=data.get("projection_matrix", {"data": [0.0] * 12})["data"],
-            R=data.get("rectification_matrix", {"data": []})["data"],
+            P=_matrix(data, "projection_matrix", (0.0,) * 12),
+            R=_matrix(data, "rectification_matrix", ()),
             rectified=rectified,
         )
     lower = {str(key).lower(): value for key, value in data.items()}
     region = lower.get("roi") or {}
+    if not isinstance(region, Mapping):
+        raise ValueError(f"roi is {region!r}, it must be a group of values")
     return CameraModel.from_camera_info(
-        width=int(lower["width"]),
-        height=int(lower["height"]),
+        width=_whole(lower, "width"),
+        height=_whole(lower, "height"),
         K=lower["k"],
         D=lower.get("d") or [],
         distortion_model=str(lower.get("distortion_model", "")),
         P=lower.get("p") or [0.0] * 12,
         R=lower.get("r") or [],
-        binning_x=int(lower.get("binning_x", 0)),
-        binning_y=int(lower.get("binning_y", 0)),
+        binning_x=_whole(lower, "binning_x", 0),
+        binning_y=_whole(lower, "binning_y", 0),
         roi=(
-            int(region.get("x_offset", 0)),
-            int(region.get("y_offset", 0)),
-            int(region.get("width", 0)),
-            int(region.get("height", 0)),
+            _whole(region, "x_offset", 0),
+            _whole(region, "y_offset", 0),
+            _whole(region, "width", 0),
+            _whole(region, "height", 0),
             bool(region.get("do_rectify", False)),
         ),
         rectified=rectified,
     )
+
+
+def _whole(data: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    value = data[key] if default is None else data.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{key} is {value!r}, it must be a whole number")
+    return value
+
+
+def _matrix(data: Mapping[str, Any], key: str, default: Sequence[float] | None = None) -> Sequence[float]:
+    """Numbers of a matrix as camera_calibration writes one: ``{rows, cols, data}``."""
+    if default is not None and key not in data:
+        return default
+    if not isinstance(data[key], Mapping) or not isinstance(data[key].get("data"), list):
+        raise ValueError(f"{key} is {data[key]!r}, it must be a group with the numbers in 'data'")
+    numbers: list[float] = data[key]["data"]
+    return numbers
 
 
 def save_camera(camera: CameraModel, path: str | Path) -> None:
