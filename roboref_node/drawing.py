@@ -46,8 +46,11 @@ def _color(referral: Referral) -> tuple[int, int, int]:
 
 def _draw_point(picture: NDArray[np.uint8], referral: Referral) -> None:
     assert referral.pixel is not None
+    height, width = picture.shape[:2]
+    if not (-0.5 <= referral.pixel.u_px <= width - 0.5 and -0.5 <= referral.pixel.v_px <= height - 0.5):
+        return  # a given pixel may be anywhere, farther than OpenCV counts too
     center = (round(referral.pixel.u_px), round(referral.pixel.v_px))
-    size = max(6, picture.shape[1] // 64)
+    size = max(6, width // 64)
     for color, thickness in ((_SHADE, 4), (_color(referral), 2)):
         cv2.circle(picture, center, size, color, thickness, cv2.LINE_AA)
         cv2.drawMarker(picture, center, color, cv2.MARKER_CROSS, size, thickness)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     from roboref_node.pipeline import Pipeline
     from roboref_node.pointing.registry import load_pointer
-    from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions
+    from roboref_node.replay import BagTopics, RgbdBag, compare, load_questions, read_golden, write_golden
     from roboref_node.replay.bag import SLOP_S, declared
     from roboref_node.replay.recorded import SLOP_S as RECORDED_SLOP_S
     from roboref_node.rgbd import DepthSettings, DepthTrust
@@ -73,6 +72,7 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     for folder in (args.overlays, args.golden.parent if args.golden and args.write_golden else None):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+    golden = read_golden(args.golden) if args.golden and not args.write_golden else None
     trust, slop_s = declared(rectified=args.rectified), SLOP_S
     if args.questions is not None:
         questions = load_questions(args.questions)
@@ -94,9 +94,9 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
     model_s = sum(a["timings_ms"].get("model", 0.0) for a in answers) / 1e3
     differences: list[str] = []
     if args.golden and args.write_golden:
-        args.golden.write_text(json.dumps({"answers": [_kept(a) for a in answers]}, indent=1) + "\n")
-    elif args.golden:
-        differences = compare(answers, _read_golden(args.golden))
+        write_golden(answers, args.golden)
+    elif golden is not None:
+        differences = compare(answers, golden)
     return {
         "status": "OK" if not differences else "DIFFERENT",
         "bag_s": round(duration_s, 3),
@@ -147,18 +147,6 @@ def _answer(pipeline: Pipeline, bag: RgbdBag, question: BagQuestion, number: int
     how = {"declared": asdict(bag.trust), "sync_slop_s": bag.slop_s}
     source = {"bag": str(bag.path.resolve()), "topics": vars(bag.topics), **how, "question": number}
     return [replace(r, provenance={**r.provenance, "source": source}).to_dict() for r in referrals]
-
-
-def _kept(answer: dict[str, Any]) -> dict[str, Any]:
-    """What a golden file holds: nothing that changes from run to run."""
-    return {k: answer[k] for k in ("task", "status", "sentence", "pixel", "position_m", "goal", "approach", "gripper_width_m")}
-
-
-def _read_golden(path: Path) -> list[dict[str, Any]]:
-    try:
-        return list(json.loads(path.read_text())["answers"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(Status.BAD_REQUEST, f"{path} is no golden file ({error}); make one with --write-golden") from None
 
 
 def _print(result: dict[str, Any]) -> None:

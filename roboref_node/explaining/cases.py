@@ -21,6 +21,7 @@ from roboref_node.replay.bag import SLOP_S
 from roboref_node.replay.golden import compare
 from roboref_node.replay.recorded import SLOP_S as RECORDED_SLOP_S
 from roboref_node.replay.recorded import read_recorded, recorded_bags, trust_from
+from roboref_node.replay.stored import checked_answer
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 
@@ -152,9 +153,10 @@ def _questions(path: Path) -> list[tuple[Answer, ...]]:
         except ValueError:
             continue
         if isinstance(data, dict):
-            found = data.get("referrals") or data.get("answers") or [data]
-            if isinstance(found, list) and found and all(isinstance(a, dict) and {"status", "task", "sentence"} <= set(a) for a in found):
-                return [tuple(found)] if "answers" not in data else [tuple(group) for _, group in groupby(found, _question)]
+            found = data.get("referrals") or data.get("answers") or ([data] if "status" in data and "task" in data else [])
+            if isinstance(found, list) and found:
+                answers = [checked_answer(answer, f"{path}: answer {number}") for number, answer in enumerate(found, 1)]
+                return [tuple(answers)] if "answers" not in data else [tuple(group) for _, group in groupby(answers, _question)]
     raise Refused(
         Status.BAD_REQUEST, f"{path} is no answer of roboref: it needs the JSON that refer --json, ask --json or replay --json print"
     )
@@ -250,10 +252,11 @@ def explain(case: Case) -> Explanation:
         if profile.goal_frame == LEVEL:
             again = in_optical(again, case.transforms[LEVEL], case.frame.frame_id)
         repeated = True
-        elsewhere = None not in (recorded.goal, again.goal) and answer.get("position_frame") != again.goal_frame
-        if elsewhere:
-            uncompared.append(f"the goal of answer {number} is in {answer.get('position_frame')}, the new one in {again.goal_frame}")
-        posed = {"goal": None, "approach": None} if elsewhere else {}
+        elsewhere = recorded.goal_frame != again.goal_frame
+        posed: dict[str, None] = {"position_m": None} if elsewhere else {}
+        if elsewhere and None not in (recorded.goal, again.goal):
+            uncompared.append(f"the goal of answer {number} is in {recorded.goal_frame}, the new one in {again.goal_frame}")
+            posed |= {"goal": None, "approach": None}
         differences += compare([{**again.to_dict(), **posed}], [{**answer, **posed}], first=number)
         kept = {**again.provenance, **recorded.provenance}
         referrals.append(replace(again, answer_text=recorded.answer_text, provenance=kept, timings_ms=recorded.timings_ms))
@@ -266,26 +269,23 @@ def _as_referral(answer: Answer) -> Referral:
 
     task = answer["task"]
     pixel, position, covariance = answer.get("pixel"), answer.get("position_m"), answer.get("covariance_m2")
-    try:
-        return Referral(
-            task=Task(TaskKind(task["kind"]), str(task["expression"]), str(task["instruction"])),
-            status=Status(answer["status"]),
-            sentence=str(answer["sentence"]),
-            stamp_ns=int(answer.get("stamp_ns") or 0),
-            frame_id=str(answer.get("frame_id") or ""),
-            goal_frame=str(answer.get("position_frame") or ""),
-            pixel=None if pixel is None else PixelPoint(float(pixel[0]), float(pixel[1])),
-            answer_text=str(answer.get("answer") or ""),
-            position_m=None if position is None else (float(position[0]), float(position[1]), float(position[2])),
-            position_covariance_m2=None if covariance is None else tuple(float(x) for x in covariance),
-            goal=_pose(answer.get("goal")),
-            approach=_pose(answer.get("approach")),
-            timings_ms=dict(answer.get("timings_ms") or {}),
-            provenance=dict(answer.get("provenance") or {}),
-            details=dict(answer.get("details") or {}),
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise Refused(Status.BAD_REQUEST, f"the answer is of another form than roboref writes: {type(error).__name__}: {error}") from None
+    return Referral(
+        task=Task(TaskKind(task["kind"]), task["expression"], task["instruction"]),
+        status=Status(answer["status"]),
+        sentence=answer["sentence"],
+        stamp_ns=answer.get("stamp_ns") or 0,
+        frame_id=answer.get("frame_id") or "",
+        goal_frame=answer.get("position_frame") or "",
+        pixel=None if pixel is None else PixelPoint(float(pixel[0]), float(pixel[1])),
+        answer_text=answer.get("answer") or "",
+        position_m=None if position is None else (float(position[0]), float(position[1]), float(position[2])),
+        position_covariance_m2=None if covariance is None else tuple(float(x) for x in covariance),
+        goal=_pose(answer.get("goal")),
+        approach=_pose(answer.get("approach")),
+        timings_ms=dict(answer.get("timings_ms") or {}),
+        provenance=dict(answer.get("provenance") or {}),
+        details=dict(answer.get("details") or {}),
+    )
 
 
 def _pose(data: Any) -> Transform | None:

@@ -42,7 +42,8 @@ class View:
         low, high = low_m[self._axes], high_m[self._axes]
         self._scale = (_SIZE - 40) / float(max(high - low))
         self._middle = 0.5 * (low + high)
-        step = 0.1 if max(high - low) < 1.5 else 0.5
+        span = float(max(high - low))
+        step = 0.1 if span < 1.5 else max(0.5, 10.0 ** np.floor(np.log10(span / 10)))
         for axis in (0, 1):
             for value in np.arange(np.ceil(low[axis] / step), high[axis] / step + 1) * step:
                 ends = np.array([[low[0], low[1]], [high[0], high[1]]])

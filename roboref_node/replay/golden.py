@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from roboref_node.replay.stored import checked_answer
+from roboref_node.status import Refused, Status
 
 Answer = Mapping[str, Any]
 
@@ -17,13 +22,38 @@ class Tolerances:
 
     Args:
         pixel_px: Distance of the pixel.
-        position_m: Distance of the goal's position.
+        position_m: Distance of the point, of the goal and of the approach; difference of the gripper's width.
         angle_deg: Angle between the goals' orientations.
     """
 
     pixel_px: float = 2.0
     position_m: float = 0.003
     angle_deg: float = 2.0
+
+
+_KEPT = ("task", "status", "sentence", "pixel", "position_m", "goal", "approach", "gripper_width_m")
+"""What a golden file holds of an answer: nothing that changes from run to run."""
+
+
+def write_golden(answers: Sequence[Answer], path: Path) -> None:
+    """Write what `compare` needs of answers."""
+    kept = [{name: answer[name] for name in _KEPT} for answer in answers]
+    path.write_text(json.dumps({"answers": kept}, indent=1) + "\n", encoding="utf-8")
+
+
+def read_golden(path: Path) -> list[dict[str, Any]]:
+    """What `write_golden` has written.
+
+    Raises:
+        Refused: BAD_REQUEST naming what cannot be read, or the entry of the answer that is of another form.
+    """
+    try:
+        answers = json.loads(path.read_text(encoding="utf-8"))["answers"]
+        if not isinstance(answers, list):
+            raise TypeError("'answers' is no list")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused(Status.BAD_REQUEST, f"{path} is no golden file ({error}); make one with --write-golden") from None
+    return [checked_answer(answer, f"{path}: answer {number}") for number, answer in enumerate(answers, 1)]
 
 
 def compare(answers: Sequence[Answer], golden: Sequence[Answer], tolerances: Tolerances | None = None, *, first: int = 1) -> list[str]:
@@ -53,9 +83,15 @@ def _numbers(answer: Answer, expected: Answer, tolerances: Tolerances) -> list[s
     if (answer["pixel"] is None) != (expected["pixel"] is None):
         return [f"pixel {answer['pixel']}, expected {expected['pixel']}"]
     if expected["pixel"] is not None:
-        apart = float(np.linalg.norm(np.subtract(answer["pixel"], expected["pixel"])))
+        apart = _apart(answer["pixel"], expected["pixel"])
         if apart > tolerances.pixel_px:
             found.append(f"the pixel is {apart:.1f} px off (tolerance {tolerances.pixel_px:g})")
+    for name, what in (("position_m", "the point"), ("gripper_width_m", "the gripper's width")):
+        mine, theirs = answer.get(name), expected.get(name)
+        if (mine is None) != (theirs is None):
+            found.append(f"{what} is {mine}, expected {theirs}")
+        elif mine is not None and (apart := _apart(mine, theirs)) > tolerances.position_m:
+            found.append(f"{what} is {1e3 * apart:.1f} mm off (tolerance {1e3 * tolerances.position_m:g} mm)")
     for name in ("goal", "approach"):
         mine, theirs = answer[name], expected[name]
         if (mine is None) != (theirs is None):
@@ -63,7 +99,7 @@ def _numbers(answer: Answer, expected: Answer, tolerances: Tolerances) -> list[s
         elif mine is not None and theirs is not None:
             if mine["frame"] != theirs["frame"]:
                 found.append(f"{name} in {mine['frame']}, expected {theirs['frame']}")
-            apart = float(np.linalg.norm(np.subtract(mine["position_m"], theirs["position_m"])))
+            apart = _apart(mine["position_m"], theirs["position_m"])
             if apart > tolerances.position_m:
                 places = f"{_place(mine)}, expected {_place(theirs)}"
                 found.append(f"{name} is {1e3 * apart:.1f} mm off (tolerance {1e3 * tolerances.position_m:g} mm): {places}")
@@ -72,6 +108,10 @@ def _numbers(answer: Answer, expected: Answer, tolerances: Tolerances) -> list[s
             if angle > tolerances.angle_deg:
                 found.append(f"{name} is turned by {angle:.1f} deg (tolerance {tolerances.angle_deg:g})")
     return found
+
+
+def _apart(mine: Any, theirs: Any) -> float:
+    return float(np.linalg.norm(np.subtract(mine, theirs)))
 
 
 def _place(pose: Mapping[str, Any]) -> str:

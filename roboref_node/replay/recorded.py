@@ -15,6 +15,7 @@ from roboref_node.parameters import build, unflatten
 from roboref_node.pipeline import PipelineSettings
 from roboref_node.replay.bag import check_there, declared, deserialize, reading
 from roboref_node.replay.questions import BagQuestion
+from roboref_node.replay.stored import checked_answer
 from roboref_node.rgbd import DepthTrust
 from roboref_node.status import Refused, Status
 
@@ -92,9 +93,9 @@ def _question(text: str, bag: Path) -> RecordedQuestion:
             RobotProfile.from_parameters(data["profile"], name=str(data["robot"])),
             build(PipelineSettings, unflatten(data["pipeline"]), path="pipeline"),
             trust_from(data.get("declared")),
-            tuple(data["answers"]),
+            tuple(checked_answer(answer, f"{bag}: answer {number}") for number, answer in enumerate(data["answers"], 1)),
         )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise Refused(Status.BAD_REQUEST, f"{bag}: the question on {QUESTION_TOPIC} cannot be read: {error}") from None
 
 

@@ -111,6 +111,51 @@ def test_images_that_have_moved_are_named_and_the_rest_is_told(stored: Path, cap
     assert main(["explain", str(stored), "--rgb=a.png", "--depth=b.png", "--camera=c.yaml"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("status", "FINE"),
+        ("task", []),
+        ("stamp_ns", "now"),
+        ("pixel", [1]),
+        ("timings_ms", {"lift": None}),
+        ("timings_ms", {"lift": "long"}),
+        ("goal.frame", None),
+        ("goal.position_m", [1e300, 0, 0]),
+        ("details.position_m", ["x", 0, 0]),
+        ("provenance", "none"),
+        ("provenance.source", "a bag"),
+        ("provenance.source.bag", 5),
+        ("provenance.source.topics", ["color"]),
+        ("provenance.depth_sample", "near"),
+        ("provenance.depth_sample.depth_m", "near"),
+        ("provenance.goal_from_optical.position_m", [1e300, 0, 0]),
+    ],
+)
+def test_an_answer_that_was_edited_is_refused_by_entry(
+    stored: Path, name: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of these ended with a traceback, or was drawn."""
+    answer = json.loads(stored.read_text())["answers"][0]
+    *groups, leaf = name.split(".")
+    group = answer
+    for part in groups:
+        group = group[part]
+    group[leaf] = value
+    stored.write_text(json.dumps(answer))
+    assert main(["explain", str(stored), "--out", str(tmp_path / "why.png")]) == 2
+    told = capsys.readouterr().err
+    assert f"{stored}: answer 1" in told and name in told
+
+
+def test_far_numbers_are_drawn_on_a_grid_that_can_be_counted(stored: Path, tmp_path: Path) -> None:
+    answer = json.loads(stored.read_text())["answers"][0]
+    answer["goal"]["position_m"], answer["pixel"] = [9e8, 0, 0], [1e12, 0]
+    stored.write_text(json.dumps(answer))
+    assert main(["explain", str(stored), "--out", str(tmp_path / "why.png")]) == 1
+    assert (tmp_path / "why.png").stat().st_size > 0
+
+
 def test_a_goal_that_comes_out_differently_is_told_beside_the_stored_one(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = json.loads(stored.read_text())
     x, y, z = data["answers"][0]["goal"]["position_m"]
