@@ -33,10 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write-golden", action="store_true", help="write the answers to the file of --golden instead of comparing")
     parser.add_argument("--robot", default="ur5", help="robot profile (default ur5)")
     parser.add_argument("--model", default="nano", help="pointing model (default nano)")
-    parser.add_argument("--color-topic", default=None)
-    parser.add_argument("--depth-topic", default=None)
-    parser.add_argument("--color-info-topic", default=None)
-    parser.add_argument("--depth-info-topic", default=None)
+    parser.add_argument("--camera", default="/camera", metavar="NS", help="namespace of the camera's topics (default /camera)")
+    parser.add_argument("--color-topic", metavar="TOPIC", help="its colour images (default NS/color/image_raw); compressed ones too")
+    parser.add_argument("--depth-topic", metavar="TOPIC", help="its depth images (default NS/aligned_depth_to_color/image_raw)")
+    parser.add_argument("--color-info-topic", metavar="TOPIC", help="calibration of colour (default: camera_info beside the images)")
+    parser.add_argument("--depth-info-topic", metavar="TOPIC", help="calibration of depth (default: camera_info beside the images)")
     parser.add_argument("--rectified", action="store_true", help="the image topics carry rectified images")
     add_set_argument(parser)
     parser.add_argument("--overlays", type=Path, help="folder for one picture per question")
@@ -81,11 +82,16 @@ def _replay(args: argparse.Namespace, started: float) -> dict[str, Any]:
         questions, slop_s = [question.as_question() for question in recorded], RECORDED_SLOP_S
         trust = replace(recorded[0].trust, rectified=args.rectified or recorded[0].trust.rectified)
     depth, slop_s = camera_from(args.overrides, DepthSettings(trust.near_m, trust.far_m, trust.aligned), slop_s)
-    named = {"color": args.color_topic, "depth": args.depth_topic, "color_info": args.color_info_topic, "depth_info": args.depth_info_topic}
     profile, settings = settings_from(args.robot, args.overrides)
     pointer = load_pointer(args.model) if any(q.pixel is None for q in questions) else None
     loaded = time.perf_counter()
-    topics = BagTopics(**{k: v for k, v in named.items() if v})
+    topics = BagTopics.of(
+        args.camera,
+        color=args.color_topic,
+        depth=args.depth_topic,
+        color_info=args.color_info_topic,
+        depth_info=args.depth_info_topic,
+    )
     pipeline = Pipeline(pointer, profile, settings)
     with RgbdBag(args.bag, topics, DepthTrust.of(depth, rectified=trust.rectified), slop_s=slop_s) as bag:
         answers = [a for number, question in enumerate(questions, 1) for a in _answer(pipeline, bag, question, number, args.overlays)]

@@ -6,7 +6,6 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
+from roboref_node.replay.topics import BagTopics
 from roboref_node.replay.transforms import TransformTree
 from roboref_node.rgbd import DepthSettings, DepthTrust, RgbdPair, build_frame
 from roboref_node.status import Refused, Status
@@ -30,16 +30,6 @@ _STORE = get_typestore(Stores.ROS2_JAZZY)
 read, or whose hash is another one than that of this library, say nothing of the images."""
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-
-
-@dataclass(frozen=True)
-class BagTopics:
-    """Where things are in a bag; the defaults are those of the RealSense driver and of the simulated cell."""
-
-    color: str = "/camera/color/image_raw"
-    depth: str = "/camera/aligned_depth_to_color/image_raw"
-    color_info: str = "/camera/color/camera_info"
-    depth_info: str = "/camera/aligned_depth_to_color/camera_info"
 
 
 SLOP_S = 0.02
@@ -116,7 +106,7 @@ class RgbdBag:
         if gap_s > tolerance_s:
             raise Refused(
                 Status.FRAME_STALE,
-                f"the nearest image is {gap_s:.3f} s away from the asked time (tolerance {tolerance_s:g} s)",
+                f"the nearest image is {gap_s:.3f} s away from the asked time (tolerance {tolerance_s:g} s); {self._extent()}",
                 gap_s=gap_s,
             )
         depth = _nearest(self._depth, color[0])
@@ -130,8 +120,17 @@ class RgbdBag:
             pair = RgbdPair(self._read(self.topics.color, color), self._read(self.topics.depth, depth))
         info = self._info_at(self.topics.color_info, color[0])
         if info is None:
-            raise Refused(Status.NO_CAMERA, f"{self.path} has no message on {self.topics.color_info}")
+            infos = self._topics_of("sensor_msgs/msg/CameraInfo")
+            raise Refused(Status.NO_CAMERA, f"{self.path} has no message on {self.topics.color_info}; its calibrations: {infos}")
         return build_frame(pair, info, self._info_at(self.topics.depth_info, depth[0]), self.trust, self.transforms.lookup)
+
+    def _extent(self) -> str:
+        count = f"the bag holds {len(self._color)} images"
+        one_stamp = len(self._color) > 1 and self.duration_s == 0
+        return f"{count}, all with the stamp {self._color[0][0] / 1e9:.3f} s" if one_stamp else f"{count} in {self.duration_s:.3f} s"
+
+    def _topics_of(self, *kinds: str) -> str:
+        return ", ".join(dict.fromkeys(c.topic for c in self._reader.connections if c.msgtype in kinds)) or "none"
 
     def _info_at(self, topic: str, stamp_ns: int) -> Any:
         """The calibration in force at a stamp: of a lens that zooms or focuses, or after the driver changed the size, not the first one."""
@@ -143,8 +142,11 @@ class RgbdBag:
         held = {c.topic: c.msgtype for c in reader.connections}
         for topic, kinds in ((self.topics.color, _IMAGE_TYPES), (self.topics.depth, _IMAGE_TYPES)):
             if held.get(topic) not in kinds:
-                images = ", ".join(t for t, kind in held.items() if kind in _IMAGE_TYPES) or "none"
-                raise Refused(Status.BAD_REQUEST, f"{self.path} has no image topic {topic}; its image topics: {images}")
+                raise Refused(
+                    Status.BAD_REQUEST, f"{self.path} has no image topic {topic}; its image topics: {self._topics_of(*_IMAGE_TYPES)}"
+                )
+        if self.topics.color == self.topics.depth:
+            raise Refused(Status.BAD_REQUEST, f"{self.topics.color} is given for colour and for depth")
         wanted = {self.topics.color: self._color, self.topics.depth: self._depth}
         for connection, recorded_ns, raw in reader.messages(connections=[c for c in reader.connections if self._needed(c)]):
             if connection.topic in wanted:

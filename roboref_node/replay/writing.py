@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel, DistortionModel
 from roboref_node.geometry.transform import Transform
-from roboref_node.replay.bag import BagTopics
+from roboref_node.replay.topics import BagTopics
 from roboref_node.rgbd.encoding import in_millimetres
 from roboref_node.status import Refused, Status
 

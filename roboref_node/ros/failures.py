@@ -21,8 +21,8 @@ from roboref_node.goals.profile import RobotProfile
 from roboref_node.parameters import describe
 from roboref_node.pipeline import PipelineSettings
 from roboref_node.referral import Referral
-from roboref_node.replay.bag import BagTopics
 from roboref_node.replay.recorded import PREFIX, QUESTION_TOPIC
+from roboref_node.replay.topics import BagTopics
 from roboref_node.replay.writing import LATCHED
 from roboref_node.rgbd import DepthTrust
 from roboref_node.ros.evidence import Evidence
