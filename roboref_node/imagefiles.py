@@ -21,6 +21,9 @@ from roboref_node.status import Refused, Status
 NEAR_M, FAR_M = 0.1, 20.0
 """Plausible distances in depth files of which nothing is said."""
 
+_QUATERNION_SLACK = 0.05
+"""Of its length: what two digits after the point leave, [0.7, 0, 0, 0.7], and angles in degrees do not."""
+
 
 def load_frame(
     rgb: Path,
@@ -66,20 +69,27 @@ def _load_color(path: Path) -> NDArray[np.uint8]:
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if picture is None:
         raise Refused(Status.BAD_REQUEST, f"the colour image {path} cannot be decoded")
-    _check_whole_and_upright(path)
+    _check_picture(path)
     return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
 
 
-def _check_whole_and_upright(path: Path) -> None:
-    """What OpenCV passes over: it fills the end of a truncated JPEG with grey, and turns or ignores what EXIF wants turned."""
+def _check_picture(path: Path) -> None:
+    """What OpenCV passes over.
+
+    It fills the end of a truncated JPEG with grey, turns or ignores what EXIF wants turned, and makes a dark picture of depth.
+    """
     try:
         with Image.open(path) as image:
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            mode, orientation = image.mode, image.getexif().get(ExifTags.Base.Orientation, 1)
             image.load()
     except UnidentifiedImageError:
         return  # a format that only OpenCV reads
     except (OSError, SyntaxError, ValueError) as error:
         raise Refused(Status.BAD_REQUEST, f"the colour image {path} is damaged: {error}") from None
+    if mode.startswith(("I", "F")):
+        raise Refused(
+            Status.BAD_REQUEST, f"the colour image {path} has one channel of more than 8 bits, as depth has: are the two exchanged?"
+        )
     if orientation not in (0, 1):
         raise Refused(
             Status.BAD_REQUEST,
@@ -133,6 +143,9 @@ def load_pose(path: Path) -> Transform:
 def pose_from_mapping(data: Mapping[str, Any], where: str) -> Transform:
     """See `load_pose`; `where` names the source in errors."""
     try:
+        length = float(np.linalg.norm(np.asarray(data["quaternion_xyzw"], dtype=np.float64)))
+        if abs(length - 1.0) > _QUATERNION_SLACK:
+            raise ValueError(f"a rotation needs a unit quaternion, this one has length {length:.3g}")
         return Transform(np.asarray(data["quaternion_xyzw"], dtype=np.float64), np.asarray(data["position_m"], dtype=np.float64))
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(Status.BAD_REQUEST, f"{where} needs position_m: [x, y, z] and quaternion_xyzw: [x, y, z, w] ({error})") from None

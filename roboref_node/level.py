@@ -13,6 +13,7 @@ from roboref_node.geometry.transform import Transform
 from roboref_node.goals.profile import Reach, RobotProfile
 from roboref_node.goals.zones import Zone, ZoneType
 from roboref_node.referral import Referral
+from roboref_node.status import Refused
 
 LEVEL = "level"
 """Name of the frame that is planned in; no answer is given in it."""
@@ -32,7 +33,11 @@ def level_from_optical(frame: Frame) -> Transform:
     if frame.color_from_depth is not None:
         points = frame.color_from_depth.apply(points)
     up = np.array([0.0, -0.77, -0.64])  # a camera that looks 40 degrees down, give or take 50
-    plane, _ = fit_plane_ransac(points, 0.01, np.random.default_rng(0), iterations=256, up=up, max_tilt_rad=0.87)
+    try:
+        plane, _ = fit_plane_ransac(points, 0.01, np.random.default_rng(0), iterations=256, up=up, max_tilt_rad=0.87)
+    except Refused as refusal:
+        sentence = f"there is no --camera-pose, and nothing level in view that would tell where up is: {refusal.sentence}"
+        raise Refused(refusal.status, sentence, **refusal.details) from None
     z = plane.normal
     x = np.cross([0.0, 0.0, 1.0], z)
     x = np.array([1.0, 0.0, 0.0]) if np.linalg.norm(x) < 1e-6 else -x / np.linalg.norm(x)

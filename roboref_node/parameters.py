@@ -153,10 +153,17 @@ def build(kind: type[T], values: Mapping[str, Any], *, path: str) -> T:
         elif section is not None and value is not None:
             raise Refused(Status.BAD_REQUEST, f"{path}.{key} is a group of settings, it cannot be {value!r}")
         arguments[key] = value
+    missing = [item.name for item in dataclasses.fields(kind) if item.name not in arguments and _has_no_default(item)]  # type: ignore[arg-type]
+    if missing:
+        raise Refused(Status.BAD_REQUEST, f"{path} needs {' and '.join(missing)}")
     try:
         return kind(**arguments)
     except (ValueError, TypeError) as error:
         raise Refused(Status.BAD_REQUEST, f"{path}: {error}") from error
+
+
+def _has_no_default(item: dataclasses.Field[Any]) -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
 
 
 def section_type(hint: Any) -> type[Any] | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from roboref_node.geometry import CameraModel, save_camera
-from roboref_node.imagefiles import load_depth, load_frame
+from roboref_node.imagefiles import load_depth, load_frame, pose_from_mapping
 from roboref_node.rgbd import decode_color
 from roboref_node.status import Refused
 
@@ -52,6 +52,21 @@ def test_a_picture_that_a_viewer_would_turn_is_refused(read: Callable[[str], NDA
         Image.fromarray(GRADIENT).save(tmp_path / name, exif=with_orientation(value))
         with pytest.raises(Refused, match=f"EXIF orientation {value}"):
             read(name)
+
+
+@pytest.mark.parametrize("name", ["depth.png", "depth.tiff"])
+def test_depth_is_no_picture(name: str, read: Callable[[str], NDArray[np.uint8]], tmp_path: Path) -> None:
+    """OpenCV makes a nearly black one of it, in which nothing is found."""
+    Image.fromarray(MILLIMETRES).save(tmp_path / name)
+    with pytest.raises(Refused, match="are the two exchanged"):
+        read(name)
+
+
+@pytest.mark.parametrize("quaternion", [[0.0, 0.0, 45.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.9]])
+def test_a_quaternion_that_is_none_is_no_pose(quaternion: list[float]) -> None:
+    with pytest.raises(Refused, match="unit quaternion, this one has length"):
+        pose_from_mapping({"position_m": [0, 0, 1], "quaternion_xyzw": quaternion}, "pose.yaml")
+    assert pose_from_mapping({"position_m": [0, 0, 1], "quaternion_xyzw": [0.7, 0, 0, 0.7]}, "pose.yaml").translation_m[2] == 1
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from roboref_node.commands.arguments import above_zero, positive
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
+from roboref_node.imagefiles import FAR_M, NEAR_M
 from roboref_node.rgbd.encoding import in_millimetres
 from roboref_node.status import Refused, Status
 
@@ -73,15 +74,14 @@ def read_cloud(path: Path, *, width: int = 640, focal: float = 525.0, center: st
     import open3d
 
     if not path.is_file():
-        raise Refused(Status.BAD_REQUEST, f"{path} does not exist")
-    with path.open("rb") as file:
-        header = dict(line.decode("ascii", "replace").split(maxsplit=1) for line in file.read(4096).split(b"\n")[1:11] if b" " in line)
+        raise Refused(Status.BAD_REQUEST, f"{path} {'is no file' if path.exists() else 'does not exist'}")
     # Without the unknown points the order of rows and columns is lost.
     cloud = open3d.t.io.read_point_cloud(path, remove_nan_points=False)
-    if "positions" not in cloud.point or "colors" not in cloud.point:
-        raise Refused(Status.BAD_REQUEST, f"{path} is not a PCD file with x y z and rgb")
-    rows = int(header.get("HEIGHT", "1"))
-    columns = int(header.get("WIDTH", "0")) if rows > 1 else width
+    if "positions" not in cloud.point:
+        raise Refused(Status.BAD_REQUEST, f"{path} is no PCD file with x y z, or not a whole one")
+    if "colors" not in cloud.point:
+        raise Refused(Status.BAD_REQUEST, f"{path} has no colour: the field rgb or rgba")
+    columns = _columns(path) or width
     points = cloud.point["positions"].numpy()
     if columns < 2 or len(points) % columns:
         raise Refused(Status.BAD_REQUEST, f"{path} has {len(points)} points, not a multiple of {columns}: the cloud is not organised")
@@ -94,17 +94,42 @@ def read_cloud(path: Path, *, width: int = 640, focal: float = 525.0, center: st
     camera = CameraModel(focal, focal, cx, cy, columns, height)
     depth = np.where(xyz[..., 2] > 0, xyz[..., 2], np.nan).astype(np.float32)
     rows_v, columns_u = np.nonzero(np.isfinite(depth))
-    error = np.abs(camera.project(xyz[rows_v, columns_u]) - np.column_stack([columns_u, rows_v]))
-    if len(error) == 0 or float(np.quantile(error, 0.99)) > 1.0:
-        worst = float("nan") if len(error) == 0 else float(np.quantile(error, 0.99))
+    if len(rows_v) == 0:
+        raise Refused(Status.BAD_REQUEST, f"no point of {path} is in front of the camera (z above 0)")
+    worst = float(np.quantile(np.abs(camera.project(xyz[rows_v, columns_u]) - np.column_stack([columns_u, rows_v])), 0.99))
+    if not worst <= 1.0:
         raise Refused(
-            Status.BAD_REQUEST, f"the points miss their pixels by {worst:.1f} px: wrong --focal, --center or --width", error_px=worst
+            Status.BAD_REQUEST,
+            f"the points miss their pixels by {worst:.1f} px: --focal, --center or --width is wrong, the cloud is not organised, "
+            "or it is not in the optical frame (x right, y down, z forward)",
+            error_px=worst,
+        )
+    middle_m = float(np.nanmedian(depth))
+    if not NEAR_M <= middle_m <= FAR_M:
+        raise Refused(
+            Status.BAD_REQUEST,
+            f"the points of {path} are {middle_m:.4g} m away in the median, not {NEAR_M:g} to {FAR_M:g} m: a PCD file holds metres",
         )
     labels = cloud.point["label"].numpy().reshape(height, columns).astype(np.uint32) if "label" in cloud.point else None
     colours = cloud.point["colors"].numpy()
     if colours.dtype != np.uint8:
         colours = np.rint(colours * 255).astype(np.uint8)
     return Cloud(np.ascontiguousarray(colours.reshape(height, columns, 3)), depth, labels, camera)
+
+
+def _columns(path: Path) -> int | None:
+    """Columns of an organised file by its header; None when it says that there is one row."""
+    entries: dict[bytes, bytes] = {}
+    with path.open("rb") as file:
+        for line in file:
+            name, _, value = line.strip().partition(b" ")
+            entries[name] = value
+            if name == b"DATA":
+                break
+    try:
+        return int(entries.get(b"WIDTH", b"0")) if int(entries.get(b"HEIGHT", b"1")) > 1 else None
+    except ValueError:
+        raise Refused(Status.BAD_REQUEST, f"the header of {path} has a WIDTH or HEIGHT that is no whole number") from None
 
 
 def write_images(cloud: Cloud, folder: Path, *, npy: bool = False) -> None:

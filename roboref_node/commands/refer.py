@@ -61,6 +61,7 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
     from roboref_node.imagefiles import load_frame, load_pose
     from roboref_node.level import LEVEL, in_optical, level_from_optical, unlimited
     from roboref_node.pipeline import Context, Pipeline
+    from roboref_node.plausibility import check_cameras
 
     pixel = parse_pixel(args.pixel)
     tasks = _tasks(args, pixel)
@@ -70,6 +71,7 @@ def _refer(args: argparse.Namespace) -> tuple[tuple[Referral, ...], int]:
         args.rgb, args.depth, args.camera, depth_camera=args.depth_camera, color_from_depth=args.color_from_depth,
         near_m=limits["near_m"], far_m=limits["far_m"],
     )  # fmt: skip
+    check_cameras(frame)
     pointer = None
     if pixel is None:
         from roboref_node.pointing.registry import load_pointer

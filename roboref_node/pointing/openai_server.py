@@ -55,6 +55,8 @@ class OpenAISettings:
             )
         if self.image_format not in IMAGE_FORMATS:
             raise Refused(Status.BAD_REQUEST, f"`image_format` must be {' or '.join(IMAGE_FORMATS)}, not {self.image_format!r}.")
+        if self.http.url.rstrip("/").endswith("/chat/completions"):
+            raise Refused(Status.BAD_REQUEST, f"`url` ends before /chat/completions, which is added; it is {self.http.url!r}.")
         self.resize.check(self.dialect)
 
 

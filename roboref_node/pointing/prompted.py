@@ -16,7 +16,7 @@ from roboref_node.pointing.pointer import PixelPoint, PointAnswer
 from roboref_node.pointing.prompt import build_prompt
 from roboref_node.pointing.sent_image import size_px
 from roboref_node.pointing.syntax import legible
-from roboref_node.status import Refused
+from roboref_node.status import Refused, Status
 from roboref_node.task import Task
 
 
@@ -62,6 +62,8 @@ class PromptedPointer(ABC, Generic[S]):
     """
 
     def __init__(self, settings: S, dialect: Dialect, name: str) -> None:
+        if settings.max_instruction_chars < 1:
+            raise Refused(Status.BAD_REQUEST, f"`max_instruction_chars` is {settings.max_instruction_chars}, expected at least 1.")
         self.name = name
         self.settings = settings
         self.dialect = dialect

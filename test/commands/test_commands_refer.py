@@ -86,6 +86,26 @@ def test_refusals(files: dict[str, Any], capsys: pytest.CaptureFixture[str], ext
     assert answer["sentence"] and answer.get("goal") is None
 
 
+def test_a_picture_without_anything_level_asks_for_the_pose(
+    files: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder: Path = files["folder"]
+    depth = np.full((480, 640), np.nan, np.float32)
+    depth[:, 300:304] = 1.0  # one upright stripe, as of a pole
+    np.save(tmp_path / "pole.npy", depth)
+    code, answer = refer(files, capsys, "--pixel", "302,240", depth=str(tmp_path / "pole.npy"))
+    assert (code, answer["status"]) == (2, "NO_DEPTH") and "no --camera-pose" in answer["sentence"]
+    code, answer = refer(files, capsys, "--pixel", "302,240", "--camera-pose", str(folder / "pose.yaml"), depth=str(tmp_path / "pole.npy"))
+    assert code == 1 and "--camera-pose" not in answer["sentence"]
+
+
+def test_a_calibration_of_something_else_is_told_as_such(files: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    camera = yaml.safe_load((files["folder"] / "camera.yaml").read_text())
+    (tmp_path / "camera.yaml").write_text(yaml.safe_dump({**camera, "fx": 5e6}))
+    code, answer = refer(files, capsys, "--pixel", files["pixel"], "--camera", str(tmp_path / "camera.yaml"))
+    assert (code, answer["status"]) == (2, "BAD_REQUEST") and "fx = 5e+06" in answer["sentence"]
+
+
 def test_the_g1_stands_off(files: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     pose = str(files["folder"] / "pose.yaml")
     code, answer = refer(files, capsys, "--pixel", files["pixel"], "--robot", "g1", "--role", "navigate", "--camera-pose", pose)
@@ -105,6 +125,7 @@ def test_the_g1_stands_off(files: dict[str, Any], capsys: pytest.CaptureFixture[
         ("depth.near_m=5", "UNITS_IMPLAUSIBLE", "depth.near_m = 5"),
         ("depth.aligned=true", "BAD_REQUEST", "--depth-camera"),
         ("sync_slop_s=0.1", "BAD_REQUEST", "--depth-camera"),
+        ("pipeline.max_sigma_m=1e-4", "DEPTH_EDGE", "pipeline.max_sigma_m = 0.1 mm"),
         ("profile.place.clearance_m=wide", "BAD_REQUEST", "clearance_m is 'wide', it must be of type float"),
     ],
 )

@@ -83,6 +83,7 @@ def test_unknown_robot_lists_the_known_ones() -> None:
         ({"zones.cell.type": "box"}, "type"),
         ({"zones.cell.polygon_m": [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]}, "polygon_m"),
         ({"zones.cell.type": "keep_out_box"}, "zones"),
+        ({"zones.table.min_m": [0.0, 0.0, 0.0]}, "profile.zones.table needs type and frame"),
         (
             {"zones.prism": {"type": "keep_out_prism", "frame": "map", "polygon_m": [0.0, 0, 1, 1, 1, 0, 0, 1], "z_range_m": [0.0, 1]}},
             "crosses",
