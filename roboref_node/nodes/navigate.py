@@ -292,8 +292,8 @@ class NavigateNode(SentenceNode):
         if spare_m < 0.0:
             raise _Ended(
                 Outcome.OUT_OF_REACH,
-                f"{expression} is {-spare_m:.2f} m out of the hand's reach (profile.reach, {reach.min_m:g} to {reach.max_m:g} m from the "
-                f"shoulder): {point[0]:.2f} m ahead, {point[2]:.2f} m over the floor",
+                f"{expression} is {-1e3 * spare_m:.1f} mm out of the hand's reach (profile.reach, {reach.min_m:g} to {reach.max_m:g} m "
+                f"from the shoulder): {point[0]:.2f} m ahead, {point[2]:.2f} m over the floor",
             )
 
     def _tell(self, **values: Any) -> None:
