@@ -31,14 +31,19 @@ class TransformTree:
 
     def __init__(self) -> None:
         self._edges: dict[str, _Edge] = {}
+        self._two_parents: dict[str, tuple[str, str]] = {}
 
     def add(self, parent: str, child: str, stamp_ns: int, parent_from_child: Transform, *, static: bool) -> None:
         """Insert one sample; samples may come in any order, a repeated stamp replaces the earlier sample.
 
-        As in tf2 a slash before a name, as ROS 1 had it, does not count.
+        As in tf2 a slash before a name, as ROS 1 had it, does not count, and a frame that is given in itself or in none is passed over.
         """
         parent, child = parent.removeprefix("/"), child.removeprefix("/")
+        if not parent or not child or parent == child:
+            return
         edge = self._edges.get(child)
+        if edge is not None and static and edge.static and edge.parent != parent:
+            self._two_parents[child] = edge.parent, parent
         if edge is None or edge.parent != parent or edge.static != static:
             edge = self._edges[child] = _Edge(parent, static)
         if static:
@@ -55,9 +60,14 @@ class TransformTree:
         """``target_from_source`` at a stamp.
 
         Raises:
-            Refused: TF_UNAVAILABLE when the frames are not connected; TF_STALE when the recording has no sample around the stamp.
+            Refused: TF_UNAVAILABLE when the frames are not connected, or one between them has two parents; TF_STALE when the
+                recording has no sample around the stamp.
         """
         from_source, from_target = self._ancestors(source), self._ancestors(target)
+        for frame in sorted((set(from_source) ^ set(from_target)) & self._two_parents.keys()):
+            first, second = self._two_parents[frame]
+            parents = f"{frame} has two parents in the bag's /tf_static, {first} and {second}"
+            raise Refused(Status.TF_UNAVAILABLE, f"the transform from {source} to {target} is not certain: {parents}")
         common = next((frame for frame in from_source if frame in from_target), None)
         if common is None:
             known = ", ".join(sorted(set(self._edges) | {e.parent for e in self._edges.values()})) or "none"

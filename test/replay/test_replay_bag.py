@@ -19,7 +19,7 @@ from roboref_node.cli import main
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
-from roboref_node.replay import BagTopics, RgbdBag, TransformTree, load_questions
+from roboref_node.replay import BagTopics, RgbdBag, load_questions
 from roboref_node.replay.recorded import QUESTION_TOPIC, read_recorded
 from roboref_node.replay.writing import RgbdBagWriter
 from roboref_node.sim.cell import SimulatedCell
@@ -146,25 +146,6 @@ def test_compressed_bags_are_read_and_damaged_ones_refused(
         except Refused as refusal:
             refused += refusal.status is Status.BAD_REQUEST
     assert refused
-
-
-def test_tf_is_interpolated_and_never_extrapolated() -> None:
-    tree = TransformTree()
-    quarter = Transform([0.0, 0.0, np.sin(np.pi / 4), np.cos(np.pi / 4)], [2.0, 0.0, 0.0])
-    tree.add("base", "arm", 1_000, Transform.identity(), static=False)
-    tree.add("base", "arm", 2_000, quarter, static=False)
-    tree.add("arm", "camera", 0, Transform([0, 0, 0, 1], [0.0, 1.0, 0.0]), static=True)
-    halfway = tree.lookup("base", "camera", 1_500)
-    np.testing.assert_allclose(halfway.translation_m, [1.0 - np.sin(np.pi / 4), np.cos(np.pi / 4), 0.0], atol=1e-9)
-    back = tree.lookup("camera", "base", 1_500)
-    np.testing.assert_allclose((halfway @ back).matrix, np.eye(4), atol=1e-12)
-    for stamp in (999, 2_001):
-        with pytest.raises(Refused) as caught:
-            tree.lookup("base", "camera", stamp)
-        assert caught.value.status is Status.TF_STALE
-    with pytest.raises(Refused) as unknown:
-        tree.lookup("map", "camera", 1_500)
-    assert unknown.value.status is Status.TF_UNAVAILABLE and "base" in unknown.value.sentence
 
 
 @pytest.mark.parametrize(
