@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,6 +12,9 @@ from roboref_node.task import TaskKind
 
 _LARGEST = 1e9
 """Of a coordinate in metres: beyond it nothing was measured, and no picture of it can be drawn."""
+
+_QUATERNION_SLACK = 1e-3
+"""Of its length: a longer one agrees with every other in the comparison of angles."""
 
 
 class _Form(NamedTuple):
@@ -43,7 +47,10 @@ def _one_of(*values: str) -> _Form:
 _TEXT, _NEEDED_TEXT = (_Form("text", lambda value: isinstance(value, str), needed) for needed in (False, True))
 _NUMBER = _Form("a number", _is_number)
 _GROUP, _NEEDED_GROUP = (_Form("a group of values", lambda value: isinstance(value, Mapping), needed) for needed in (False, True))
-_POSE = {"": _GROUP, ".position_m": _numbers(3, needed=True), ".quaternion_xyzw": _numbers(4, needed=True)}
+_QUATERNION = _Form(
+    "a unit quaternion", lambda value: _numbers(4).fits(value) and abs(math.hypot(*value) - 1.0) <= _QUATERNION_SLACK, needed=True
+)
+_POSE = {"": _GROUP, ".position_m": _numbers(3, needed=True), ".quaternion_xyzw": _QUATERNION}
 _FILES = ("bag", "rgb", "depth", "camera", "depth_camera", "color_from_depth")
 _FORMS: dict[str, _Form] = {
     "status": _one_of(*(status.value for status in Status)),

@@ -42,6 +42,8 @@ def _golden(edit: Callable[[dict[str, Any]], Any], path: Path) -> Path:
         (lambda a: a["goal"].pop("frame"), "has no goal.frame"),
         # NaN compared as equal to everything
         (lambda a: a["goal"].update(position_m=[float("nan"), 0, 0]), "goal.position_m is"),
+        # ... and so did ten times a rotation
+        (lambda a: a["goal"].update(quaternion_xyzw=[0.0, 7.0, 7.0, 0.0]), "goal.quaternion_xyzw is .* a unit quaternion"),
         (lambda a: a.update(gripper_width_m=True), "gripper_width_m is True"),
     ],
 )
