@@ -56,7 +56,7 @@ def _record(args: argparse.Namespace) -> dict[str, int]:
     from roboref_node.demo.processes import NodeProcess
     from roboref_node.ros.recorder import Recorder
 
-    needed = [f"{args.camera}/{name}" for name in ("color/image_raw", *_DEPTH[:1], "color/camera_info", *_DEPTH[1:])]
+    needed = [f"{args.camera.strip('/')}/{name}" for name in ("color/image_raw", *_DEPTH[:1], "color/camera_info", *_DEPTH[1:])]
     needed = args.topics if args.topics is not None else [*needed, "/tf_static"]
     needed = [f"/{topic.lstrip('/')}" for topic in needed]
     optional = [] if args.topics is not None else ["/tf", "/clock", "/joint_states"]
@@ -82,7 +82,8 @@ def _record(args: argparse.Namespace) -> dict[str, int]:
             if sim is not None and not sim.alive:
                 raise Refused(Status.NO_CAMERA, f"the simulated cell ended:\n{sim.last_words()}")
             if time.monotonic() > deadline:
-                raise Refused(Status.NO_CAMERA, f"nothing arrived on {', '.join(missing)} within {args.timeout:g} s (--timeout)")
+                others = "" if args.topics is not None else "; --camera names another namespace, --topics other topics"
+                raise Refused(Status.NO_CAMERA, f"nothing arrived on {', '.join(missing)} within {args.timeout:g} s (--timeout){others}")
         end = time.monotonic() + args.seconds
         while time.monotonic() < end:
             executor.spin_once(timeout_sec=0.02)

@@ -23,6 +23,14 @@ def test_a_failed_recording_can_be_repeated(tmp_path, capsys, monkeypatch):
     assert not bag.exists()
 
 
+@pytest.mark.parametrize("camera", ["/nobody/camera", "nobody/camera/"])
+def test_a_camera_that_is_silent_is_told_with_what_else_can_be_given(camera, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "91")
+    assert main(["record", str(tmp_path / "bag"), "--camera", camera, "--timeout", "0.3"]) == 2
+    told = capsys.readouterr().err
+    assert "/nobody/camera/color/image_raw," in told and "--topics other topics" in told
+
+
 def test_a_recording_of_no_topic_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["record", str(tmp_path / "bag"), "--topics"])
