@@ -69,6 +69,9 @@ def _from_mapping(data: Mapping[str, Any], rectified: bool) -> CameraModel:
             rectified=rectified,
         )
     lower = {str(key).lower(): value for key, value in data.items()}
+    if "k" not in lower:
+        sentence = "it is none of the known forms, which hold fx (ours), camera_matrix (camera_calibration) or k (a printed CameraInfo)"
+        raise Refused(Status.BAD_REQUEST, sentence)
     region = lower.get("roi") or {}
     if not isinstance(region, Mapping):
         raise ValueError(f"roi is {region!r}, it must be a group of values")

@@ -223,6 +223,7 @@ def test_files_of_camera_calibration_and_printed_camera_infos_are_read(tmp_path)
         ("fx: 1\nfy: 1\ncx: 0\ncy: 0\nwidth: .inf\nheight: 1\n", "width is inf, it must be a whole number"),
         ("fx: 1\nfy: 1\ncx: 0\ncy: 0\nwidth: 640.5\nheight: 1\n", "width is 640.5"),
         ("fx: 1\nfx: 2\nfy: 1\ncx: 0\ncy: 0\nwidth: 1\nheight: 1\n", "'fx' is given twice in line 2"),
+        ("cam0: {intrinsics: [1, 1, 0, 0], resolution: [1, 1]}\n", "none of the known forms.*camera_matrix"),
         ("width: 1\nheight: 1\nk: [1, 0, 0, 0, 1, 0, 0, 0, 1]\nroi: 5\n", "roi is 5, it must be a group"),
         ("image_width: 1\nimage_height: 1\ncamera_matrix: [1]\n", "camera_matrix is .*'data'"),
     ],
