@@ -152,7 +152,7 @@ class Feed:
         frames, transforms = self._receiver.frames, self._receiver.transforms
         pair = frames.latest(_MAX_AGE_S)
         trust = DepthTrust(0.05, 10.0, aligned=False, rectified=False)
-        frame = build_frame(pair, frames.color_info(1.0), frames.depth_info(), trust, transforms.lookup)
+        frame = build_frame(pair, *frames.calibrations(pair, 1.0), trust, transforms.lookup)
         self.page.show_image(_with_point(frame, self._answer_shown))
         if frame.is_registered:
             base_from_optical = transforms.lookup(self._base_frame, frame.frame_id, frame.stamp_ns)

@@ -39,14 +39,15 @@ def check_camera(listener: Listener, seen: Seen, settings: ReferSettings, profil
         return []
     frames = listener.receiver.frames
     try:
-        frame = build_frame(seen.pair, frames.color_info(0.0), frames.depth_info(), settings.trust, listener.receiver.transforms.lookup)
+        infos = frames.calibrations(seen.pair, 0.0)
+        frame = build_frame(seen.pair, *infos, settings.trust, listener.receiver.transforms.lookup)
     except Refused as refused:
         if refused.status in (Status.TF_UNAVAILABLE, Status.TF_STALE):
             why = "depth has a camera of its own, and where that is must be known"
             fix = "switch on aligned depth in the driver, or publish the transform"
             return [Finding("depth_aligned", Level.ERROR, refused.sentence, why, fix)]
         return [Finding("camera_info", Level.ERROR, refused.sentence, "the calibration cannot be used", _INFO_FIX)]
-    calibration = _calibration(frame.camera) + _owners(seen.pair, frames.color_info(0.0), frames.depth_info())
+    calibration = _calibration(frame.camera) + _owners(seen.pair, *infos)
     # With a wrong calibration every point is somewhere else: one cause, one finding.
     view = check_view(frame, listener.receiver.transforms, profile) if calibration[0].level is Level.OK else []
     return [*calibration, *_depth(frame), *_color(frame), *_alignment(frame, seen), *view]

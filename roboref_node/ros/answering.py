@@ -164,7 +164,7 @@ class Answerer:
             return self._transforms.lookup(target, source, stamp_ns, canceled=canceled)
 
         evidence.pair = pair
-        color_info, depth_info = self._frames.color_info(settings.frame_timeout_s), self._frames.depth_info()
+        color_info, depth_info = self._frames.calibrations(pair, settings.frame_timeout_s)
         evidence.color_info, evidence.depth_info = color_info, depth_info
         frame = build_frame(pair, color_info, depth_info, settings.trust, find_extrinsics)
         evidence.color_from_depth = frame.color_from_depth
@@ -172,7 +172,8 @@ class Answerer:
         for other in self._frames.before(pair, settings.depth_frames - 1):
             # A camera that has just restarted with another size or calibration has earlier pairs that fit no longer.
             with contextlib.suppress(Refused):
-                if self._is_still(frame, other.stamp_ns):
+                color, depth = self._frames.calibrations(other, 0.0)
+                if color is color_info and depth is depth_info and self._is_still(frame, other.stamp_ns):
                     earlier.append(build_frame(other, color_info, depth_info, settings.trust, find_extrinsics))
         if not earlier:
             return frame

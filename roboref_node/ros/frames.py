@@ -15,7 +15,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from roboref_node.rgbd import ImageMessage, RgbdPair, frame_name, stamp_ns
-from roboref_node.ros.calibration_topic import CalibrationTopic
+from roboref_node.ros.calibration_topic import JUMP_BACK_NS, CalibrationTopic
 from roboref_node.ros.camera_reading import CameraReading, StreamReading
 from roboref_node.ros.qos import explain_silence, images, loss_counters
 from roboref_node.status import Refused, Status
@@ -28,9 +28,6 @@ _STAMPS = 300
 
 _INTERVALS = 5
 """Arrivals whose median distance is a stream's period: one pause, a restart say, does not change it."""
-
-_JUMP_BACK_NS = 1_000_000_000
-"""A stamp that is older than the newest one by more than this means that the camera or the bag started again."""
 
 
 @dataclass(frozen=True)
@@ -111,26 +108,26 @@ class FrameStore:
         ):
             node.create_subscription(image_type[compressed], stream.topic, receive, self._qos, event_callbacks=loss_counters(node, stream))
         self._infos = {
-            "color": CalibrationTopic(node, topics.color_info, images(reliable=topics.reliable, depth=1)),
-            "depth": CalibrationTopic(node, topics.depth_info, images(reliable=topics.reliable, depth=1)),
+            name: CalibrationTopic(node, topic, reliable=topics.reliable, now_ns=now_ns)
+            for name, topic in (("color", topics.color_info), ("depth", topics.depth_info))
         }
 
-    def color_info(self, timeout_s: float) -> CameraInfo:
-        """The newest calibration of the colour camera; waits up to `timeout_s` for the first one.
+    def calibrations(self, pair: RgbdPair, timeout_s: float) -> tuple[CameraInfo, CameraInfo | None]:
+        """The calibrations of the cameras when they took a pair: of colour, and of depth or None when none has ever arrived.
+
+        Args:
+            pair: Colour and depth.
+            timeout_s: How long to wait for the first one of colour.
 
         Raises:
-            Refused: NO_CAMERA when none has ever arrived.
+            Refused: NO_CAMERA when none of colour has ever arrived, or one changed about then.
         """
         deadline = time.monotonic() + timeout_s
-        while (info := self._infos["color"].newest()) is None:
+        while (color := self._infos["color"].at(stamp_ns(pair.color))) is None:
             if time.monotonic() >= deadline:
                 raise Refused(Status.NO_CAMERA, f"no camera info: {self._infos['color'].explain()}")
             time.sleep(0.01)
-        return info
-
-    def depth_info(self) -> CameraInfo | None:
-        """The newest calibration of the depth camera; None when none has ever arrived."""
-        return self._infos["depth"].newest()
+        return color, self._infos["depth"].at(stamp_ns(pair.depth))
 
     def latest(self, max_age_s: float) -> RgbdPair:
         """The newest pair, at once.
@@ -225,6 +222,7 @@ class FrameStore:
         now_ns = self._now_ns()
         with self._changed:
             pair, pairs = (self._pairs[-1] if self._pairs else None), self.count
+        told = {name: topic.poll() for name, topic in self._infos.items()}
         problem = ""
         try:
             self.latest(max_age_s)
@@ -236,7 +234,7 @@ class FrameStore:
             pairs=pairs,
             skew_s=None if pair is None else pair.skew_ns / 1e9,
             pairing_problem=problem,
-            calibration_problem="" if self._infos["color"].newest() is not None else self._infos["color"].explain(),
+            calibration_problem="" if told["color"] else self._infos["color"].explain(),
         )
 
     def _read_stream(self, stream: _Stream, max_age_s: float, silent_after_s: float, now_ns: int) -> StreamReading:
@@ -271,7 +269,7 @@ class FrameStore:
 
     def _receive(self, message: ImageMessage, stream: _Stream, index: int) -> None:
         now_ns = stamp_ns(message)
-        if now_ns < stream.last_ns - _JUMP_BACK_NS:
+        if now_ns < stream.last_ns - JUMP_BACK_NS:
             # The synchronizer drops whatever is older than its queue, so after a restart it would never pair again.
             with self._changed:
                 self._pairs.clear()

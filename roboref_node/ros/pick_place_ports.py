@@ -125,7 +125,7 @@ class CameraEyes:
         def find(target: str, source: str, stamp_ns: int) -> Transform:
             return transforms.lookup(target, source, stamp_ns, canceled=lambda: self._interruption() is not None)
 
-        frame = build_frame(pair, frames.color_info(settings.frame_timeout_s), frames.depth_info(), settings.trust, find)
+        frame = build_frame(pair, *frames.calibrations(pair, settings.frame_timeout_s), settings.trust, find)
         return Look(frame, find(self._goal_frame, frame.frame_id, frame.stamp_ns))
 
 

@@ -83,11 +83,8 @@ class Given:
     def before(self, pair, count):
         return []
 
-    def color_info(self, timeout_s):
-        return self._color_info
-
-    def depth_info(self):
-        return self._depth_info
+    def calibrations(self, pair, timeout_s):
+        return self._color_info, self._depth_info
 
 
 class Fuzzer:

@@ -38,11 +38,12 @@ def images():
 class SyntheticCamera:
     """Publishes at 15 Hz of system time from construction to `close`.
 
-    Attributes `running`, `skew_ns` (depth later than colour), `frame_id` and `stamp_offset_ns` make faults.
+    Attributes `running`, `skew_ns` (depth later than colour), `frame_id`, `stamp_offset_ns` and `calibration` make faults.
     """
 
     def __init__(self, context):
         self.running, self.skew_ns, self.frame_id, self.stamp_offset_ns = True, 0, OPTICAL, 0
+        self.calibration = CAMERA
         self.rgb, self.depth_mm = images()
         self._node = Node("synthetic_camera", context=context)
         kinds = {COLOR: Image, DEPTH: Image, COLOR_INFO: CameraInfo, DEPTH_INFO: CameraInfo}
@@ -71,7 +72,7 @@ class SyntheticCamera:
         frame = self.frame_id
         infos = {COLOR_INFO: stamp_ns, DEPTH_INFO: stamp_ns + self.skew_ns}
         for name, stamp in infos.items():
-            self._publishers[name].publish(info_from_camera(CAMERA, stamp_ns=stamp, frame_id=frame))
+            self._publishers[name].publish(info_from_camera(self.calibration, stamp_ns=stamp, frame_id=frame))
         self._publishers[COLOR].publish(color_message(self.rgb, stamp_ns=stamp_ns, frame_id=frame))
         self._publishers[DEPTH].publish(depth_message(self.depth_mm, stamp_ns=stamp_ns + self.skew_ns, frame_id=frame))
 

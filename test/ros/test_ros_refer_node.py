@@ -4,6 +4,7 @@ import json
 import math
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from roboref.action import Refer
 from roboref.msg import Referral
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
-from synthetic_camera import BASE_FROM_OPTICAL, BOX_M, BOX_PX, HEIGHT, OPTICAL, WIDTH
+from synthetic_camera import BASE_FROM_OPTICAL, BOX_M, BOX_PX, CAMERA, HEIGHT, OPTICAL, WIDTH
 from visualization_msgs.msg import MarkerArray
 
 from roboref_node.ros.qos import PICTURES
@@ -250,6 +251,24 @@ def test_a_camera_that_stops_and_starts_again_even_in_the_past(refer, camera):
     assert answer.status == Referral.FRAME_STALE
     camera.stamp_offset_ns = 0
     wait_until(lambda: refer.look_at().status == Referral.OK, "recovery")
+
+
+def test_an_image_from_before_a_zoom_keeps_its_calibration(graph, camera):
+    """Asked about by its stamp, it was lifted with the newest calibration: centimetres away, and every check passed."""
+    process = graph.start(REFER, "--ros-args", "-r", "__node:=zooming", "-p", "model:=none", "-p", "frame_buffer:=300")
+    asker = Asker(graph, process, "/zooming")
+    try:
+        wait_until(lambda: asker.look_at().status == Referral.OK, lambda: f"the first frame\n{process.log_end}")
+        before = asker.look_at()
+        camera.calibration = replace(CAMERA, fx=1.5 * CAMERA.fx, fy=1.5 * CAMERA.fy)
+
+        wait_until(lambda: abs(asker.look_at().position.x - before.position.x) > 0.005, "the zoom")
+        again = asker.look_at(stamp=before.header.stamp)
+        assert again.header.stamp == before.header.stamp
+        assert again.position == before.position, again.sentence
+    finally:
+        camera.calibration = CAMERA
+        process.end()
 
 
 def test_lifecycle_frees_the_camera_and_survives_an_impossible_transition(refer, graph):
