@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,8 @@ from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.replay.topics import BagTopics
 from roboref_node.replay.transforms import TransformTree
-from roboref_node.rgbd import DepthSettings, DepthTrust, RgbdPair, build_frame
+from roboref_node.rgbd import CalibrationHistory, DepthSettings, DepthTrust, RgbdPair, build_frame
+from roboref_node.rgbd.stamped_bytes import HEADER_STAMP_BYTES, header_stamp_ns
 from roboref_node.status import Refused, Status
 
 _MCAP_END = b"\x89MCAP0\r\n"
@@ -67,7 +67,7 @@ class RgbdBag:
         self.slop_s = slop_s
         self._color: list[tuple[int, int]] = []
         self._depth: list[tuple[int, int]] = []
-        self._infos: dict[str, list[tuple[int, bytes, Any]]] = {}
+        self._infos = {topic: CalibrationHistory[Any](topic) for topic in (self.topics.color_info, self.topics.depth_info)}
         check_there(self.path)
         with reading(self.path):
             self._reader = Reader(self.path)
@@ -118,11 +118,11 @@ class RgbdBag:
             )
         with reading(self.path):
             pair = RgbdPair(self._read(self.topics.color, color), self._read(self.topics.depth, depth))
-        info = self._info_at(self.topics.color_info, color[0])
+        info = self._infos[self.topics.color_info].at(color[0])
         if info is None:
             infos = self._topics_of("sensor_msgs/msg/CameraInfo")
             raise Refused(Status.NO_CAMERA, f"{self.path} has no message on {self.topics.color_info}; its calibrations: {infos}")
-        return build_frame(pair, info, self._info_at(self.topics.depth_info, depth[0]), self.trust, self.transforms.lookup)
+        return build_frame(pair, info, self._infos[self.topics.depth_info].at(depth[0]), self.trust, self.transforms.lookup)
 
     def _extent(self) -> str:
         count = f"the bag holds {len(self._color)} images"
@@ -131,12 +131,6 @@ class RgbdBag:
 
     def _topics_of(self, *kinds: str) -> str:
         return ", ".join(dict.fromkeys(c.topic for c in self._reader.connections if c.msgtype in kinds)) or "none"
-
-    def _info_at(self, topic: str, stamp_ns: int) -> Any:
-        """The calibration in force at a stamp: of a lens that zooms or focuses, or after the driver changed the size, not the first one."""
-        infos = self._infos.get(topic, [])
-        at = bisect_right(infos, stamp_ns, key=lambda entry: entry[0])
-        return infos[max(0, at - 1)][2] if infos else None
 
     def _index(self, reader: Reader) -> None:
         held = {c.topic: c.msgtype for c in reader.connections}
@@ -148,44 +142,55 @@ class RgbdBag:
         if self.topics.color == self.topics.depth:
             raise Refused(Status.BAD_REQUEST, f"{self.topics.color} is given for colour and for depth")
         wanted = {self.topics.color: self._color, self.topics.depth: self._depth}
+        told: list[Any] = []  # static transforms since the last colour image: they count from the next one on, as they did live
         for connection, recorded_ns, raw in reader.messages(connections=[c for c in reader.connections if self._needed(c)]):
             if connection.topic in wanted:
-                wanted[connection.topic].append((_header_stamp_ns(bytes(raw[:12])), recorded_ns))
+                stamp_ns = header_stamp_ns(bytes(raw[:HEADER_STAMP_BYTES]))
+                wanted[connection.topic].append((stamp_ns, recorded_ns))
+                if told and connection.topic == self.topics.color:
+                    self._add_static(told, stamp_ns)
             elif connection.msgtype == "sensor_msgs/msg/CameraInfo":
                 self._note_info(connection, recorded_ns, bytes(raw))
+            elif connection.topic.endswith("/tf_static"):
+                told.append(deserialize(raw, connection.msgtype))
             else:
-                self._add_transforms(deserialize(raw, connection.msgtype), static=connection.topic.endswith("/tf_static"))
+                self._add_transforms(deserialize(raw, connection.msgtype))
         if not (self._color and self._depth):
             raise Refused(Status.BAD_REQUEST, f"{self.path} has {len(self._color)} colour and {len(self._depth)} depth images")
         self._color.sort()
         self._depth.sort()
-        for infos in self._infos.values():
-            infos.sort(key=lambda entry: entry[0])
+        self._add_static(told, self._color[-1][0] + 1)
 
     def _note_info(self, connection: Connection, recorded_ns: int, raw: bytes) -> None:
-        """Keep a calibration that is not the one before it again; one without a stamp counts from when it was recorded."""
-        infos = self._infos.setdefault(connection.topic, [])
-        if not infos or infos[-1][1] != raw[12:]:
-            infos.append((_header_stamp_ns(raw) or recorded_ns, raw[12:], deserialize(raw, connection.msgtype)))
+        """Keep a calibration; one without a stamp counts from when it was recorded."""
+        if connection.topic in self._infos:
+            stamp_ns = header_stamp_ns(raw) or recorded_ns
+            self._infos[connection.topic].note(stamp_ns, raw[HEADER_STAMP_BYTES:], lambda: deserialize(raw, connection.msgtype))
 
     def _needed(self, connection: Connection) -> bool:
         return connection.topic in vars(self.topics).values() or connection.msgtype == "tf2_msgs/msg/TFMessage"
 
-    def _add_transforms(self, message: Any, *, static: bool) -> None:
+    def _add_static(self, told: list[Any], from_ns: int) -> None:
+        for message in told:
+            self._add_transforms(message, from_ns)
+        told.clear()
+
+    def _add_transforms(self, message: Any, static_from_ns: int | None = None) -> None:
+        """Add those of a message; static ones with the time from which they count, which is not the stamp that they carry."""
         for item in message.transforms:
             t, q = item.transform.translation, item.transform.rotation
-            stamp = item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
+            stamp_ns = item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec if static_from_ns is None else static_from_ns
             try:
                 transform = Transform(np.array([q.x, q.y, q.z, q.w]), np.array([t.x, t.y, t.z]))
             except ValueError:
                 continue  # tf2 drops transforms that are not finite or not a rotation as well
-            self.transforms.add(item.header.frame_id, item.child_frame_id, stamp, transform, static=static)
+            self.transforms.add(item.header.frame_id, item.child_frame_id, stamp_ns, transform, static=static_from_ns is not None)
 
     def _read(self, topic: str, entry: tuple[int, int]) -> Any:
         stamp_ns, recorded_ns = entry
         connections = [c for c in self._reader.connections if c.topic == topic]
         for connection, _, raw in self._reader.messages(connections=connections, start=recorded_ns, stop=recorded_ns + 1):
-            if _header_stamp_ns(bytes(raw[:12])) == stamp_ns:  # recorded by a slow /clock, many images have one time
+            if header_stamp_ns(bytes(raw[:HEADER_STAMP_BYTES])) == stamp_ns:  # recorded by a slow /clock, many images have one time
                 return deserialize(raw, connection.msgtype)
         raise Refused(Status.BAD_REQUEST, f"{self.path} lost a message on {topic}: it changed while it was read")
 
@@ -246,12 +251,6 @@ def _is_cut_off(file: Path) -> bool:
 def _recover(file: Path) -> str:
     whole = file.with_stem(f"{file.stem}_recovered")
     return f"run `mcap recover {file} -o {whole}`, and give {whole}"
-
-
-def _header_stamp_ns(raw: bytes) -> int:
-    """Stamp of a CDR-encoded message that begins with a std_msgs/Header: encapsulation, then int32 and uint32."""
-    seconds, nanoseconds = struct.unpack("<iI" if raw[1] & 1 else ">iI", raw[4:12])
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def _nearest(entries: list[tuple[int, int]], stamp_ns: int) -> tuple[int, int]:
