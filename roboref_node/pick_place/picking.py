@@ -62,7 +62,8 @@ class Pick:
             session.know_gripper()
             self._check_hand()
             session.enter(State.VERIFY, f"is {name} still there?")
-            if self.has_moved(seen, session.look_again(referral.stamp_ns)):
+            # What hides it may be somebody's arm: nothing reaches there before it is seen again.
+            if self._wait_for_view(seen, referral.stamp_ns).there_of_visible < self._settings.min_present:
                 self._ask_again("before the arm moved")
                 continue
             session.enter(State.MOVE, f"pick {name}: {grasp.kind} grasp, score {grasp.score:.2f}")
@@ -179,10 +180,10 @@ class Pick:
             )
         return f"{name} is in the gripper; {found.gone_of_visible:.0%} of what was seen of it have left the place"
 
-    def _wait_for_view(self, seen: Sighting) -> Presence:
+    def _wait_for_view(self, seen: Sighting, newer_than_ns: int = 0) -> Presence:
         settings = self._settings
         deadline = time.monotonic() + settings.view_timeout_s
-        look = self._session.look_again()
+        look = self._session.look_again(newer_than_ns)
         while (found := presence(seen.telling_m, look, settings.presence_tolerance_m)).visible < settings.min_visible:
             if time.monotonic() > deadline:
                 raise Ended(

@@ -36,8 +36,7 @@ class Place:
         """
         session, where = self._session, self._task.expression
         held = self._what_is_held()
-        referral, before = self._steady_answer(held)
-        session.ask_person(f"Put {held.name} {where}?")
+        referral, before = self._confirmed_answer(held)
         failure = Ended(Outcome.UNREACHABLE, f"there is no pose to put {held.name} {where}")
         candidates = place_candidates(referral, held.size)[: self._settings.max_attempts]
         for session.attempt, (goal, approach) in enumerate(candidates, start=1):
@@ -68,6 +67,30 @@ class Place:
             )
         return self._session.held
 
+    def _confirmed_answer(self, held: Held) -> tuple[Referral, Look]:
+        """An answer that a person agrees to, and that still holds then: a yes may take long.
+
+        Raises:
+            Ended: NOT_CONFIRMED, UNSTEADY when the place is another one after each yes, and what `Session.refer` raises.
+        """
+        session, settings = self._session, self._settings
+        referral, look = self._steady_answer(held)
+        if not session.asks_person:
+            return referral, look
+        for _ in range(settings.max_asks + 1):
+            session.ask_person(f"Put {held.name} {self._task.expression}?")
+            agreed = referral.position_m
+            referral, look = session.refer(self._task, held.size, newer_than_ns=session.eyes.now_ns())
+            apart = _apart_m(agreed, referral.position_m)
+            if apart <= settings.jump_m:
+                return referral, look
+            jumped = self._jumped(apart)
+            session.enter(State.RETRY, f"{jumped} while the question was open")
+        raise Ended(Outcome.UNSTEADY, f"{jumped} while each of {settings.max_asks + 1} questions was open (loop.max_asks)")
+
+    def _jumped(self, apart_m: float) -> str:
+        return f"the place {self._task.expression} jumped by {100 * apart_m:.1f} cm (loop.jump_m = {self._settings.jump_m:g} m)"
+
     def _steady_answer(self, held: Held) -> tuple[Referral, Look]:
         """An answer that the one before confirms: the scene is not changing.
 
@@ -78,14 +101,13 @@ class Place:
         known, session.place_ahead = session.place_ahead, None
         for ask in range(settings.max_asks + 1):
             referral, look = session.refer(self._task, held.size)
-            position = referral.position_m
-            apart = 0.0 if known is None or position is None else float(np.linalg.norm(np.subtract(position, known)))
+            apart = _apart_m(known, referral.position_m)
             if apart <= settings.jump_m:
                 return referral, look
-            jumped = f"the place {self._task.expression} jumped by {100 * apart:.1f} cm (loop.jump_m = {settings.jump_m:g} m)"
+            jumped = self._jumped(apart)
             if ask < settings.max_asks:
                 session.enter(State.RETRY, f"{jumped}: asked again")
-            known = position
+            known = referral.position_m
         raise Ended(Outcome.UNSTEADY, f"{jumped} in the last of {settings.max_asks + 1} answers (loop.max_asks)")
 
     def _find_out(self, held: Held, before: Look, goal: Transform, sentence: str) -> str:
@@ -134,3 +156,8 @@ class Place:
                 Outcome.MISPLACED,
                 f"{name} rises to {share:.0%} of its height: it lies on its side (loop.min_height_share = {settings.min_height_share:g})",
             )
+
+
+def _apart_m(one: tuple[float, float, float] | None, other: tuple[float, float, float] | None) -> float:
+    """Distance of two answers; 0 when one of them is not known."""
+    return 0.0 if one is None or other is None else float(np.linalg.norm(np.subtract(one, other)))

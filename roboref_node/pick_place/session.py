@@ -81,23 +81,28 @@ class Session:
         self.steps.append(step)
         self._on_step(step)
 
-    def refer(self, task: Task, held: HeldObject | None = None) -> tuple[Referral, Look]:
+    def refer(self, task: Task, held: HeldObject | None = None, newer_than_ns: int = 0) -> tuple[Referral, Look]:
         """Where the object or the place is, on a frame since the last motion with the arm out of the view.
+
+        Args:
+            task: What is asked.
+            held: What the gripper holds, for a place.
+            newer_than_ns: The frame is to be newer than this too.
 
         Raises:
             Ended: REFUSED with the status and sentence of the refusal, and what looking, moving and asking raise.
         """
         self.clear_view()
         self.enter(State.REFER, f"where is {task.expression}?")
-        referral, look = self.ask(task, held)
+        referral, look = self.ask(task, held, newer_than_ns)
         if not referral.ok:
             outcome = Outcome.CANCELED if referral.status is Status.CANCELED else Outcome.REFUSED
             raise Ended(outcome, f"{referral.status.value}: {referral.sentence}")
         return referral, look
 
-    def ask(self, task: Task, held: HeldObject | None) -> tuple[Referral, Look]:
-        """The answer, refusals too, and the frame it was given on."""
-        look = self.eyes.look(self._moved_ns)
+    def ask(self, task: Task, held: HeldObject | None, newer_than_ns: int = 0) -> tuple[Referral, Look]:
+        """The answer, refusals too, and the frame it was given on; arguments as of `refer`."""
+        look = self.look_again(newer_than_ns)
         for _ in range(_ASKS):
             referral = self._referrer.refer(task, held, look.frame.stamp_ns)
             if referral.status is not Status.FRAME_STALE:
@@ -107,6 +112,11 @@ class Session:
         if referral.ok and referral.stamp_ns != look.frame.stamp_ns:
             look = self.eyes.at(referral.stamp_ns)
         return referral, look
+
+    @property
+    def asks_person(self) -> bool:
+        """Whether a person has to agree to each motion."""
+        return self._confirm is not None
 
     def ask_person(self, question: str) -> None:
         """Wait for a yes, where that is wanted.
