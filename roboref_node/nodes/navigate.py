@@ -254,11 +254,11 @@ class NavigateNode(SentenceNode):
 
     def _refer(self, expression: str, kind: TaskKind, otherwise: Outcome) -> ReferralMessage:
         settings = self._settings
+        goal = Refer.Goal(instruction=expression, role=kind.value, target_frame=self._profile.goal_frame)
         try:
             result = self._referrer.call(
-                Refer.Goal(instruction=expression, role=kind.value), wait_s=settings.server_timeout_s,
-                timeout_s=settings.refer_timeout_s, stopping_s=1.0, poll=self._stopped.is_set,
-            )  # fmt: skip
+                goal, wait_s=settings.server_timeout_s, timeout_s=settings.refer_timeout_s, stopping_s=1.0, poll=self._stopped.is_set
+            )
         except NotServed as problem:
             raise self._unanswered(f"{problem} (server_timeout_s, refer_timeout_s)") from problem
         message = result.referrals[0]

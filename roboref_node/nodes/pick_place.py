@@ -62,7 +62,7 @@ class PickPlaceNode(SentenceNode):
             return self._settings.current
 
         self._arm = ActionArm(self, profile.goal_frame, current, self._interruption)
-        self._referrer = ActionReferrer(self, current, self._interruption)
+        self._referrer = ActionReferrer(self, profile.goal_frame, current, self._interruption)
         eyes = CameraEyes(self, self._receiver, profile.goal_frame, current, self._interruption)
         self._loop = Loop(eyes, self._referrer, self._arm, release_height_m=profile.place.release_height_m, interrupt=self._interruption)
         self._status = self.create_publisher(String, "~/status", qos.TIMELINE)

@@ -134,12 +134,13 @@ class ActionReferrer:
 
     Args:
         node: Carries the client.
+        goal_frame: Frame in which it has to answer.
         settings: The parameters in force.
         interruption: Asked while waiting.
     """
 
-    def __init__(self, node: Node, settings: Settings, interruption: Interruption) -> None:
-        self._settings, self._interruption = settings, interruption
+    def __init__(self, node: Node, goal_frame: str, settings: Settings, interruption: Interruption) -> None:
+        self._goal_frame, self._settings, self._interruption = goal_frame, settings, interruption
         self.caller = ActionCaller(node, Refer, settings().refer_action)
         self.messages: list[ReferralMessage] = []
         """Every answer since `begin`."""
@@ -151,7 +152,7 @@ class ActionReferrer:
     def refer(self, task: Task, held: HeldObject | None, stamp_ns: int) -> Referral:
         """See `ports.Referrer`."""
         settings = self._settings()
-        goal = Refer.Goal(instruction=task.expression, role=task.kind.value)
+        goal = Refer.Goal(instruction=task.expression, role=task.kind.value, target_frame=self._goal_frame)
         goal.stamp.sec, goal.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
         if held is not None:
             goal.held = [held_message(held)]
@@ -167,6 +168,11 @@ class ActionReferrer:
         message = result.referrals[0]
         message.instruction = task.instruction
         self.messages.append(message)
+        if message.status == ReferralMessage.OK and message.header.frame_id != self._goal_frame:
+            raise Ended(
+                Outcome.REFUSED,
+                f"{self.caller.name} answers in {message.header.frame_id}, the arm's goals are in {self._goal_frame} (profile.goal_frame)",
+            )
         return dataclasses.replace(referral_from_message(message), task=task)
 
 
