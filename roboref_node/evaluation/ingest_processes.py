@@ -88,7 +88,7 @@ class FloorNode(Node):
 
 def main() -> int:
     """Run one of the two."""
-    return run(CameraNode if sys.argv[1] == "camera" else FloorNode)
+    return run(CameraNode if sys.argv[1] == "camera" else FloorNode, sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ class NavigateNode(SentenceNode):
             self._nav2 = self._nav2_driver() if self._settings.drive is DriveBy.AUTO and nav2_action() is not None else None
         self._declared.freeze(True)
         self.profile_parameters.freeze(True)
+        self._declared.warn_of_unknown("profile.")
         self._by_topic = GoalPoseDriver(self, self._arrival, self._profile.goal_frame)
         self._driver: Driver = self._by_topic
         self._referrer = ActionCaller(self, Refer, self._settings.refer_action)

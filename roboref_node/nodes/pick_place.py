@@ -56,6 +56,7 @@ class PickPlaceNode(SentenceNode):
             raise Refused(Status.BAD_REQUEST, f"robot '{profile.name}' is {profile.kind.value}, picking needs an arm (parameter robot)")
         self._settings.freeze(True)
         self.profile_parameters.freeze(True)
+        self._settings.warn_of_unknown("profile.")
         self._receiver = CameraReceiver(self, settings)
 
         def current() -> PickPlaceSettings:

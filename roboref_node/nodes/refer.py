@@ -129,8 +129,7 @@ class ReferNode(LifecycleNode):
         self._settings.freeze(True)
         self._profile_parameters.freeze(True)
         self._create_interfaces(settings)
-        for sentence in self._settings.unknown("profile."):
-            self.get_logger().warning(sentence)
+        self._settings.warn_of_unknown("profile.")
         self.get_logger().info(f"configured for robot {self._profile.name}, goals in {self._profile.goal_frame}")
         return TransitionCallbackReturn.SUCCESS
 

@@ -89,6 +89,7 @@ class SpeechNode(Node):
             self._fail(refused)
             return
         self._settings.freeze(True)
+        self._settings.warn_of_unknown()
         # Clients that exist from the start have discovered their server long before somebody shouts.
         for act, names in ((Act.STOP, settings.stop_services), (Act.CANCEL, settings.cancel_services)):
             self._interrupt_clients[act] = [self.create_client(Trigger, name) for name in names if name]

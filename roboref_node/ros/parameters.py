@@ -54,19 +54,18 @@ class NodeParameters(Generic[T]):
         """Dotted names of all parameters."""
         return tuple(self._items)
 
-    def unknown(self, *others: str) -> list[str]:
-        """A sentence for each parameter that was given to the node and that it does not have: a slip of the pen has no effect.
+    def warn_of_unknown(self, *others: str) -> None:
+        """Log a warning for each parameter that was given to the node and that it does not have: a slip of the pen has no effect.
 
         Args:
             *others: Beginnings of names that the node reads elsewhere.
         """
-        sentences = []
         for name in self._node.get_parameters_by_prefix(""):
             if name in self._items or name.startswith((*_EVERYWHERE, *others)):
                 continue
             near = get_close_matches(name, self._items, 1)
-            sentences.append(f"parameter {name} is not known and has no effect" + (f"; is {near[0]} meant?" if near else ""))
-        return sentences
+            meant = f"; is {near[0]} meant?" if near else ""
+            self._node.get_logger().warning(f"parameter {name} is not known and has no effect{meant}")
 
     def read(self) -> T:
         """The node's values as a validated settings object.

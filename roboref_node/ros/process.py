@@ -16,7 +16,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import try_shutdown
+from rclpy.utilities import remove_ros_args, try_shutdown
 
 _JOIN_S = 1.0
 """With the node's own `close` this stays below the 5 s after which ``ros2 launch`` sends the next signal."""
@@ -62,7 +62,7 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
     The process ends with the node's exit status; a signal is no failure.
 
     Returns:
-        2, when ROS itself could not start.
+        2, when ROS itself could not start, or with arguments that say nothing to it.
 
     Raises:
         RuntimeError: A defect in a node's constructor.
@@ -77,8 +77,12 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    words = list(sys.argv if args is None else args)
     try:
-        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+        if ignored := remove_ros_args(words)[args is None :]:
+            print(f"not known: {' '.join(ignored)}; parameters are given as --ros-args -p NAME:=VALUE", file=sys.stderr)
+            return 2
         node = make_node()
     except RuntimeError as error:
         if not type(error).__module__.startswith("rclpy"):  # rclpy's errors have no public base
@@ -86,7 +90,8 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
         security = os.environ.get("ROS_SECURITY_ENABLE", "") == "true"
         keystore = os.environ.get("ROS_SECURITY_KEYSTORE") or "not set"
         hint = f" (ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE is {keystore})" if security else ""
-        print(f"ROS could not be started: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+        what = "after --ros-args these are not known: " if type(error).__name__ == "UnknownROSArgsError" else ""
+        print(f"ROS could not be started: {what}{' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2
     assert isinstance(node, Node)
     ends.append(node.finished)

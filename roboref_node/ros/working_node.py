@@ -66,6 +66,7 @@ class WorkingNode(Node, ABC, Generic[T]):
         try:
             settings = self._settings.read()
             self._settings.freeze(True)
+            self._settings.warn_of_unknown()
             self.work(settings)
         except Refused as refused:
             self.get_logger().error(refused.sentence)

@@ -114,11 +114,46 @@ def test_an_unknown_robot_lists_the_known_ones_and_a_wrong_key_is_named(make_nod
         ProfileParameters(make_node(profile__reach__max_mm=1.0)).read("ur5")
 
 
-def test_a_slip_of_the_pen_is_named_with_what_was_meant(make_node):
+def test_a_slip_of_the_pen_is_named_with_what_was_meant(make_node, capfd):
+    NodeParameters(make_node(max_queue=2), ReferSettings).warn_of_unknown()
+    assert "not known" not in capfd.readouterr().err
     node = make_node(max_que=3, max_queue=2, profile__base_frame="base", foo=1)
-    parameters = NodeParameters(node, ReferSettings)
-    assert sorted(parameters.unknown("profile.")) == [
+    NodeParameters(node, ReferSettings).warn_of_unknown("profile.")
+    assert sorted(line.partition(" [n]: ")[2] for line in capfd.readouterr().err.splitlines() if "not known" in line) == [
         "parameter foo is not known and has no effect",
         "parameter max_que is not known and has no effect; is max_queue meant?",
     ]
-    assert not NodeParameters(make_node(max_queue=2), ReferSettings).unknown()
+
+
+@pytest.mark.parametrize(
+    ("node", "given", "meant"),
+    [
+        ("pick_place", {"confrim": "true"}, "confirm"),
+        ("navigate", {"arive_m": "0.05"}, "arrive_m"),
+        ("speech", {"confrim": "true", "source": "none"}, "confirm"),
+        ("sim", {"seeed": "3"}, "seed"),
+    ],
+)
+def test_every_node_tells_a_slip_of_the_pen(graph, node, given, meant):
+    """A pick_place node that was told to `confrim` moved the arm without asking, and said nothing."""
+    process = graph.start(
+        f"roboref_node.nodes.{node}", "--ros-args", *(word for name, value in given.items() for word in ("-p", f"{name}:={value}"))
+    )
+    (slip, *_) = given
+    process.wait_for_log(f"parameter {slip} is not known and has no effect; is {meant} meant?")
+    assert process.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-p", "robot:=g1"], "not known: -p; parameters are given as --ros-args -p NAME:=VALUE"),
+        (["--help"], "not known: --help; parameters"),
+        (["--ros-args", "robot:=g1"], "after --ros-args these are not known: ['robot:=g1']"),
+    ],
+)
+def test_arguments_that_are_not_ros_start_nothing(graph, arguments, words):
+    """Without --ros-args the node ran with the defaults, on another robot's profile, and said nothing."""
+    process = graph.start("roboref_node.nodes.refer", *arguments)
+    assert process.wait(60.0) == 2
+    assert words in process.log
