@@ -11,7 +11,7 @@ from roboref_node import __version__
 from roboref_node.commands.installed import ROS_IS_MISSING, tells_that_ros_is_missing
 from roboref_node.commands.parser import CommandParser
 from roboref_node.commands.refusals import tell
-from roboref_node.status import Refused
+from roboref_node.status import Refused, Status
 
 
 class Command(NamedTuple):
@@ -90,6 +90,11 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except (Refused, OSError) as error:
         return tell(error, as_json=as_json)
+    except ModuleNotFoundError as error:
+        if (error.name or "roboref_node").partition(".")[0] == "roboref_node":
+            raise
+        sentence = f"roboref {top.command} needs the Python package {error.name}, which is not installed (docs/installation.md)"
+        return tell(Refused(Status.BAD_REQUEST, sentence), as_json=as_json)
 
 
 if __name__ == "__main__":

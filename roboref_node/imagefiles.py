@@ -112,7 +112,7 @@ def load_depth(path: Path) -> NDArray[np.float32]:
         raise Refused(Status.BAD_REQUEST, f"the depth image {path} {_absent(path)}")
     try:
         image: Any = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise Refused(Status.BAD_REQUEST, f"the depth array {path} cannot be read: {error}") from None
     forms = "a 16-bit PNG in millimetres or an NPY in metres"
     if image is None:

@@ -32,12 +32,12 @@ def check_picture(path: Path) -> None:
         raise Refused(Status.BAD_REQUEST, f"the picture {path} cannot be written: nothing can be written into {nearest}")
 
 
-def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
-    """Write an 8-bit colour picture, making its folder.
+def write_picture(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    """Write an 8-bit colour picture, or a grey one, making its folder.
 
     Args:
         path: The file; its ending says the format.
-        rgb: Shape (H, W, 3).
+        pixels: Shape (H, W, 3) for red, green and blue, or (H, W).
 
     Raises:
         Refused: BAD_REQUEST when it cannot be written.
@@ -46,7 +46,7 @@ def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]))
+        written = cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels))
     except (OSError, cv2.error):
         written = False
     if not written:

@@ -16,6 +16,7 @@ from roboref_node.commands.arguments import above_zero, positive
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
 from roboref_node.imagefiles import FAR_M, NEAR_M
+from roboref_node.picturefiles import write_picture
 from roboref_node.rgbd.encoding import in_millimetres
 from roboref_node.status import Refused, Status
 
@@ -58,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert; 0 = written, 2 = the file or an argument is wrong."""
     cloud = read_cloud(args.pcd, width=args.width, focal=args.focal, center=args.center)
-    write_images(cloud, args.out, npy=args.npy)
-    if args.bag:
+    if args.bag:  # first: where there is one already the images beside it stay as they are
         write_bag(cloud, args.out / "bag", frames=args.frames, rate_hz=args.rate)
+    write_images(cloud, args.out, npy=args.npy)
     print(f"{args.out}: {cloud.camera.width}x{cloud.camera.height}, {np.isfinite(cloud.depth_m).mean():.0%} of the pixels have depth")
     return 0
 
@@ -76,7 +77,10 @@ def read_cloud(path: Path, *, width: int = 640, focal: float = 525.0, center: st
     if not path.is_file():
         raise Refused(Status.BAD_REQUEST, f"{path} {'is no file' if path.exists() else 'does not exist'}")
     # Without the unknown points the order of rows and columns is lost.
-    cloud = open3d.t.io.read_point_cloud(path, remove_nan_points=False)
+    try:
+        cloud = open3d.t.io.read_point_cloud(path, remove_nan_points=False)
+    except RuntimeError:
+        raise Refused(Status.BAD_REQUEST, f"{path} cannot be read: its header promises more points than memory holds") from None
     if "positions" not in cloud.point:
         raise Refused(Status.BAD_REQUEST, f"{path} is no PCD file with x y z, or not a whole one")
     if "colors" not in cloud.point:
@@ -133,19 +137,21 @@ def _columns(path: Path) -> int | None:
 
 
 def write_images(cloud: Cloud, folder: Path, *, npy: bool = False) -> None:
-    """Write the files that ``roboref refer`` reads."""
-    import cv2
+    """Write the files that ``roboref refer`` reads.
 
+    Raises:
+        Refused: BAD_REQUEST when a picture cannot be written.
+    """
     from roboref_node.geometry.camera_file import save_camera
 
     folder.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(folder / "rgb.png"), cloud.rgb[..., ::-1])
+    write_picture(folder / "rgb.png", cloud.rgb)
     if npy:
         np.save(folder / "depth.npy", cloud.depth_m)
     else:
-        cv2.imwrite(str(folder / "depth.png"), in_millimetres(cloud.depth_m))
+        write_picture(folder / "depth.png", in_millimetres(cloud.depth_m))
     if cloud.labels is not None:
-        cv2.imwrite(str(folder / "labels.png"), np.minimum(cloud.labels, 65535).astype(np.uint16))
+        write_picture(folder / "labels.png", np.minimum(cloud.labels, 65535).astype(np.uint16))
     save_camera(cloud.camera, folder / "camera.yaml")
 
 
@@ -170,11 +176,13 @@ def write_bag(cloud: Cloud, folder: Path, *, frames: int, rate_hz: float) -> Non
     """Write the cloud as a still RGB-D camera: rosbag2, mcap, on the topics that the refer node listens to.
 
     Raises:
-        Refused: BAD_REQUEST when the folder exists already.
+        Refused: BAD_REQUEST when the folder exists already, or the rate is none of a camera.
     """
     from roboref_node.frame import Frame
     from roboref_node.replay.writing import RgbdBagWriter
 
+    if not 0.001 <= rate_hz <= 1000.0:
+        raise Refused(Status.BAD_REQUEST, f"--rate is {rate_hz:g} Hz, it must be from 0.001 to 1000 Hz")
     with RgbdBagWriter(folder) as writer:
         writer.add_transform("base_link", OPTICAL_FRAME, START_NS, base_from_optical(cloud), static=True)
         for index in range(frames):

@@ -150,7 +150,7 @@ def _questions(path: Path) -> list[tuple[Answer, ...]]:
     for candidate in (text, text.splitlines()[-1] if text else ""):
         try:
             data = json.loads(candidate)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(data, dict):
             found = data.get("referrals") or data.get("answers") or ([data] if "status" in data and "task" in data else [])

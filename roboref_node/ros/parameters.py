@@ -1,5 +1,6 @@
 """One frozen dataclass is the description of a node's parameters: declared, bounded, documented and read from here."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 from collections.abc import Iterable

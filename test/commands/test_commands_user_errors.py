@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +49,18 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         ("refer --rgb a --depth b --camera c --explain /dev/null/why.png", "/dev/null is in the way"),
         ("replay nothing --overlays /dev/null/x", "/dev/null/x: not a directory"),
         ("replay nothing --golden /dev/null/x/g.json --write-golden", "not a directory"),
+        ("refer --rgb rgb.png --depth empty.npy --camera camera.yaml --pixel 1,1", "empty.npy cannot be read: No data left in file"),
+        ("explain deep.json", "deep.json is no answer of roboref"),
     ],
 )  # fmt: skip
 def test_one_sentence(
     arguments: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    camera = "{fx: 1, fy: 1, cx: 1, cy: 1, width: 4, height: 4, distortion_model: none, coefficients: []}"
+    for name, text in {"deep.json": "[" * 5000 + "]" * 5000, "camera.yaml": camera, "empty.npy": ""}.items():
+        (tmp_path / name).write_text(text)
+    write_picture(tmp_path / "rgb.png", np.zeros((4, 4, 3), np.uint8))
     code, _, told = ended(arguments.split(), capsys)
     assert code == 2 and words in told
 
@@ -91,15 +98,65 @@ def test_a_model_that_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]
     assert code == 2 and "GB are free" in told
 
 
-def test_a_cloud_cannot_go_into_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for whatever cloud is named."""
     from roboref_node.commands import import_pcd
     from roboref_node.geometry.camera import CameraModel
 
-    cloud = import_pcd.Cloud(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), None, CameraModel(4.0, 4.0, 1.5, 1.5, 4, 4))
+    camera = CameraModel(4.0, 4.0, 19.5, 19.5, 40, 40)
+    cloud = import_pcd.Cloud(np.zeros((40, 40, 3), np.uint8), np.ones((40, 40), np.float32), None, camera)
     monkeypatch.setattr(import_pcd, "read_cloud", lambda *_, **__: cloud)
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_a_cloud_cannot_go_into_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     code, _, told = ended(["import-pcd", "scene.pcd", str(tmp_path / "taken")], capsys)
     assert code == 2 and f"{tmp_path / 'taken'}: file exists" in told
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_pictures_of_a_cloud_that_could_not_be_written_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """As on a full disk: the status was 0, the folder held a camera file and no picture."""
+    (tmp_path / "rgb.png").mkdir()
+    code, _, told = ended(["import-pcd", "scene.pcd", str(tmp_path)], capsys)
+    assert code == 2 and f"the picture {tmp_path / 'rgb.png'} cannot be written" in told
+
+
+@pytest.mark.usefixtures("_cloud")
+@pytest.mark.parametrize(
+    ("extra", "words"), [("--rate 1e-300", "--rate is 1e-300 Hz"), ("--rate 1e300", "to 1000 Hz"), ("", "exists already")]
+)
+def test_a_bag_that_cannot_be_written_leaves_the_pictures(
+    extra: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if not extra:
+        (tmp_path / "bag").mkdir()
+    (tmp_path / "rgb.png").write_text("of the day before")
+    code, _, told = ended(["import-pcd", "scene.pcd", str(tmp_path), "--bag", *extra.split()], capsys)
+    assert code == 2 and words in told
+    assert (tmp_path / "rgb.png").read_text() == "of the day before"
+
+
+def test_a_cloud_that_promises_more_points_than_memory_holds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    size = 10**9
+    header = f"# .PCD v0.7\nVERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\nWIDTH {size}\nHEIGHT {size}\n"
+    (tmp_path / "huge.pcd").write_text(f"{header}VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {size**2}\nDATA binary\n")
+    code, _, told = ended(["import-pcd", str(tmp_path / "huge.pcd"), str(tmp_path)], capsys)
+    assert code == 2 and "huge.pcd cannot be read: its header promises more points than memory holds" in told
+
+
+def test_a_package_that_is_not_installed_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a distribution rosdep brings some of them only, and pip was forgotten."""
+    monkeypatch.delitem(sys.modules, "roboref_node.commands.replay", raising=False)
+    monkeypatch.setitem(sys.modules, "roboref_node.task", None)  # ours: a defect, not for the user to install
+    with pytest.raises(ModuleNotFoundError):
+        main(["replay", "bag", "--json"])
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    code, _, told = ended(["import-pcd", "a", "b"], capsys)
+    assert code == 2 and "roboref import-pcd needs the Python package open3d, which is not installed" in told
 
 
 def test_a_picture_is_written_into_a_new_folder(tmp_path: Path) -> None:
