@@ -12,6 +12,7 @@ from roboref_node.commands.installed import ROS_IS_MISSING, tells_that_ros_is_mi
 from roboref_node.commands.parser import CommandParser
 from roboref_node.commands.refusals import tell
 from roboref_node.status import Refused, Status
+from roboref_node.strict_json import to_json
 
 
 class Command(NamedTuple):
@@ -85,6 +86,8 @@ def main(argv: list[str] | None = None) -> int:
             return ROS_IS_MISSING
         return int(module.run(arguments) or 0)
     except KeyboardInterrupt:
+        if as_json:
+            print(to_json({"status": Status.CANCELED.value, "sentence": f"roboref {top.command} was interrupted by Ctrl-C"}), flush=True)
         return 130
     except BrokenPipeError:
         return 141

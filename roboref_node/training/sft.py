@@ -196,7 +196,7 @@ def training_arguments(recipe: SftRecipe, out: Path) -> TrainingArguments:
     """What the trainer is told, from the recipe's `trainer` and our own defaults.
 
     Raises:
-        Refused: BAD_REQUEST: a name in `trainer` that transformers does not know.
+        Refused: BAD_REQUEST: what `trainer` says is not known to transformers, or cannot be had on this machine.
     """
     own: dict[str, Any] = {
         "output_dir": str(out), "seed": recipe.seed, "data_seed": recipe.seed, "remove_unused_columns": False, "logging_steps": 1,
@@ -208,6 +208,9 @@ def training_arguments(recipe: SftRecipe, out: Path) -> TrainingArguments:
         return TrainingArguments(**{**own, **recipe.trainer})
     except TypeError as error:
         raise Refused(Status.BAD_REQUEST, f"`trainer` is not a set of transformers.TrainingArguments: {error}") from error
+    except ValueError as error:
+        hint = "; without a GPU it takes use_cpu: true and bf16: false" if "use_cpu" in str(error) else ""
+        raise Refused(Status.BAD_REQUEST, f"`trainer` of the recipe is refused by transformers: {error}{hint}") from error
 
 
 class _MarkComplete(TrainerCallback):

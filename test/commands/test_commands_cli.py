@@ -41,3 +41,16 @@ def test_a_crashed_demonstration_is_told_by_the_status(capsys: pytest.CaptureFix
 def test_a_golden_file_is_not_written_without_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(tmp_path), "--write-golden"]) == 2
     assert "--write-golden needs --golden FILE" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_told_in_json_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from roboref_node.commands import doctor
+
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run", interrupted)
+    assert main(["doctor", "--json"]) == 130
+    assert json.loads(capsys.readouterr().out) == {"status": "CANCELED", "sentence": "roboref doctor was interrupted by Ctrl-C"}
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().out == ""

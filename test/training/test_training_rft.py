@@ -106,6 +106,14 @@ def test_every_recipe_can_be_read(tmp_path: Path) -> None:
             assert arguments.num_train_epochs == 1 and arguments.get_warmup_steps(1000) == 30
 
 
+@pytest.mark.parametrize("trainer", [{"fish": 1}, {"optim": "fish"}, {"use_cpu": True, "fp16": True}])
+def test_what_transformers_refuses_of_a_recipe_is_a_sentence(trainer: dict, tmp_path: Path) -> None:
+    """The published recipes ask for bfloat16, and ended in a traceback on a machine without a GPU."""
+    recipe = SftRecipe.from_dict(load_recipe("2b_sft"))
+    with pytest.raises(Refused, match="BAD_REQUEST: `trainer` "):
+        training_arguments(replace(recipe, trainer={**recipe.trainer, **trainer}), tmp_path)
+
+
 @pytest.mark.parametrize("family", ["2b", "8b", "nano"])
 def test_packed_scores_are_the_models_own(family: str, tmp_path: Path) -> None:
     """The score of each sampled token equals that of a plain forward pass over pictures, question and answer."""
