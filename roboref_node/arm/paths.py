@@ -204,6 +204,8 @@ class PathPlanner:
     def _line(self, start_rad: FloatArray, start: Transform, end: Transform, name: str) -> Path:
         """Joint angles along a line of the tool, without collision check."""
         self._heed()
+        if len(self._postures(end)) == 0:  # before a line is laid out that may be kilometres long
+            raise self._unreachable(end, name)
         turn = Rotation.from_quat(start.quaternion_xyzw).inv() * Rotation.from_quat(end.quaternion_xyzw)
         length, angle = float(np.linalg.norm(end.translation_m - start.translation_m)), float(turn.magnitude())
         count = max(2, int(np.ceil(max(length / STRAIGHT_STEP_M, angle / STRAIGHT_STEP_RAD))) + 1)

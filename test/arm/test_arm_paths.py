@@ -45,6 +45,15 @@ def test_out_of_reach_names_the_place():
     assert blocked.value.outcome is Outcome.UNREACHABLE
 
 
+@pytest.mark.parametrize("x", [1e5, 1e9, 1e300])
+def test_a_goal_that_is_no_place_is_refused_before_the_line_to_it_is_laid_out(x):
+    """A goal at 1e9 m asked for 745 GB, which ended the simulated cell; one at 1e5 m held it for minutes."""
+    near, far = Transform(DOWN, np.array([0.5, 0.1, 0.2])), Transform(DOWN, np.array([x, 0.1, 0.08]))
+    with pytest.raises(Blocked, match="put the tool at the goal") as blocked, np.errstate(all="ignore"):
+        planner(Wall()).reach(HOME, [near, far], named=["the approach pose", "the goal"])
+    assert blocked.value.outcome is Outcome.UNREACHABLE
+
+
 def test_a_wall_is_gone_around_and_one_without_a_gap_is_a_collision():
     start, end = HOME + [-0.6, 0, 0, 0, 0, 0], HOME + [0.6, 0, 0, 0, 0, 0]
     wall = Wall(-0.2, 0.2)

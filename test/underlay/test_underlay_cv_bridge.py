@@ -179,7 +179,7 @@ class TestConversion:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("encoding", ["", "rgb", "RGB8", "8UC", "24UC1", "rgb8; jpeg"])
+    @pytest.mark.parametrize("encoding", ["", "rgb", "RGB8", "8UC", "8UC0", "8UC513", "8UC99999999999999", "24UC1", "rgb8; jpeg"])
     def test_unknown_encoding(self, encoding):
         with pytest.raises(CvBridgeError, match="Unrecognized image encoding"):
             bridge.imgmsg_to_cv2(message_of(picture("u1", 3), encoding))

@@ -270,6 +270,17 @@ class TestHistory:
         buffer.set_transform(stamped("base", "camera", 1, (7, 0, 0)), "test")
         assert xyz(buffer.lookup_transform("base", "lens", LATEST))[0] == 7.0
 
+    def test_a_sender_whose_stamps_stand_still_does_not_fill_the_memory(self):
+        """Each placement was kept and compared with all of the others: a minute of it took a core, and the next one more."""
+        between = [stamped("base", "camera", 10.5, (20 + k, 0, 0)) for k in range(50)]
+        for last in (between[-1], between[0], between[7]):
+            buffer = filled(*MOVING, *between, last)
+            x = [xyz(buffer.lookup_transform("base", "camera", at(t)))[0] for t in (10, 10.25, 10.5, 10.75, 11)]
+            newest = 69.0 if last is between[0] else xyz(last)[0]  # the first is there already
+            assert x == pytest.approx([10.0, 15.0, newest, (newest + 11.0) / 2, 11.0])
+            frame = yaml.safe_load(buffer.all_frames_as_yaml())["camera"]
+            assert frame["rate"] * frame["buffer_length"] == pytest.approx(4.0)
+
     def test_frames_as_text(self):
         buffer = filled(*MOVING, static=[stamped("camera", "lens", 0)])
         frames = yaml.safe_load(buffer.all_frames_as_yaml())

@@ -33,6 +33,8 @@ DEPTHS = {
     "32F": np.dtype(np.float32),
     "64F": np.dtype(np.float64),
 }
+_MAX_CHANNELS = 512
+"""CV_CN_MAX: OpenCV's arrays have no more."""
 _GENERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)(?:C(\d+))?")
 _SPACES = {"mono": ("GRAY", 1), "rgb": ("RGB", 3), "bgr": ("BGR", 3), "rgba": ("RGBA", 4), "bgra": ("BGRA", 4)}
 # ROS names a Bayer pattern by its first two rows, OpenCV by the second row's second and third pixel.
@@ -54,7 +56,7 @@ def encoding_of(name: str) -> Encoding:
     if name in _NAMED:
         return _NAMED[name]
     match = _GENERIC.fullmatch(name)
-    if match is None or (match[2] is not None and int(match[2]) < 1):
+    if match is None or (match[2] is not None and not 1 <= int(match[2]) <= _MAX_CHANNELS):
         raise CvBridgeError(f"Unrecognized image encoding [{name}]")
     return Encoding(DEPTHS[match[1]], int(match[2] or 1), None)
 

@@ -6,7 +6,7 @@ Plain floats in tuples and bisection: a lookup costs microseconds, which NumPy o
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from .exceptions import ExtrapolationException
@@ -62,7 +62,9 @@ class TimeCache:
     def insert(self, stamp_ns: int, placement: Placement) -> bool:
         """Adds a placement at its place in time; False when it is older than what the cache keeps.
 
-        Placements may arrive out of order. One that is already there, stamp and values, is not stored twice.
+        Placements may arrive out of order. One that is already there, stamp and values, is not stored twice; of several with one stamp the
+        first and the last are kept, between which lookups never look. Stricter than the genuine package, where a sender that never changes
+        its stamps fills the memory.
         """
         stamps = self._stamps
         if stamps:
@@ -73,11 +75,12 @@ class TimeCache:
             if stamp_ns < horizon_ns:
                 return False
         position = bisect_right(stamps, stamp_ns)
-        same = position - 1
-        while same >= 0 and stamps[same] == stamp_ns:
-            if self._placements[same] == placement:
-                return True
-            same -= 1
+        first = bisect_left(stamps, stamp_ns, hi=position)
+        if placement in self._placements[first:position]:
+            return True
+        if position - first == 2:
+            self._placements[position - 1] = placement
+            return True
         stamps.insert(position, stamp_ns)
         self._placements.insert(position, placement)
         return True
