@@ -134,7 +134,9 @@ class NavigateNode(SentenceNode):
             if self.busy:
                 self.next_instruction = instruction  # begun as soon as the walk has ended
                 return
-        if instruction and not self.begin(instruction):
+        if instruction and self.busy and self._stopped.is_set():
+            self.next_instruction = instruction  # the robot is still coming to rest
+        elif instruction and not self.begin(instruction):
             self.get_logger().warning(f'"{message.data[:80]}" is not done: the robot is still on its way; call ~/stop first')
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

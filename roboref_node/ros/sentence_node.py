@@ -133,8 +133,8 @@ class SentenceNode(Node, ABC):
     def _begin_next(self) -> None:
         """In the executor, where a stop may have taken it back."""
         following, self.next_instruction = self.next_instruction, ""
-        if following:
-            self.begin(following)
+        if following and not self.begin(following):
+            self.get_logger().warning(f'"{following[:80]}" is not done: another sentence came before it')
 
     def _on_goal(self, goal: PickPlace.Goal) -> GoalResponse:
         said = find_dialogue(goal.instruction)

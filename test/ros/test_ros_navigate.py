@@ -160,7 +160,7 @@ def test_the_map_travels_unchanged(flat):
     np.testing.assert_allclose(received.origin.translation_m, flat.world.map.origin.translation_m)
 
 
-@pytest.mark.parametrize("way", ["service", "word", "another place"])
+@pytest.mark.parametrize("way", ["service", "word", "another place", "another place afterwards"])
 def test_stop_on_the_way(flat, way):
     start = flat.robot
     flat.point_from_here()
@@ -169,13 +169,17 @@ def test_stop_on_the_way(flat, way):
     if way == "service":
         assert flat.graph.call(Trigger, "/flat/navigate/stop", Trigger.Request()).success
     else:
-        text = "Stop, please!" if way == "word" else "no, go to the unicorn if there is one"
-        flat.graph.publisher(String, "/flat/navigate/instruction").publish(String(data=text))
+        elsewhere = "go to the unicorn if there is one"
+        texts = {"word": ["Stop, please!"], "another place": [f"no, {elsewhere}"]}.get(way, ["stop", elsewhere])
+        instruction = flat.graph.publisher(String, "/flat/navigate/instruction")
+        for text in texts:
+            instruction.publish(String(data=text))
     wait_until(result.done, lambda: flat.logs)
     assert result.result().result.outcome == "stopped" and not flat.hands
     wait_until(lambda: flat.walk != "walking", "the robot to stand")
-    if way == "another place":
-        flat.processes[0].wait_for_log('refused: "go to the unicorn if there is one" says when')
+    if way.startswith("another place"):
+        told = 'refused: "go to the unicorn if there is one" says when'
+        wait_until(lambda: flat.processes[0].log.count(told) >= 1 + way.endswith("afterwards"), lambda: flat.logs)
     flat.walk_to(start)
 
 

@@ -120,6 +120,30 @@ def test_spoken_command_answer_and_stop(graph):
         wait_until(called.is_set, "the call of the arm's service")
 
 
+def test_a_file_takes_the_place_of_the_microphone(graph, tmp_path):
+    for module in ("pocketsphinx", "silero_vad"):
+        pytest.importorskip(module, reason="pip install 'roboref[speech]'")
+    if shutil.which("flite") is None:
+        pytest.skip("the program flite is not installed: sudo apt-get install -y flite")
+    import wave
+
+    from std_srvs.srv import SetBool
+
+    from roboref_node.speech.audio import RATE_HZ, pcm16
+    from roboref_node.speech.synthesis import Synthesiser
+
+    with wave.open(str(tmp_path / "said.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(pcm16(Synthesiser("flite:slt")("pick up the green ball").samples).tobytes())
+    with ears(graph, "played", "source:=wav", f"wav:={tmp_path}/said.wav", "confirm_timeout_s:=120.0") as node:
+        # It plays at once, so that the question may have been asked before anybody listened.
+        wait_until(lambda: graph.call(SetBool, "/played/confirm", SetBool.Request(data=True)).success, lambda: node.process.log_end)
+        wait_until(lambda: node.instructions, "the instruction")
+        assert node.instructions[0].data == "pick up the green ball"
+
+
 def test_a_stop_that_may_be_the_robots_own_voice_is_sent_and_not_answered(graph, tmp_path, monkeypatch):
     """It would hear its answer, stop, answer, and so on without end."""
     pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
