@@ -15,8 +15,11 @@ from roboref_node.task import find_dialogue, normalise_instruction, parse_instru
 
 ACKNOWLEDGED = {Act.STOP: "I have ended it.", Act.CANCEL: "I drop it."}
 """What the robot says when it was interrupted. While it speaks it listens for "stop" and "cancel": "stopped" would be the next stop."""
-GONE = "Nobody is there, so I do nothing."
-"""Of a node that is not there any more."""
+GONE = "Whoever asked is gone, so I do nothing."
+"""Of a node that should have closed its question by now."""
+
+UNHEARD = "I do not know if your yes was heard."
+"""Of a node that was told yes and does not close its question: it may move all the same."""
 
 _RECEIPT_S = 2.0
 """How long a node may take to close the question that it was given an answer to."""
@@ -168,7 +171,7 @@ class Conversation:
         reactions: list[Reaction] = []
         for asker in [asker for asker, answered_s in self._answered.items() if now_s - answered_s > _RECEIPT_S]:
             del self._answered[asker]
-            reactions.append(Reaction(Deed.SAY, GONE))
+            reactions.append(Reaction(Deed.SAY, UNHEARD))
         for inquiry, came_s in list(self._inquiries.values()):
             if now_s - came_s > inquiry.timeout_s + _RECEIPT_S:  # who asked closes it in time, if it still lives
                 reactions += self.withdraw(inquiry.asker, inquiry.id, GONE)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from roboref_node.language import Act
-from roboref_node.speech.conversation import GONE, Conversation, Deed, Inquiry, Reaction
+from roboref_node.speech.conversation import UNHEARD, Conversation, Deed, Inquiry, Reaction
 from roboref_node.speech.recogniser import Heard
 
 
@@ -266,7 +266,7 @@ def test_a_node_that_has_died_is_not_waited_for() -> None:
     assert deeds(conversation.tick(42.1)) == ["dropped", "say"]
     conversation = asked(10.0)
     assert answers(hear(conversation, "yes", now_s=12.0, certain=True)) == [("a1", "agree")]
-    assert [r.text for r in conversation.tick(14.1)] == [GONE]
+    assert [r.text for r in conversation.tick(14.1)] == [UNHEARD]
     assert conversation.tick(15.0) == []
     conversation = asked(10.0)
     hear(conversation, "yes", now_s=12.0, certain=True)

@@ -13,7 +13,7 @@ import pytest
 
 from roboref_node.language import Act, read_dialogue
 from roboref_node.speech.audio import RATE_HZ, Audio
-from roboref_node.speech.conversation import ACKNOWLEDGED, GONE
+from roboref_node.speech.conversation import ACKNOWLEDGED, GONE, UNHEARD
 from roboref_node.speech.endpointing import WINDOW, EndPointer, EndPointSettings, Phase
 from roboref_node.speech.jsgf import command_grammar, spoken_words
 from roboref_node.speech.listening import Listener
@@ -116,7 +116,7 @@ def test_a_spotter_that_has_listened_for_long_still_hears(speak):
     assert found == ["stop"]
 
 
-OWN_WORDS = (*ACKNOWLEDGED.values(), GONE, "Nobody answered within 8 seconds, so I do nothing.")
+OWN_WORDS = (*ACKNOWLEDGED.values(), GONE, UNHEARD, "Nobody answered within 8 seconds, so I do nothing.")
 
 
 def test_the_robot_does_not_stop_itself_by_saying_that_it_has_stopped_or_does_nothing():
