@@ -50,6 +50,13 @@ def check_server(host: Host, raw: Mapping[str, Any], label: str) -> list[Finding
     return [_asked(http, place, raw)]
 
 
+def _lists_models_below(client: HttpClient, path: str) -> bool:
+    try:
+        return isinstance(client.get_json(f"{path}/models").get("data"), list)
+    except Refused:
+        return False
+
+
 def _asked(http: HttpSettings, place: str, raw: Mapping[str, Any]) -> Finding:
     """What the list of models says, or what its absence does."""
     openai = raw.get("backend") == "openai"
@@ -62,6 +69,11 @@ def _asked(http: HttpSettings, place: str, raw: Mapping[str, Any]) -> Finding:
         if code in (401, 403):
             fix = f"export {http.token_env or 'TOKEN'}=<the token of the server>; token_env names that variable in the model's file"
             return Finding("model_token", Level.ERROR, refusal.sentence, "the server refuses every question", fix)
+        if openai and code == 404 and _lists_models_below(client, "/v1"):
+            what = f"the server at {place} answers below /v1, and http.url is {http.url}"
+            return Finding(
+                "model_server", Level.ERROR, what, _NO_ANSWER, f"url: {http.url.rstrip('/')}/v1   in the section http of the file"
+            )
         if code in _NO_LIST:
             return Finding("model_server", Level.OK, f"a server answers at {place}; it does not list its models")
         # RoboRefer's protocol has no such list, so what its server says to the question for one proves little.

@@ -110,19 +110,20 @@ def test_a_server_that_does_not_run_and_a_token_that_is_not_set_are_named(tmp_pa
 
 
 class Answering:
-    """A real HTTP server that says the same to every GET.
+    """A real HTTP server that says the same to every GET below a path, and 404 elsewhere.
 
     Args:
         code: Status.
         body: Bytes of the answer.
         token: Answered with 401 without it.
+        path: Where it answers.
     """
 
-    def __init__(self, code, body, token=""):
+    def __init__(self, code, body, token="", path=""):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 right = not token or self.headers["authorization"] == f"Bearer {token}"
-                self.send_response(code if right else 401)
+                self.send_response(401 if not right else code if self.path.startswith(path) else 404)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -172,6 +173,14 @@ def test_a_server_that_answers_is_no_finding(tmp_path, backend, code, body):
     with Answering(code, body) as server:
         found = check_model(HERE, server_file(tmp_path, server.url, backend))
         assert {f.id for f in found} == {"model_server", "model"} and all(f.level is Level.OK for f in found), found
+
+
+def test_an_address_without_its_v1_is_named_with_the_right_one(tmp_path):
+    """`roboref serve` prints its address without it, and the list of models is at neither place of the wrong one."""
+    with Answering(200, LIST, path="/v1/") as server:
+        found = only(check_model(HERE, server_file(tmp_path, server.url, "openai")), "model_server")
+        assert f"answers below /v1, and http.url is {server.url}" in found.what and f"url: {server.url}/v1" in found.fix
+        assert all(f.level is Level.OK for f in check_model(HERE, server_file(tmp_path, f"{server.url}/v1", "openai")))
 
 
 def test_a_file_may_leave_the_model_to_a_server_that_has_one(tmp_path):
