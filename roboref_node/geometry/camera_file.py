@@ -98,9 +98,9 @@ def _from_mapping(data: Mapping[str, Any], rectified: bool) -> CameraModel:
 
 def _whole(data: Mapping[str, Any], key: str, default: int | None = None) -> int:
     value = data[key] if default is None else data.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
         raise ValueError(f"{key} is {value!r}, it must be a whole number")
-    return value
+    return int(value)
 
 
 def _matrix(data: Mapping[str, Any], key: str, default: Sequence[float] | None = None) -> Sequence[float]:

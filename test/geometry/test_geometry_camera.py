@@ -236,6 +236,12 @@ def test_wrong_camera_files_are_refused_with_the_reason(text: str, words: str, t
         load_camera(tmp_path / "absent.yaml")
 
 
+def test_a_size_may_be_written_with_a_point(tmp_path) -> None:
+    (tmp_path / "camera.yaml").write_text("fx: 600\nfy: 600\ncx: 320\ncy: 240\nwidth: 640.0\nheight: 480.0\n")
+    camera = load_camera(tmp_path / "camera.yaml")
+    assert (camera.width, camera.height) == (640, 480) and isinstance(camera.width, int)
+
+
 def test_a_pixel_beyond_the_lens_is_refused_without_a_warning() -> None:
     camera = CameraModel(300, 300, 319.5, 239.5, 640, 480, DistortionModel.PLUMB_BOB, (-0.5, 0.1, 0.0, 0.0, 0.0))
     with warnings.catch_warnings():
