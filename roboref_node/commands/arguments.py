@@ -20,6 +20,14 @@ def natural(text: str) -> int:
     return _whole(text, 0)
 
 
+def port(text: str) -> int:
+    """The number of a TCP port; 0 is any free one."""
+    value = _whole(text, 0)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: they end at 65535")
+    return value
+
+
 def above_zero(text: str) -> float:
     """A number above 0, such as a duration."""
     try:

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roboref_node.commands.arguments import above_zero, natural, picture
+from roboref_node.commands.arguments import above_zero, natural, picture, port
 from roboref_node.picturefiles import write_picture
-from roboref_node.status import Refused
+from roboref_node.status import Refused, Status
 from roboref_node.strict_json import to_json
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     more.add_argument("--say", metavar="SENTENCE", help="from sound to a moved object: a synthetic voice says it, the arm does it")
     more.add_argument("--console", action="store_true", help="the closed loop with a page in the browser, until Ctrl-C")
-    parser.add_argument("--port", type=natural, default=8080, help="--console: port of the page (default 8080, or the next free one)")
+    parser.add_argument("--port", type=port, default=8080, help="--console: port of the page (default 8080, or the next free one)")
     parser.add_argument("--confirm", action="store_true", help="--console: the arm moves only after a yes on the page")
     parser.add_argument("--seconds", type=above_zero, help="--console: end after so many seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -48,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 0 = it answered (a typed refusal or a named outcome is an answer), 2 = it could not run."""
+    if not args.console and (args.confirm or args.seconds is not None):
+        raise Refused(Status.BAD_REQUEST, "--confirm and --seconds are for --console: nothing else would heed them")
+    if args.say is not None and not args.say.strip():
+        raise Refused(Status.BAD_REQUEST, "--say needs a sentence, such as 'pick up the red cup'")
     if args.seed is None:
         args.seed = SAY_SEED if args.say else 3
     if args.model is None:
@@ -118,8 +122,8 @@ def _demonstrate(args: argparse.Namespace) -> dict[str, Any]:
                 second = _report(f"action ~/refer ({' > '.join(stages)})", asked, by_action, script)
             except Refused as refusal:
                 for node in (sim, refer):
-                    if not node.alive:
-                        print(f"{node.module} ended:\n{node.last_words()}", file=sys.stderr)
+                    if not node.alive or "[ERROR]" in node.last_words():
+                        print(f"{node.module} {'says' if node.alive else 'ended'}:\n{node.last_words()}", file=sys.stderr)
                 raise refusal
             picture = None
             if overlay is not None:

@@ -41,6 +41,7 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         ("doctor --topics --seconds nan", "'nan' is no number above 0"),
         ("demo --seed -1", "'-1' is no whole number of at least 0"),
         ("demo --out x/noext", "must end in .png"),
+        ("demo --console --port 99999", "'99999' is no port: they end at 65535"),
         ("train render --size 0", "'0' is no whole number of at least 1"),
         ("train nano --scenes nope --out nope", "nope holds no finished shard"),
         ("train ablation --scenes nope --table depth --out nope", "nope holds no finished shard"),

@@ -61,3 +61,17 @@ def test_a_place_that_was_moved_is_not_told_as_an_error_of_the_depth(moved: bool
 def test_a_name_that_no_node_can_have_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ask", "pick up the cup", "--node", "/bad name", "--json"]) == 2
     assert "'/bad name' is no name of a node" in json.loads(capsys.readouterr().out)["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--confirm", "--pick-place"], "--confirm and --seconds are for --console"),
+        (["--seconds", "3"], "--confirm and --seconds are for --console"),
+        (["--say", " "], "--say needs a sentence"),
+    ],
+)
+def test_arguments_that_nothing_would_heed_are_refused(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A demonstration that was told to --confirm moved the arm without asking."""
+    assert main(["demo", "--json", *arguments]) == 2
+    assert words in json.loads(capsys.readouterr().out)["sentence"]
