@@ -97,8 +97,11 @@ class PickPlaceNode(SentenceNode):
             elif said.act is Act.YES and said.rest and self._inquiry.is_open:
                 self.get_logger().warning(f'"{instruction[:80]}" is no plain yes: nothing moves before one')
                 return
-            elif said.act in (Act.YES, Act.NO) and self._inquiry.give(said.act is Act.YES) and not said.rest:
-                return
+            elif said.act in (Act.YES, Act.NO) and self._inquiry.give(said.act is Act.YES):
+                if not said.rest:
+                    return
+            elif said.act is Act.NO and not said.rest and self.busy:
+                self.interrupt("somebody said no")
             instruction = said.rest or (self._last_instruction if said.act is Act.AGAIN else "")
             if said.act is Act.OTHER:
                 self.get_logger().warning('"the other one" is not enough: say which one')

@@ -71,7 +71,8 @@ class Place:
         """An answer that a person agrees to, and that still holds then: a yes may take long.
 
         Raises:
-            Ended: NOT_CONFIRMED, UNSTEADY when the place is another one after each yes, and what `Session.refer` raises.
+            Ended: NOT_CONFIRMED, LOST when it was taken out of the gripper meanwhile, UNSTEADY when the place is another one after each
+                yes, and what `Session.refer` raises.
         """
         session, settings = self._session, self._settings
         referral, look = self._steady_answer(held)
@@ -79,6 +80,7 @@ class Place:
             return referral, look
         for _ in range(settings.max_asks + 1):
             session.ask_person(f"Put {held.name} {self._task.expression}?")
+            session.clear_view(always=True)  # only the arm knows whether it still holds it
             agreed = referral.position_m
             referral, look = session.refer(self._task, held.size, newer_than_ns=session.eyes.now_ns())
             apart = _apart_m(agreed, referral.position_m)

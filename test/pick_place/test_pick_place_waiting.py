@@ -78,6 +78,14 @@ def test_a_place_that_has_moved_is_asked_about_again(world: CellPorts) -> None:
     np.testing.assert_allclose(world.cell.object_poses[BOTTLE].translation_m[:2], elsewhere[:2], atol=0.04)
 
 
+def test_what_is_taken_out_of_the_gripper_while_the_question_is_open_is_lost(world: CellPorts) -> None:
+    """The arm went to the place, opened over it, and said that the bottle stood elsewhere."""
+    confirm = answering(world, None, lambda: world.cell.remove_object(BOTTLE))
+    report = world.loop.run("pick up the orange bottle and put it on the spot", confirm=confirm)
+    assert report.outcome is Outcome.LOST and not report.holding, report
+    assert [motion.kind.value for motion, _ in world.motions].count("place") == 0
+
+
 def test_the_arm_does_not_reach_behind_somebody(world: CellPorts) -> None:
     """What hides the object may be a person's arm; from what is hidden nothing follows, and so it went."""
     settings = LoopSettings(view_timeout_s=0.5)

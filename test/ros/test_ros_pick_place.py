@@ -4,6 +4,7 @@ The refer node asks a real HTTP server, which answers with the true place of wha
 tested in test/pick_place; here it is the wires: topics, services, actions, parameters and processes.
 """
 
+import contextlib
 import json
 import signal
 import time
@@ -209,7 +210,7 @@ def test_a_sentence_moves_the_bottle(cell):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("way", ["service", "word", "cancel", "another goal"])
+@pytest.mark.parametrize("way", ["service", "word", "no", "cancel", "another goal"])
 def test_stop_and_cancel_while_the_arm_moves(cell, way):
     handle = cell.send_until_it_moves()
     assert not cell.send("pick up the red bowl").accepted, "one sentence at a time"
@@ -217,12 +218,14 @@ def test_stop_and_cancel_while_the_arm_moves(cell, way):
         assert cell.call(Trigger, "pick_place/stop").success
     elif way == "word":
         cell.say.publish(String(data="Stop the arm!"))
+    elif way == "no":
+        cell.say.publish(String(data="no!"))
     elif way == "another goal":
         assert not cell.send("wait!").accepted
     else:
         cell.graph.do(handle.cancel_goal_async)
     ended = cell.result_of(handle)
-    assert ended.result.outcome == ("canceled" if way == "cancel" else "stopped"), ended.result
+    assert ended.result.outcome == ("canceled" if way in ("cancel", "no") else "stopped"), ended.result
     assert ended.status == (5 if way == "cancel" else 6)  # action_msgs/GoalStatus: CANCELED, ABORTED
     cell.check_at_rest()
     assert not ended.result.holding and cell.truth["holding"] is None
@@ -305,23 +308,33 @@ def test_a_person_answers_the_speech_node(cell):
     said, told = cell.graph.collect(String, "/cell/speech/say"), len(cell.status)
     text = cell.graph.publisher(String, "/cell/speech/text")
 
-    def wait_said(words):
-        wait_until(lambda: any(words in m.data for m in said), lambda: f"{words} in {[m.data for m in said]}\n{ears.log}", PATIENCE_S)
+    def count(words):
+        return sum(words in message.data for message in said)
+
+    def wait(condition):
+        wait_until(condition, lambda: f"{[m.data for m in said]}\n{states()}\n{cell.node.log_end}\n{ears.log}", PATIENCE_S)
 
     def states():
         steps = [json.loads(message.data) for message in cell.status[told:]]
         return [step["state"] for step in steps if not step.get("sentence", "").startswith("home")]
 
-    wait_until(lambda: cell.graph.node.count_subscribers("/cell/pick_place/question"), "the speech node to listen", PATIENCE_S)
-    text.publish(String(data="pick up the orange bottle"))
-    wait_said("Pick up the orange bottle, yes or no?")
-    text.publish(String(data="yes"))
-    wait_said("Pick the orange bottle, yes or no?")
+    wait(lambda: cell.graph.node.count_subscribers("/cell/pick_place/question"))
+    wait(lambda: cell.graph.node.count_publishers("/cell/pick_place/instruction") == 2)  # this test and the speech node
+    for turn in range(1, 7):
+        text.publish(String(data="pick up the orange bottle"))
+        wait(lambda n=turn: count("Pick up the orange bottle, yes or no?") == n)
+        ended = states().count("ended")
+        text.publish(String(data="yes"))
+        # Where the noise of one frame leaves no grasp it is asked again, and where the speech node had not yet met pick_place.
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda n=ended: count("Pick the orange bottle, yes or no?") or states().count("ended") > n, "an answer", 20.0)
+        if count("Pick the orange bottle, yes or no?"):
+            break
     assert states()[-1] == "confirm" and "move" not in states()
     text.publish(String(data="yes"))
-    wait_until(lambda: "move" in states(), lambda: f"{states()}\n{cell.node.log_end}\n{ears.log}", PATIENCE_S)
+    wait(lambda: "move" in states())
     text.publish(String(data="stop"))
-    wait_until(lambda: states()[-1] == "ended", lambda: f"{states()}\n{cell.node.log_end}", PATIENCE_S)
+    wait(lambda: states()[-1] == "ended")
     assert json.loads(cell.status[-1].data)["outcome"] == "stopped"
     cell.set("confirm", False)
     assert ears.end() == 0, ears.log
