@@ -293,6 +293,9 @@ class SpeechNode(Node):
                 self._say("The node that looks is not there: nothing is done.")
                 return
             self._refer.send_goal_async(goal).add_done_callback(self._on_goal_answer)
+        elif self._out["instruction"].get_subscription_count() == 0:
+            self._say("The node that acts is not there: nothing is done.")
+            return
         else:
             self._out["instruction"].publish(String(data=reaction.text))
         self._event("published", reaction.text, time.time(), stamp_ns=reaction.onset_ns)

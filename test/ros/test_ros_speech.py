@@ -120,6 +120,21 @@ def test_spoken_command_answer_and_stop(graph):
         wait_until(called.is_set, "the call of the arm's service")
 
 
+def test_an_instruction_that_nobody_listens_to_is_told(graph):
+    """It was lost, and the event said published."""
+    from std_msgs.msg import String
+
+    process = graph.start(
+        SPEECH, "--ros-args", "-r", "__node:=alone", "-r", "instruction:=/nobody", "-p", "source:=none", "-p", "confirm:=false"
+    )
+    process.wait_for_log("active:")
+    said, events = graph.collect(String, "/alone/say"), graph.collect(String, "/alone/event")
+    graph.publisher(String, "/alone/text").publish(String(data="pick up the red cup"))
+    wait_until(lambda: any("The node that acts is not there" in m.data for m in said), lambda: process.log_end)
+    assert not any(json.loads(m.data)["event"] == "published" for m in events)
+    assert process.end() == 0
+
+
 def test_a_file_takes_the_place_of_the_microphone(graph, tmp_path):
     for module in ("pocketsphinx", "silero_vad"):
         pytest.importorskip(module, reason="pip install 'roboref[speech]'")
