@@ -41,6 +41,9 @@ _DISCOVERY_S = 7.0
 """How long the publishers of the images may take to be discovered: a node that misses the other's first announcements waits for
 the next ones, which DDS repeats every 3 s; two such rounds, and some."""
 
+_ANSWER_S = 4.0
+"""How long a node may take to answer about itself: one that loads its model on a busy machine is slow, not absent."""
+
 _LOOK_S = 0.05
 
 _REFER_SUFFIX = "/refer/_action/send_goal"
@@ -201,10 +204,10 @@ class Listener:
         """The answer of a service, None when there is none in time."""
         client = self.node.create_client(kind, service)
         try:
-            if not client.wait_for_service(1.0):
+            if not client.wait_for_service(_ANSWER_S):
                 return None
             future = client.call_async(request)
-            deadline = time.monotonic() + 2.0
+            deadline = time.monotonic() + _ANSWER_S
             while not future.done() and time.monotonic() < deadline:
                 time.sleep(0.01)
             return future.result() if future.done() else None

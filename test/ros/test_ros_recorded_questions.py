@@ -174,10 +174,11 @@ def test_the_node_records_a_refusal_and_opens_no_port(graph, camera, tmp_path):
     process = graph.start(REFER, "--ros-args", "-r", "__node:=recording", *[x for a in arguments for x in ("-p", a)])
     asker = Asker(graph, process, "/recording")
     wait_until(lambda: asker.look_at().status == ReferralMessage.OK, "a good answer")
-    assert not recorded_bags(tmp_path)
     answer = asker.look_at(pixel=(-5.0, 10.0))
     assert answer.status_text == "OUT_OF_IMAGE"
-    (bag,) = wait_until(lambda: recorded_bags(tmp_path), "a recorded question")
+    # What was asked before the camera was discovered is refused, and recorded too.
+    (bag,) = wait_until(lambda: [b for b in recorded_bags(tmp_path) if b.name.endswith("_OUT_OF_IMAGE")], "a recorded question")
+    assert not [b for b in recorded_bags(tmp_path) if b.name.endswith("_OK")]
     assert main(["explain", str(bag)]) == 0
     # What `roboref ask --json` prints has no images beside it: the workspace and the numbers are drawn.
     stored = tmp_path / "answer.json"
