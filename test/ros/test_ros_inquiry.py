@@ -149,9 +149,9 @@ def test_the_service_and_silence_close_the_question_for_the_voice_too(graph, ask
     assert graph.call(SetBool, f"/{name}/confirm", SetBool.Request(data=True)).success
     assert asker.wait() is True
     assert not graph.call(SetBool, f"/{name}/confirm", SetBool.Request(data=True)).success
-    asker.ask("Pick the green cup?", timeout_s=1.0)
+    asker.ask("Pick the green cup?", timeout_s=4.0)
     assert asker.wait() is False
-    ears.wait_said("Nobody answered within 1 seconds, so I do nothing.")
+    ears.wait_said("Nobody answered within 4 seconds, so I do nothing.")
     ears.type("yes")
     asker.ask("Pick the white cup?")
     ears.wait_said("Pick the white cup, yes or no?")
