@@ -136,6 +136,8 @@ def _at_the_rim(target: Target, hand: Gripper, settings: GraspSettings) -> Candi
     index = np.floor((np.arctan2(y[on_rim], x[on_rim]) / (2.0 * np.pi) + 0.5) * bins).astype(np.intp) % bins
     count = np.bincount(index, minlength=bins)
     used = np.flatnonzero(count >= 2)
+    if not len(used):  # from afar a rim is a few points, each in a direction of its own
+        return None
     wall = np.bincount(index, weights=radius[on_rim], minlength=bins)[used] / count[used]
     angle = ((used + 0.5) / bins - 0.5) * 2.0 * np.pi
     closing = target.direction(angle)

@@ -157,6 +157,17 @@ def test_a_bowl_as_round_as_a_ball_is_taken_at_its_rim() -> None:
     assert best.object_width_m < 0.03
 
 
+def test_a_cup_seen_from_afar_whose_rim_is_a_few_points_is_no_defect() -> None:
+    """No two points of the rim lie in one direction from its middle: there is no wall to be pinched."""
+    around = np.linspace(0.0, np.pi, 12, endpoint=False) + 0.1  # the planner adds the other half
+    rim = np.stack([0.03 * np.cos(around), 0.03 * np.sin(around), np.full(12, 0.148)], axis=1)
+    angle, height = (grid.ravel() for grid in np.meshgrid(np.linspace(0.0, 2 * np.pi, 12), np.linspace(0.0, 0.12, 12)))
+    wall = np.stack([0.03 * np.cos(angle), 0.03 * np.sin(angle), height], axis=1)
+    points = np.concatenate([rim, wall, wall * [0.3, 0.3, 0.1]])
+    seen = look((points, np.tile([-0.6, 0.0, 0.8], (len(points), 1))))
+    assert all(candidate.object_width_m > 0.05 for candidate in plan(seen))
+
+
 @pytest.mark.parametrize("radius", [0.02, 0.03, 0.036])
 def test_a_ball_is_taken_at_its_full_width_although_its_rim_has_no_depth(radius: float) -> None:
     points, normals = ball(radius)
