@@ -15,6 +15,8 @@ from roboref.msg import Referral
 from std_msgs.msg import String
 from synthetic_camera import BOX_PX
 
+from roboref_node.ros.qos import ACTION_SERVICES
+
 REFER = "roboref_node.nodes.refer"
 
 
@@ -26,7 +28,8 @@ class Asker:
         process.wait_for_log("active: model")
         self.referrals = graph.collect(Referral, f"{name}/referral")
         self.instruction = graph.publisher(String, f"{name}/instruction")
-        self.actions = ActionClient(graph.node, Refer, f"{name}/refer")
+        # Of more than ten answers that come at once, ROS's own queue drops the rest.
+        self.actions = ActionClient(graph.node, Refer, f"{name}/refer", **ACTION_SERVICES)
         assert self.actions.wait_for_server(WAIT_S)
 
     def say(self, text):
