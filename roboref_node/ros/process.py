@@ -77,10 +77,11 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    words = list(sys.argv if args is None else args)
+    words = list(sys.argv[1:] if args is None else args)
     try:
         rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
-        if ignored := remove_ros_args(words)[args is None :]:
+        if ignored := remove_ros_args(words):
+            try_shutdown()
             print(f"not known: {' '.join(ignored)}; parameters are given as --ros-args -p NAME:=VALUE", file=sys.stderr)
             return 2
         node = make_node()

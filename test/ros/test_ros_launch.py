@@ -1,5 +1,6 @@
 """The launch files load in genuine launch, document every argument and start what they say."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -74,13 +75,13 @@ class Started:
         self.context.extend_locals({"ros_specific_arguments": {"name": f"__node:={executable}", "ns": f"__ns:={namespace}"}})
         (_, *words) = (perform_substitutions(self.context, word) for word in self.nodes[executable].cmd)
         program = (
-            "import sys, rclpy; from rclpy.node import Node; rclpy.init(args=sys.argv); "
+            "import json, sys, rclpy; from rclpy.node import Node; rclpy.init(args=sys.argv); "
             f"node = Node('node', automatically_declare_parameters_from_overrides=True); "
-            f"print([node.get_parameter_or(name).value if node.has_parameter(name) else None for name in {names}])"
+            f"print(json.dumps([node.get_parameter(name).value if node.has_parameter(name) else None for name in {names}]))"
         )
         done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
-        return eval(done.stdout.splitlines()[-1])  # noqa: S307 printed by the line above
+        return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_the_refer_node_gets_its_parameters_and_remappings():
