@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
-import signal
 import sys
-import threading
+
+from roboref_node.termination import Termination
 
 TOKEN_ENV = "ROBOREF_TOKEN"
 
@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     from roboref_node.serving.server import ModelServer, ServeSettings, serve_until
     from roboref_node.status import Refused, Status
 
-    stop = threading.Event()
     try:
         token, is_new = _token(args.no_token)
         overrides = {
@@ -84,12 +83,11 @@ def run(args: argparse.Namespace) -> int:
     except Refused as refusal:
         print(f"roboref serve: {refusal.sentence}", file=sys.stderr)
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    termination = Termination()
     print(f"serving {name} on {server.url} (POST /query, POST /v1/chat/completions, GET /health, GET /metrics)", flush=True)
     if is_new:
         print(f"token for clients, this time only: {TOKEN_ENV}={token}", flush=True)
-    serve_until(server, stop.wait)
+    serve_until(server, termination.wait)
     print("stopped", flush=True)
     if server.batcher.is_working:  # in one very long pass through the model: an interpreter that ends meanwhile is aborted by torch
         os._exit(0)

@@ -107,7 +107,7 @@ class SpeechNode(Node):
         for thread in (self._starting, *self._threads):
             if thread.ident is not None:
                 thread.join(1.0)
-        return stopped and not any(thread.is_alive() for thread in self._threads)
+        return stopped and not any(thread.is_alive() for thread in (self._starting, *self._threads))
 
     def _begin(self) -> None:
         settings = self._settings.current

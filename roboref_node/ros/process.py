@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -17,6 +16,8 @@ from rclpy.executors import ExternalShutdownException, ShutdownException, Single
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args, try_shutdown
+
+from roboref_node.termination import Termination
 
 _JOIN_S = 1.0
 """With the node's own `close` this stays below the 5 s after which ``ros2 launch`` sends the next signal."""
@@ -67,16 +68,7 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
     Raises:
         RuntimeError: A defect in a node's constructor.
     """
-    # Events, not nodes: a signal may come while a node that has finished is taken to pieces, and must not find that out.
-    asked = threading.Event()
-    ends = [asked]
-
-    def end(*_: object) -> None:
-        for event in ends:
-            event.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    termination = Termination()
     words = list(sys.argv[1:] if args is None else args)
     try:
         rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
@@ -95,15 +87,13 @@ def run(make_node: Callable[[], Runnable], args: Sequence[str] | None = None) ->
         print(f"ROS could not be started: {what}{' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 2
     assert isinstance(node, Node)
-    ends.append(node.finished)
-    if asked.is_set():
-        node.finished.set()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=spin, args=(executor, node), name="roboref_spin", daemon=True)
     thread.start()
     executor.create_task(node.start)
-    node.finished.wait()
+    termination.wait(node.finished)
+    node.finished.set()
     stopped = node.close()
     executor.shutdown(timeout_sec=_JOIN_S)
     thread.join(_JOIN_S)
