@@ -110,11 +110,28 @@ class Graph:
         return task.result()
 
     def collect(self, kind, topic, qos=10):
-        """A list that fills with the messages of a topic; returns once somebody publishes it."""
+        """A list that fills with the messages of a topic; returns once those who publish it know that it is heard."""
         messages = []
         self.node.create_subscription(kind, topic, messages.append, qos)
-        wait_until(lambda: self.node.count_publishers(topic) > 0, f"a publisher of {topic}")
+        for name in wait_until(lambda: self._publishers(topic), f"a publisher of {topic}"):
+            self._wait_until_known_to(name)
         return messages
+
+    def _publishers(self, topic):
+        """The nodes that publish it; none while the name of one is not known, which is told apart from its topics."""
+        nodes = {f"{found.node_namespace.rstrip('/')}/{found.node_name}" for found in self.node.get_publishers_info_by_topic(topic)}
+        return () if any("UNKNOWN" in name for name in nodes) else nodes
+
+    def _wait_until_known_to(self, name):
+        """Until a node has discovered what was made here so far.
+
+        To know a publisher is not to be known to it: discovery goes each way by itself, and can be 3 s late in one. Endpoints are told in
+        the order in which they were made; a node that answers a client made now therefore knows everything before it.
+        """
+        from rcl_interfaces.srv import ListParameters
+
+        if name != self.node.get_fully_qualified_name():
+            self.call(ListParameters, f"{name}/list_parameters", ListParameters.Request())
 
     def publisher(self, kind, topic, qos=10):
         """A publisher that somebody listens to."""

@@ -169,6 +169,7 @@ def test_the_map_travels_unchanged(flat):
 def test_go_to_the_red_cup(flat):
     goals = flat.graph.collect(PoseStamped, "/flat/goal_pose")
     result = flat.go("go to the red cup")
+    assert result.outcome == "done", f"{result.sentence}\n{flat.logs}"  # before the wait for a goal, which says less
     check_arrival(flat, result, wait_until(lambda: goals, "a goal")[0].pose)
     # From here the place is reached already, and what was refused says why.
     flat.server.text = "nothing here"
