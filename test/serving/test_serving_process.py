@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -45,6 +45,13 @@ class ServeProcess:
         self.process.send_signal(number)
         output, _ = self.process.communicate(timeout=20)
         return self.process.returncode, output
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60.0
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} within 60 s"
+        time.sleep(0.01)
 
 
 def free_port() -> int:
@@ -84,14 +91,14 @@ def test_clients_of_a_killed_server_get_model_unavailable_and_recover_by_themsel
     robots = [threading.Thread(target=robot) for _ in range(4)]
     for thread in robots:
         thread.start()
-    time.sleep(1.0)
+    wait_for(lambda: len(outcomes) >= 8, "answers")
     killed = time.monotonic()
     processes[0].end(signal.SIGKILL)
-    time.sleep(0.5)
+    wait_for(lambda: outcomes[-1][0] > killed + 0.5, "questions that nobody hears")
     processes.append(ServeProcess(random_nano, port))
     processes[1].wait_until_ready()
     back = time.monotonic()
-    time.sleep(2.0)
+    wait_for(lambda: outcomes[-1][0] > back + 2.0, "answers again")
     stop.set()
     for thread in robots:
         thread.join()
@@ -123,7 +130,9 @@ def test_a_signal_without_grace_ends_the_process_in_order_while_the_model_comput
     robots = [threading.Thread(target=robot) for _ in range(8)]
     for thread in robots:
         thread.start()
-    time.sleep(1.0)
+    with httpx.Client(timeout=5, trust_env=False) as client:
+        health = f"http://127.0.0.1:{processes[0].port}/health"
+        wait_for(lambda: client.get(health).json()["queue_length"] > 0, "question behind the one that is computed")
     code, output = processes[0].end(signal.SIGTERM)
     stop.set()
     for thread in robots:
