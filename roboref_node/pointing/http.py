@@ -15,7 +15,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -156,12 +156,14 @@ class HttpClient:
             asyncio.run_coroutine_threadsafe(_shut_down(client), loop).result()
             loop.call_soon_threadsafe(loop.stop)
 
-    def _run(self, exchange: Any, canceled: Callable[[], bool] | None) -> dict[str, Any]:
+    def _run(self, exchange: Coroutine[Any, Any, dict[str, Any]], canceled: Callable[[], bool] | None) -> dict[str, Any]:
         with self._lock:  # so that `close` either comes first or sees this exchange
-            future = asyncio.run_coroutine_threadsafe(exchange, self._running_loop())
+            future = asyncio.run_coroutine_threadsafe(_settle(exchange), self._running_loop())
         while True:
             try:
-                result: dict[str, Any] = future.result(None if canceled is None else _POLL_S)
+                result = future.result(None if canceled is None else _POLL_S)
+                if isinstance(result, Refused):
+                    raise result
                 return result
             except (TimeoutError, concurrent.futures.TimeoutError):  # one class from Python 3.11 on
                 if canceled is not None and canceled():
@@ -306,6 +308,14 @@ class HttpClient:
 
     def _unparseable(self, reason: str) -> Refused:
         return Refused(Status.UNPARSEABLE, f"The answer of {self.settings.url} {reason}.", url=self.settings.url)
+
+
+async def _settle(exchange: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | Refused:
+    """A refusal as a value: where it meets a cancellation nobody asks for it any more, and asyncio complains of lost exceptions."""
+    try:
+        return await exchange
+    except Refused as refused:
+        return refused
 
 
 def _legible(value: Any) -> Any:

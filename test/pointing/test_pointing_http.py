@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import json
 import socket
@@ -220,6 +222,28 @@ def test_cancelling_gives_up_at_once_and_hangs_up(serve) -> None:
     assert refusal.status is Status.CANCELED
     assert time.monotonic() - started < 5
     assert hung_up.wait(2)
+
+
+def test_a_failure_that_meets_a_cancellation_is_nobodys_lost_exception(monkeypatch, caplog) -> None:
+    begun = threading.Event()
+    loops = []
+
+    async def fail_when_canceled(self, method, path, body):  # in life a matter of microseconds: 1 cancellation in 600
+        loops.append(asyncio.get_running_loop())
+        begun.set()
+        try:
+            await asyncio.sleep(10)
+        finally:
+            raise Refused(Status.MODEL_UNAVAILABLE, "too late")
+
+    monkeypatch.setattr(HttpClient, "_exchange", fail_when_canceled)
+    http = client("http://127.0.0.1:9")
+    with pytest.raises(Refused, match="was canceled"):
+        http.post_json("/query", {"text": "?"}, canceled=begun.is_set)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loops[0]).result(5)  # the exchange has ended behind its caller's back
+    gc.collect()
+    http.close()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_closing_ends_a_question_that_is_under_way(serve) -> None:
