@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from roboref_node.doctor.findings import Finding, Level
 from roboref_node.doctor.host import Host
-from roboref_node.pointing.http import HttpClient, HttpSettings
+from roboref_node.pointing.http import HttpClient
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.pointing.registry import build_settings
 from roboref_node.status import Refused, Status
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from roboref_node.commands.arguments import above_zero, positive
 from roboref_node.frame import Frame
-from roboref_node.pointing.http import HttpSettings
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer, RoboReferServerSettings
 from roboref_node.sim.cell import SimulatedCell
 from roboref_node.status import Refused, Status

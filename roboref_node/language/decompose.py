@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 
 from roboref_node.language.skeleton import ACTS, VERBS, words_of
-from roboref_node.pointing.http import HttpClient, HttpSettings
+from roboref_node.pointing.http import HttpClient
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.status import Refused, Status
 from roboref_node.task import parse_instruction
 

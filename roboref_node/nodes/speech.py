@@ -115,7 +115,7 @@ class SpeechNode(Node):
             self._voice = Voice(settings.voice, on_failure=lambda sentence: self.get_logger().error(sentence))
             if settings.language_model_url:
                 from roboref_node.language.decompose import Decomposer  # with all of `pointing`
-                from roboref_node.pointing.http import HttpSettings
+                from roboref_node.pointing.http_settings import HttpSettings
 
                 http = HttpSettings(settings.language_model_url, total_timeout_s=_REWRITE_S, token_env=settings.language_model_token_env)
                 decomposer = Decomposer(http, settings.language_model)

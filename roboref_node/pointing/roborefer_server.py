@@ -8,7 +8,8 @@ from enum import Enum
 
 from roboref_node.frame import Frame
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.http import HttpClient, HttpSettings
+from roboref_node.pointing.http import HttpClient
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.pointing.prompt import MAX_INSTRUCTION_CHARS
 from roboref_node.pointing.prompted import Prepared, PromptedPointer
 from roboref_node.pointing.sent_image import encode_base64, model_depth

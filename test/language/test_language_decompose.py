@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from roboref_node.language.decompose import MAX_STEPS, Decomposer, check
-from roboref_node.pointing.http import HttpSettings
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.speech.conversation import Conversation, Deed
 from roboref_node.speech.recogniser import Heard
 from roboref_node.status import Refused

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.http import HttpSettings
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.pointing.local_settings import LocalModelSettings
 from roboref_node.pointing.openai_server import OpenAISettings
 from roboref_node.pointing.roborefer_server import RoboReferServerSettings

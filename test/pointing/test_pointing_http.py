@@ -14,7 +14,8 @@ from email.utils import formatdate
 
 import pytest
 
-from roboref_node.pointing.http import HttpClient, HttpSettings
+from roboref_node.pointing.http import HttpClient
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.status import Refused, Status
 
 GOOD = {"result": 1, "answer": "[(0.5, 0.5)]"}
@@ -313,32 +314,6 @@ class TestToken:
         assert refusal.status is Status.MODEL_UNAVAILABLE and "ROBOREF_TEST_TOKEN" in refusal.sentence
         assert server.exchanges == []
 
-    def test_it_is_not_sent_unencrypted_to_another_machine_unless_allowed(self) -> None:
-        with pytest.raises(Refused) as refusal:
-            HttpSettings("http://192.0.2.1:8000", token_env="ROBOREF_TEST_TOKEN")
-        assert refusal.value.status is Status.BAD_REQUEST and "allow_token_over_http" in refusal.value.sentence
-        HttpSettings("http://192.0.2.1:8000", token_env="ROBOREF_TEST_TOKEN", allow_token_over_http=True)
-        HttpSettings("https://192.0.2.1:8000", token_env="ROBOREF_TEST_TOKEN")
-
-
-BAD_ADDRESSES = [
-    *("", "localhost:8000", "ftp://localhost", "http://", "http://user:word@localhost", "http://:word@localhost", "file:///etc/passwd"),
-    *("http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://127.0.0.1:-1", "http://127.0.0.1:0", "http://[::1", "http://::1]"),
-    *("http://a..b", "http://" + "a" * 70, "http://localhost/\x00", "http://h?x", "http://h#x"),
-]
-
-
-@pytest.mark.parametrize("url", BAD_ADDRESSES)
-def test_addresses_that_are_none_are_bad_requests(url: str) -> None:
-    with pytest.raises(Refused) as refusal:
-        HttpSettings(url)
-    assert refusal.value.status is Status.BAD_REQUEST and "`url`" in refusal.value.sentence
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "HTTP://Robot_7:80/a/b", "https://[::1]:8443/v1", "http://robot.local"])
-def test_addresses_that_are_some_are_taken(url: str) -> None:
-    assert HttpSettings(url).url == url
-
 
 class TestEnvironment:
     @pytest.fixture(autouse=True)
@@ -391,10 +366,3 @@ class TestEnvironment:
         monkeypatch.setenv(name, value)
         refusal = refused(client("https://192.0.2.1:1"))
         assert refusal.status is Status.BAD_REQUEST and name in refusal.sentence and value in refusal.sentence
-
-
-@pytest.mark.parametrize("change", [{"read_timeout_s": 0}, {"total_timeout_s": float("nan")}, {"retries": -1}, {"max_response_bytes": 0}])
-def test_settings_out_of_range_are_bad_requests(change: dict) -> None:
-    with pytest.raises(Refused) as refusal:
-        HttpSettings("http://localhost", **change)
-    assert refusal.value.status is Status.BAD_REQUEST

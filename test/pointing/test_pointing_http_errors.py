@@ -8,7 +8,8 @@ import socket
 
 import pytest
 
-from roboref_node.pointing.http import HttpClient, HttpSettings
+from roboref_node.pointing.http import HttpClient
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.status import Refused, Status
 
 GOOD = {"result": 1, "answer": "[(0.5, 0.5)]"}

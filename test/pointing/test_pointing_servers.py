@@ -13,7 +13,7 @@ from roboref_node.frame import Frame
 from roboref_node.geometry.transform import Transform
 from roboref_node.model.depth_image import relative_depth_image
 from roboref_node.pointing.dialect import Dialect
-from roboref_node.pointing.http import HttpSettings
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.pointing.openai_server import OpenAIPointer, OpenAISettings
 from roboref_node.pointing.roborefer_server import DepthSource, RoboReferServerPointer, RoboReferServerSettings
 from roboref_node.pointing.sent_image import SizeRule

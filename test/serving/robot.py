@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roboref_node.frame import Frame
-from roboref_node.pointing.http import HttpSettings
+from roboref_node.pointing.http_settings import HttpSettings
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
 
