@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,18 @@ def test_recorded_questions_for_training_are_read(tmp_path: Path) -> None:
         Image.fromarray(np.full((4, 5, 3), 255, np.uint8)).save(tmp_path / name)
     drawn = RecordedQuestions(tmp_path / "records.json", 0).draw(0, 0, 1)
     assert drawn.texts == ("Point to the cup left of the blue box.",)
+
+
+def test_the_python_page_is_one_program_that_prints_what_it_shows() -> None:
+    program = "\n".join(examples("docs/python.md", "python"))
+    shown = "".join(examples("docs/python.md", "text"))
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=200.0)
+    assert ran.returncode == 0, ran.stderr
+    number = re.compile(r"-?\d+(?:\.\d+)?")
+    assert number.sub("#", ran.stdout) == number.sub("#", shown)
+    # Another graphics driver draws other noise into the picture.
+    told, found = ([float(n) for n in number.findall(text)] for text in (shown, ran.stdout))
+    assert found == pytest.approx(told, rel=0.2, abs=0.03), ran.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
