@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.transform import Transform
+from roboref_node.status import Refused, Status
 
 RgbSource = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
 DepthSource = NDArray[np.float32] | Callable[[], NDArray[np.float32]]
@@ -54,15 +55,34 @@ class Frame:
         """Colour image, uint8 (H, W, 3).
 
         Raises:
-            Refused: The message could not be decoded, or its size is not the camera's.
+            Refused: The message could not be decoded; BAD_REQUEST when this is no such array, or its size is not the camera's.
         """
-        return self.rgb_source() if callable(self.rgb_source) else self.rgb_source
+        rgb = self.rgb_source() if callable(self.rgb_source) else self.rgb_source
+        if not (isinstance(rgb, np.ndarray) and rgb.dtype == np.uint8 and rgb.shape == (self.camera.height, self.camera.width, 3)):
+            wanted = f"uint8 ({self.camera.height}, {self.camera.width}, 3), the camera's size"
+            raise Refused(Status.BAD_REQUEST, f"the colour image is {_described(rgb)}; it must be {wanted}")
+        return rgb
 
     @cached_property
     def depth_m(self) -> NDArray[np.float32]:
         """Depth in metres along the optical axis, float32 (h, w), NaN where unknown.
 
         Raises:
-            Refused: The message could not be decoded, or its size is not the camera's.
+            Refused: The message could not be decoded; BAD_REQUEST when this is no such array, or its size is not the camera's.
         """
-        return self.depth_source() if callable(self.depth_source) else self.depth_source
+        depth_m = self.depth_source() if callable(self.depth_source) else self.depth_source
+        owner = self.camera if self.depth_camera is None else self.depth_camera
+        if not (isinstance(depth_m, np.ndarray) and depth_m.dtype.kind == "f" and depth_m.shape == (owner.height, owner.width)):
+            wanted = f"float32 ({owner.height}, {owner.width}) in metres, the size of its camera"
+            raise Refused(Status.BAD_REQUEST, f"the depth image is {_described(depth_m)}; it must be {wanted}{self._hint(depth_m)}")
+        return depth_m.astype(np.float32, copy=False)
+
+    def _hint(self, depth_m: object) -> str:
+        """The mistake that is behind most wrong depth images."""
+        if isinstance(depth_m, np.ndarray) and depth_m.dtype.kind in "iu":
+            return " (whole numbers are millimetres as a rule: divide by 1000)"
+        return " (depth that is not registered to the colour image needs its own camera and extrinsics)" if self.is_registered else ""
+
+
+def _described(image: object) -> str:
+    return f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"

@@ -140,18 +140,12 @@ def lift_depth(
     """`lift_many` on a depth image that is registered to its camera.
 
     Args:
-        depth_m: Float32 (H, W) in metres.
+        depth_m: Float32 (H, W) in metres, as large as its camera's image.
         camera: Its camera.
         uv: Pixels, shape (N, 2).
         settings: What counts as one surface.
         search: Whether refusals look for the nearest acceptable pixel.
     """
-    if depth_m.shape != (camera.height, camera.width):
-        raise Refused(
-            Status.BAD_REQUEST,
-            f"the depth image is {depth_m.shape[1]}x{depth_m.shape[0]}, its camera {camera.width}x{camera.height}; "
-            "unregistered depth needs its own camera and extrinsics",
-        )
     pinhole = camera.distortion_model is DistortionModel.NONE
     # For a lens, the rays of pixels a quarter to the right and below give the derivative in the same call.
     triple = uv[:, None] if pinhole else uv[:, None] + np.array([[0.0, 0.0], [0.25, 0.0], [0.0, 0.25]])

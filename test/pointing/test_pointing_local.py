@@ -135,7 +135,7 @@ class TestRefusals:
         assert str(tmp_path) in refusal.value.sentence and "hf download Zhoues/RoboRefer-2B-SFT" in refusal.value.sentence
 
     def test_a_picture_without_pixels(self, folder, frame) -> None:
-        with pytest.raises(Refused, match="expected at least one pixel") as refusal:
+        with pytest.raises(Refused, match="the size of its camera") as refusal:
             pointer(folder).point(Frame(np.zeros((0, 64, 3), np.uint8), np.zeros((0, 64), np.float32), frame.camera), CUP)
         assert refusal.value.status is Status.BAD_REQUEST
 

@@ -79,10 +79,11 @@ def test_a_crop_keeps_colour_depth_and_rays_together() -> None:
         assert crop.rgb.shape[:2] == crop.depth_m.shape == (228, 304) == (crop.camera.height, crop.camera.width)
         v, u = np.argwhere(crop.depth_m == 0.5)[0]
         np.testing.assert_allclose(crop.camera.rays([float(u), float(v)]), CAMERA.rays([200.0, 150.0]))
-    apart = Frame(picture().rgb, np.ones((50, 60), np.float32), CAMERA, depth_camera=CAMERA, color_from_depth=Transform.identity())
+    small = CAMERA.scaled(60, 50)
+    apart = Frame(picture().rgb, np.ones((50, 60), np.float32), CAMERA, depth_camera=small, color_from_depth=Transform.identity())
     unregistered = FindsTheDot()
     several(unregistered).point(apart, PICK)
-    assert all(frame.depth_m is apart.depth_m and frame.depth_camera is CAMERA for frame in unregistered.frames)
+    assert all(frame.depth_m is apart.depth_m and frame.depth_camera is small for frame in unregistered.frames)
 
 
 def jumping(number: int, answer: PointAnswer) -> PointAnswer:

@@ -270,4 +270,4 @@ class TestQuestions:
         camera = CameraModel(fx=60.0, fy=60.0, cx=31.5, cy=23.5, width=64, height=48)
         empty = Frame(np.zeros((0, 64, 3), np.uint8), np.zeros((0, 64), np.float32), camera)
         pointing = TransformersPointer(settings(folder))
-        assert "expected at least one pixel" in refusal(lambda: pointing.point(empty, CUP), Status.BAD_REQUEST)
+        assert "the camera's size" in refusal(lambda: pointing.point(empty, CUP), Status.BAD_REQUEST)
