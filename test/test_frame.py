@@ -38,7 +38,7 @@ def test_a_colour_image_that_is_none(rgb, words: str, later: bool) -> None:
 @pytest.mark.parametrize(
     ("depth_m", "words"),
     [
-        ((1000 * DEPTH_M).astype(np.uint16), "uint16 (48, 64); it must be float32 (48, 64) in metres, the size of its camera (whole numbers"),
+        ((1000 * DEPTH_M).astype(np.uint16), "uint16 (48, 64); it must be float32 (48, 64) in metres, the size of its camera (whole"),
         (DEPTH_M[..., None], "float32 (48, 64, 1)"),
         (DEPTH_M[:40], "float32 (40, 64); it must be float32 (48, 64) in metres, the size of its camera (depth that is not registered"),
         (DEPTH_M.tolist(), "a list"),
