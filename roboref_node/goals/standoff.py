@@ -60,7 +60,7 @@ class Places:
         score: 0 to 1, higher is better.
         in_view: Whether the camera sees the target from there, anywhere within ``arrival_m``.
         in_reach: Whether the target is within the arm's reach, anywhere within ``arrival_m``.
-        spare_m: Length of arm to spare at the place itself, at most `ENOUGH_REACH_M`; negative out of reach.
+        spare_m: Length of arm to spare, the least within ``arrival_m``, at most `ENOUGH_REACH_M`; negative out of reach.
     """
 
     xy_m: FloatArray
@@ -118,8 +118,9 @@ def plan_standoff(
             f"from no free place is the target, {height:.2f} m over the floor, both in view and in reach (profile.view, profile.reach)",
             height_m=float(height),
         )
-    # A score is at most 1: being in view decides first, then being in reach, then being so at least where the robot aims.
-    rank = 4.0 * seen + 2.0 * reached + 1.0 * (places.spare_m >= 0.0)
+    # A score is at most 1: being in view decides first, then being in reach. Of what is just out of reach the hand misses little, and a
+    # better place for the base is no help to it: there the arm decides before comfort.
+    rank = 4.0 * seen + 2.0 * reached + np.clip(1.0 + places.spare_m / ENOUGH_REACH_M, 0.0, 1.0)
     best = int(np.argmax(np.where(allowed, places.score + rank, -np.inf)))
     toward = target[:2] - places.xy_m[best]
     half = 0.5 * float(np.arctan2(toward[1], toward[0]))
@@ -161,7 +162,6 @@ def standoff_places(target_m: ArrayLike, robot_xy_yaw: ArrayLike, profile: Robot
     height = target[2] - settings.floor_z_m
     seen = np.ones(len(places), dtype=bool)
     spare = np.full(len(places), ENOUGH_REACH_M)
-    here = spare if profile.reach is None else np.minimum(spare, reach_to_spare_m(distance, height, profile.reach))
     for off in (-settings.arrival_m, 0.0, settings.arrival_m):
         if profile.view is not None:
             seen &= in_view(distance + off, height, profile.view)
@@ -175,7 +175,7 @@ def standoff_places(target_m: ArrayLike, robot_xy_yaw: ArrayLike, profile: Robot
         "reach": np.clip(spare / ENOUGH_REACH_M, 0.0, 1.0),
     }
     score = sum((WEIGHTS[name] * value for name, value in terms.items()), start=np.zeros(len(places)))
-    return Places(places, distance, clearance, score, seen, reached, here)
+    return Places(places, distance, clearance, score, seen, reached, spare)
 
 
 def reach_to_spare_m(distance_m: FloatArray, height_m: float, reach: Reach) -> FloatArray:

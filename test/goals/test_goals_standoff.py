@@ -269,6 +269,18 @@ def test_reach_comes_before_comfort(height: float, bearing: float, distance: flo
         assert np.all(reach_to_spare_m(ends, height, G1.reach) >= 0.0) and np.all(in_view(ends, height, G1.view))
 
 
+@pytest.mark.parametrize(("half_m", "height_m"), [(0.15, 0.7), (0.18, 0.7), (0.18, 0.75), (0.2, 0.75)])
+def test_what_is_just_out_of_reach_is_gone_to_as_near_as_can_be(half_m: float, height_m: float) -> None:
+    """A table keeps the robot away by a little too much: comfort then took a place up to 0.3 m farther."""
+    target, robot = np.array([2.0, 1.0, height_m]), (2.8, 1.0, 0.0)
+    occupancy = grid([(2.0 - half_m, 1.0 - half_m, 2.0 + half_m, 1.0 + half_m)])
+    places = standoff_places(target, robot, G1, occupancy)
+    best = float(places.spare_m[places.in_view].max())
+    assert -0.05 < best < 0.0
+    ends = plan_standoff(target, robot, G1, occupancy).distance_m + np.array([-S.arrival_m, S.arrival_m])
+    assert reach_to_spare_m(ends, height_m, G1.reach).min() >= best - 0.01
+
+
 def test_the_nearer_hand_counts() -> None:
     x, y, z = G1.reach.shoulder_m
     assert hand_to_spare_m((x + 0.3, y, z), G1.reach) == pytest.approx(min(G1.reach.max_m - 0.3, 0.3 - G1.reach.min_m))
