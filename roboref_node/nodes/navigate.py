@@ -1,8 +1,9 @@
 """The ``navigate`` node: "go to the red cup" until the robot stands where it sees the cup and its hand can get there.
 
 It asks the refer node for a stand-off goal, has the robot driven there (Nav2, or whatever listens to ``goal_pose``), asks the refer
-node again from the new place, and publishes the hand's goal if the arm reaches it. Threads: one executor for requests, TF and the
-actions of others, one for the sentence being worked on, which waits.
+node again from the new place, and publishes the hand's goal if the arm reaches it; if it just does not, it goes there once more by
+what is seen from near. Threads: one executor for requests, TF and the actions of others, one for the sentence being worked on, which
+waits.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -16,7 +17,6 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.time import Time
 from roboref.action import PickPlace, Refer
@@ -26,8 +26,8 @@ from std_srvs.srv import Trigger
 from tf2_ros import TransformListener
 
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.approach import Miss, hand_misses
 from roboref_node.goals.profile import RobotKind
-from roboref_node.goals.standoff import hand_to_spare_m
 from roboref_node.language import INTERRUPTS, Act
 from roboref_node.ros import qos
 from roboref_node.ros.action_call import ActionCaller, NotServed
@@ -37,7 +37,7 @@ from roboref_node.ros.parameters import NodeParameters
 from roboref_node.ros.process import run
 from roboref_node.ros.sentence_node import SentenceNode, Tell
 from roboref_node.ros.transform_buffer import TransformBuffer
-from roboref_node.ros.transforms import TransformSource, transform_from_message
+from roboref_node.ros.transforms import TransformSource, transform_from_message, transform_from_pose
 from roboref_node.status import Refused, Status
 from roboref_node.task import TaskKind, find_dialogue, parse_instruction
 
@@ -70,6 +70,7 @@ class NavigateNode(SentenceNode):
         self._declared = NodeParameters(self, NavigateSettings)
         self._stopped = threading.Event()
         self._referrals: list[ReferralMessage] = []
+        self._approach = 1
 
     # ---- process -------------------------------------------------------------------------------------------------------------
 
@@ -94,7 +95,8 @@ class NavigateNode(SentenceNode):
         self._declared.freeze(True)
         self.profile_parameters.freeze(True)
         self._declared.warn_of_unknown("profile.")
-        self._by_topic = GoalPoseDriver(self, self._arrival, self._profile.goal_frame)
+        near_m = 0.0 if self._profile.standoff is None else self._profile.standoff.arrival_m
+        self._by_topic = GoalPoseDriver(self, self._arrival, self._profile.goal_frame, near_m=near_m, begin_s=self._settings.begin_s)
         self._driver: Driver = self._by_topic
         self._referrer = ActionCaller(self, Refer, self._settings.refer_action)
         self._hand = self.create_publisher(PoseStamped, "~/hand_pose", qos.ANSWERS)
@@ -155,16 +157,18 @@ class NavigateNode(SentenceNode):
     def prepare(self, instruction: str) -> None:
         """Forget the sentence before."""
         self._stopped.clear()
-        self._referrals = []
+        self._referrals, self._approach = [], 1
 
     def work_on(self, instruction: str, tell: Tell) -> PickPlace.Result:
-        """Refer, walk, refer again; see `_go`."""
+        """Refer, walk, refer again until the hand gets there; see `_go`."""
         started_s = time.monotonic()
 
         def report(state: str, sentence: str) -> None:
             elapsed_s = time.monotonic() - started_s
-            self._tell(state=state, instruction=instruction, sentence=sentence, elapsed_s=round(elapsed_s, 3))
-            tell(PickPlace.Feedback(state=state, attempt=1, sentence=sentence, elapsed_s=elapsed_s))
+            self._tell(
+                state=state, instruction=instruction, sentence=sentence, elapsed_s=round(elapsed_s, 3), approach=self._approach
+            )  # fmt: skip
+            tell(PickPlace.Feedback(state=state, attempt=self._approach, sentence=sentence, elapsed_s=elapsed_s))
 
         try:
             outcome, sentence = Outcome.DONE, self._go(instruction, report)
@@ -185,7 +189,6 @@ class NavigateNode(SentenceNode):
         Raises:
             _Ended: It ended before the hand's goal.
         """
-        settings = self._settings
         try:
             tasks = parse_instruction(instruction)
         except Refused as refused:
@@ -196,24 +199,37 @@ class NavigateNode(SentenceNode):
         report("refer", f"where is {expression}")
         self._wait_for_base()
         self._choose_driver()
-        first = self._refer(expression, TaskKind.NAVIGATE, Outcome.REFUSED)
-        report("move", first.sentence)
+        goal = self._refer(expression, TaskKind.NAVIGATE, Outcome.REFUSED)
+        while True:
+            self._walk(goal, report)
+            report("verify", f"where is {expression} from here")
+            seen = self._refer(expression, TaskKind.POINT, Outcome.NOT_SEEN)
+            miss = self._reaches(seen)
+            if self._stopped.is_set():
+                raise _Ended(Outcome.STOPPED, "stopped before the hand's goal")
+            if miss is None:
+                break
+            goal = self._approach_again(expression, miss, report)
+        self._hand.publish(seen.goal)
+        return f"{seen.sentence}; the hand can get there"
+
+    def _walk(self, message: ReferralMessage, report: Any) -> None:
+        """Returns when the robot stands at the goal.
+
+        Raises:
+            _Ended: It does not.
+        """
+        settings, goal = self._settings, message.goal
+        report("move", message.sentence)
         try:
             self._driver.drive(
-                first.goal, timeout_s=settings.drive_timeout_s, stopped=self._stopped.is_set, report=lambda text: report("move", text)
+                goal, timeout_s=settings.drive_timeout_s, stopped=self._stopped.is_set, report=lambda text: report("move", text)
             )
             self._arrival.stand(
-                first.goal, self.get_clock(), still_s=settings.settle_s, timeout_s=settings.drive_timeout_s, stopped=self._stopped.is_set
+                goal, self.get_clock(), still_s=settings.settle_s, timeout_s=settings.drive_timeout_s, stopped=self._stopped.is_set
             )
         except NotThere as problem:
             raise _Ended(Outcome.STOPPED if self._stopped.is_set() else Outcome.NOT_THERE, str(problem)) from problem
-        report("verify", f"where is {expression} from here")
-        second = self._refer(expression, TaskKind.POINT, Outcome.NOT_SEEN)
-        self._check_reach(second, expression)
-        if self._stopped.is_set():
-            raise _Ended(Outcome.STOPPED, "stopped before the hand's goal")
-        self._hand.publish(second.goal)
-        return f"{second.sentence}; the hand can get there"
 
     def _wait_for_base(self) -> None:
         """Until TF tells where the base is: a robot that cannot be followed on its way must not be sent on it.
@@ -255,7 +271,7 @@ class NavigateNode(SentenceNode):
         if not by_topic:
             self._driver = self._nav2
 
-    def _refer(self, expression: str, kind: TaskKind, otherwise: Outcome) -> ReferralMessage:
+    def _refer(self, expression: str, kind: TaskKind, otherwise: Outcome, before: str = "") -> ReferralMessage:
         settings = self._settings
         goal = Refer.Goal(instruction=expression, role=kind.value, target_frame=self._profile.goal_frame)
         try:
@@ -272,35 +288,51 @@ class NavigateNode(SentenceNode):
             raise _Ended(Outcome.STOPPED, "stopped while the refer node was asked")
         self._referrals.append(message)
         if message.status != ReferralMessage.OK:
-            raise _Ended(otherwise, f"{message.status_text}: {message.sentence}")
+            raise _Ended(otherwise, f"{before}{message.status_text}: {message.sentence}")
         return message
 
     def _unanswered(self, sentence: str) -> _Ended:
         return _Ended(Outcome.STOPPED if self._stopped.is_set() else Outcome.NO_ANSWER, sentence)
 
-    def _check_reach(self, message: ReferralMessage, expression: str) -> None:
-        reach, standoff = self._profile.reach, self._profile.standoff
-        if reach is None or standoff is None:
-            return
+    def _reaches(self, message: ReferralMessage) -> Miss | None:
+        """What the hands miss of it from where the robot stands now.
+
+        Raises:
+            _Ended: TF does not tell where that is.
+        """
         try:
-            base = self._where()
+            return hand_misses(_position(message), self._where(), self._profile)
         except Refused as refused:
             raise _Ended(Outcome.NOT_SEEN, f"{refused.status.value}: {refused.sentence}") from refused
-        heading = base.rotation[:, 0]
-        yaw = float(np.arctan2(heading[1], heading[0]))
-        # Over the floor under the base, whatever its height and however it leans.
-        floor = Transform(np.array([0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)]), np.array([*base.translation_m[:2], standoff.floor_z_m]))
-        point = floor.inverse().apply([message.position.x, message.position.y, message.position.z])
-        spare_m = hand_to_spare_m(point, reach)
-        if spare_m < 0.0:
-            raise _Ended(
-                Outcome.OUT_OF_REACH,
-                f"{expression} is {-1e3 * spare_m:.1f} mm out of the hand's reach (profile.reach, {reach.min_m:g} to {reach.max_m:g} m "
-                f"from the shoulder): {point[0]:.2f} m ahead, {point[2]:.2f} m over the floor",
-            )
+
+    def _approach_again(self, expression: str, miss: Miss, report: Any) -> ReferralMessage:
+        """A new stand-off goal by what is seen from near, from which the hand gets there.
+
+        Raises:
+            _Ended: There is none, or the robot has walked often enough.
+        """
+        said, standoff = miss.sentence(expression), miss.standoff
+        if not miss.mendable:
+            where = f"{standoff.min_m:g} to {standoff.max_m:g} m (profile.standoff.min_m and max_m)"
+            raise _Ended(Outcome.OUT_OF_REACH, f"{said}; at this height the hand gets there from no distance of {where}")
+        if self._approach >= self._settings.approaches:
+            raise _Ended(Outcome.OUT_OF_REACH, f"{said}, after {self._approach} of {self._settings.approaches} walks (approaches)")
+        self._approach += 1
+        report("retry", said)
+        goal = self._refer(expression, TaskKind.NAVIGATE, Outcome.OUT_OF_REACH, f"{said}; no better place to stand: ")
+        still = hand_misses(_position(goal), transform_from_pose(goal.goal.pose), self._profile)
+        if still is not None:
+            # The refer node may have sent it there already.
+            self._driver.stop()
+            raise _Ended(Outcome.OUT_OF_REACH, f"{said}; from the best free place it would be {1e3 * still.missing_m:.1f} mm out of reach")
+        return goal
 
     def _tell(self, **values: Any) -> None:
         self._status.publish(String(data=json.dumps(values)))
+
+
+def _position(message: ReferralMessage) -> tuple[float, float, float]:
+    return message.position.x, message.position.y, message.position.z
 
 
 def main(args: Sequence[str] | None = None) -> int:

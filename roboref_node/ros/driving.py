@@ -189,16 +189,22 @@ class GoalPoseDriver:
         node: Carries the publisher that stops the robot; its clock is TF's.
         arrival: What counts as there.
         frame: The frame that `arrival` tells in.
+        near_m: How near its goal whatever drives is expected to stop.
+        begin_s: How long a robot that is there already may take to get that near: nobody tells when its step has begun.
     """
 
-    def __init__(self, node: Node, arrival: Arrival, frame: str) -> None:
+    def __init__(self, node: Node, arrival: Arrival, frame: str, *, near_m: float, begin_s: float) -> None:
         self._node, self._arrival, self._frame = node, arrival, frame
+        self._near_m, self._begin_s = max(near_m, _STILL_M), begin_s
         self._goals = node.create_publisher(PoseStamped, "goal_pose", qos.ANSWERS)
 
     def drive(self, goal: PoseStamped, *, timeout_s: float, stopped: Callable[[], bool], report: Callable[[str], None]) -> None:
         """See `Driver`."""
         watch, told_s = Stopwatch(self._node.get_clock()), -math.inf
-        while not self._arrival.is_there(apart := self._followed(goal)):
+        while True:
+            apart = self._followed(goal)
+            if self._arrival.is_there(apart) and (apart[0] <= self._near_m or watch.elapsed_s() >= self._begin_s):
+                return
             if stopped():
                 raise NotThere(f"stopped {apart[0]:.2f} m before the goal")
             if watch.elapsed_s() > timeout_s:

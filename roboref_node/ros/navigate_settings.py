@@ -30,6 +30,21 @@ class NavigateSettings:
     nav2_action: str = setting("Nav2's action.", default="navigate_to_pose")
     arrive_m: float = setting("How near its goal the base must stand.", default=0.1, unit="m", minimum=0.005, maximum=2.0)
     arrive_rad: float = setting("How far turned from its goal the base may stand.", default=0.2, unit="rad", minimum=0.01, maximum=3.2)
+    begin_s: float = setting(
+        "How long a robot that already stands within arrive_m of a goal on goal_pose may take to get within profile.standoff.arrival_m of "
+        "it: a step that short is over before anybody could tell that it had not begun.",
+        default=2.0,
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    approaches: int = setting(
+        "How many times the robot may walk until its hand gets there: what is just out of reach from near is gone to once more, by what is "
+        "seen from near. 1 = never again.",
+        default=2,
+        minimum=1,
+        maximum=10,
+    )
     settle_s: float = setting(
         "How long the robot must have stood before the second look: no older image may be used.", default=0.6, unit="s", minimum=0.0
     )

@@ -168,7 +168,10 @@ class Graph:
 
 
 class ModelServer:
-    """A real HTTP server with RoboRefer's ``/query``: answers `text`; while `gate` is clear it makes callers wait."""
+    """A real HTTP server with RoboRefer's ``/query``.
+
+    It answers `text`, or what that gives when called; while `gate` is clear it makes callers wait.
+    """
 
     def __init__(self):
         outer = self
@@ -182,7 +185,8 @@ class ModelServer:
                 question = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 outer.asked.append(question["text"])
                 outer.gate.wait(30.0)
-                body = json.dumps({"result": 1, "answer": outer.text}).encode()
+                text = outer.text() if callable(outer.text) else outer.text
+                body = json.dumps({"result": 1, "answer": text}).encode()
                 try:
                     self.send_response(200)
                     self.send_header("content-type", "application/json")
