@@ -1,8 +1,9 @@
 """``roboref bench navigate``: a simulated G1 walks to where it can see and reach what it was sent to, and looks again.
 
 An episode begins where the head camera sees an object that lies on a table. The pipeline plans the stand-off goal from that one image
-and the surveyed map; the robot walks there; the pipeline looks again and gives the hand's goal. The judges share nothing with the
-planner: the flat's true outlines, the true instance image, and inverse kinematics of the robot's arms.
+and the surveyed map; the robot walks there; the pipeline looks again and gives the hand's goal. What is out of the hand's reach then is
+approached once more, as the `navigate` node does. The judges share nothing with the planner: the flat's true outlines, the true instance
+image, and inverse kinematics of the robot's arms.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy import ndimage
 
 from roboref_node.commands.arguments import natural, picture, positive
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.approach import Miss, hand_misses
 from roboref_node.goals.profile import load_profile
 from roboref_node.pipeline import Context, Pipeline
 from roboref_node.referral import Referral
@@ -46,7 +48,8 @@ class Episode:
         target: Index of the object.
         start: x, y, yaw in the map.
         first: The referral with the stand-off goal.
-        second: The referral with the hand's goal; None when the robot did not get there.
+        second: The last referral with the hand's goal; None when the robot did not get there.
+        misses: What the hand misses by the sphere that the `navigate` node goes by, for each arrival; None where nothing.
         reached: A goal was given, and the robot got there along known free floor without touching anything.
         in_view: On arrival the object is in the picture and the second referral lies on it.
         in_reach: One of its hands can get to the second referral's position.
@@ -59,11 +62,17 @@ class Episode:
     start: tuple[float, float, float]
     first: Referral
     second: Referral | None
+    misses: tuple[Miss | None, ...]
     reached: bool
     in_view: bool
     in_reach: bool
     in_obstacle: bool
     walked: FloatArray
+
+    @property
+    def told_in_reach(self) -> bool:
+        """Whether the `navigate` node gives the hand's goal."""
+        return self.in_view and self.misses[-1] is None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--episodes", type=positive, default=50, help="walks to objects that can be seen and reached from somewhere (default 50)"
     )
     parser.add_argument("--seed", type=natural, default=0, help="first flat (default 0)")
+    parser.add_argument(
+        "--approaches", type=positive, default=2, help="walks until the hand gets there, as of the navigate node (default 2)"
+    )
     parser.add_argument("--model", default="", help="walk once more by the pixel of this model (e.g. nano); printed, not part of the JSON")
     parser.add_argument("--picture", type=picture, help="write floor plan, goal ring, route and the views of the first episode to this PNG")
 
@@ -97,7 +109,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                     referral = look(pipeline, world, int(target), TaskKind.NAVIGATE)
                     beyond["given a goal out of reach" if referral.ok else f"refused, {referral.status.value}"] += 1
                     continue
-                walks.append(walk(pipeline, world, int(target)))
+                walks.append(walk(pipeline, world, int(target), args.approaches))
                 _tell(walks[-1])
                 if args.picture and len(walks) == 1:
                     from roboref_node.evaluation.floor_plan_picture import write_floor_plan
@@ -105,13 +117,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                     write_floor_plan(args.picture, world, walks[0], pipeline.profile)
                 if args.model:
                     world.place_robot(*start)
-                    by_model.append(walk(pipeline, world, int(target), by_model=True))
+                    by_model.append(walk(pipeline, world, int(target), args.approaches, by_model=True))
                 break
         seed += 1
     result = summarise(walks)
     print(f"{len(walks)} walks in flats {args.seed} to {seed - 1}; objects that no place fits, left out: {dict(beyond) or 'none'}")
     lengths = [float(np.linalg.norm(np.diff(episode.walked, axis=0), axis=1).sum()) for episode in walks]
     print(f"way walked: median {np.median(lengths):.2f} m, longest {max(lengths):.2f} m")
+    again = [episode for episode in walks if len(episode.misses) > 1]
+    print(
+        f"the hand's goal is given after {sum(episode.told_in_reach for episode in walks)} walks; {len(again)} objects were gone to once "
+        f"more, {sum(episode.told_in_reach for episode in again)} of them with success"
+    )
     if by_model:
         print(f"by the pixel of {args.model}: {summarise(by_model)}")
     return result
@@ -127,37 +144,50 @@ def summarise(walks: list[Episode]) -> dict[str, Any]:
     return {"episodes": len(walks), **rates, "goals_in_obstacles": sum(episode.in_obstacle for episode in walks)}
 
 
-def walk(pipeline: Pipeline, world: SimulatedG1, target: int, *, by_model: bool = False) -> Episode:
+def walk(pipeline: Pipeline, world: SimulatedG1, target: int, approaches: int = 2, *, by_model: bool = False) -> Episode:
     """One episode from where the robot stands.
 
     Args:
         pipeline: With the G1's profile; with a model when `by_model`.
         world: The flat; the robot has moved afterwards.
         target: Index of the object.
+        approaches: How often it may walk until its hand gets there.
         by_model: Ask the model instead of giving the true pixel.
     """
     from roboref_node.sim_g1.body import hand_angles
     from roboref_node.sim_g1.world import Walk
 
-    start = world.pose
+    start, profile = world.pose, pipeline.profile
+    assert profile.standoff is not None
     first = look(pipeline, world, target, TaskKind.NAVIGATE, by_model=by_model)
-    if first.goal is None:
-        return Episode(world.seed, target, start, first, None, False, False, False, False, np.array([start[:2]]))
-    x, y, _ = first.goal.translation_m
-    heading = first.goal.rotation[:, 0]
-    assert pipeline.profile.standoff is not None
-    bad = is_in_obstacle(world, (float(x), float(y)), pipeline.profile.standoff.footprint_radius_m)
-    world.go_to(float(x), float(y), float(np.arctan2(heading[1], heading[0])))
-    route = np.array([start[:2]]) if world.route is None else world.route.copy()
-    reached = world.walk_to_the_end() is Walk.ARRIVED and not world.touched
-    if not reached:
-        return Episode(world.seed, target, start, first, None, False, False, False, bad, route)
+    goal, walked, bad = first.goal, [np.array([start[:2]])], False
+    second: Referral | None = None
+    misses: list[Miss | None] = []
+    while goal is not None:
+        x, y, _ = (float(value) for value in goal.translation_m)
+        heading = goal.rotation[:, 0]
+        bad |= is_in_obstacle(world, (x, y), profile.standoff.footprint_radius_m)
+        world.go_to(x, y, float(np.arctan2(heading[1], heading[0])))
+        walked += [] if world.route is None else [world.route.copy()]
+        if world.walk_to_the_end() is not Walk.ARRIVED or world.touched:
+            return Episode(world.seed, target, start, first, None, (), False, False, False, bad, np.vstack(walked))
+        walked.append(np.array([world.pose[:2]]))
+        second = look(pipeline, world, target, TaskKind.POINT, by_model=by_model)
+        miss = hand_misses(second.position_m, world.map_from_pelvis, profile) if second.position_m is not None else None
+        misses.append(miss)
+        if miss is None or not miss.mendable or len(misses) == approaches:
+            break
+        nearer = look(pipeline, world, target, TaskKind.NAVIGATE, by_model=by_model)
+        goal = nearer.goal
+        if goal is not None and nearer.position_m is not None and hand_misses(nearer.position_m, goal, profile) is not None:
+            break
+    if second is None:
+        return Episode(world.seed, target, start, first, None, (), False, False, False, False, np.vstack(walked))
     seen = int(np.count_nonzero(world.truth().instance == target)) >= _SEEN_PX
-    second = look(pipeline, world, target, TaskKind.POINT, by_model=by_model)
     on_it = second.ok and second.position_m is not None and world.distance_m(target, second.position_m) <= _HIT_M
     in_view = seen and on_it
     reachable = in_view and hand_angles(world.map_from_pelvis.inverse().apply(np.array(second.position_m))) is not None
-    return Episode(world.seed, target, start, first, second, True, in_view, reachable, bad, np.vstack([route, world.pose[:2]]))
+    return Episode(world.seed, target, start, first, second, tuple(misses), True, in_view, reachable, bad, np.vstack(walked))
 
 
 def look(pipeline: Pipeline, world: SimulatedG1, target: int, kind: TaskKind, *, by_model: bool = False) -> Referral:
@@ -259,4 +289,6 @@ def _tell(episode: Episode) -> None:
     if not episode.in_reach:
         last = episode.second or episode.first
         why = f" ({last.status.value}: {last.sentence})"
-    print(f"flat {episode.seed}, {episode.first.task.expression}: {marks}{why}", flush=True)
+    missed = ["in reach" if miss is None else f"{1e3 * miss.missing_m:.1f} mm out of reach" for miss in episode.misses]
+    how = f" ({', then '.join(missed)})" if any(episode.misses) else ""
+    print(f"flat {episode.seed}, {episode.first.task.expression}: {marks}{why}{how}", flush=True)

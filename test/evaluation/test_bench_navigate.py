@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from roboref_node.evaluation import bench_navigate
-from roboref_node.evaluation.bench_navigate import is_in_obstacle, is_possible, look, summarise, walk
+from roboref_node.evaluation.bench_navigate import is_in_obstacle, is_possible, look, summarise, true_pixel, walk
 from roboref_node.goals.profile import load_profile
 from roboref_node.pipeline import Pipeline
+from roboref_node.pointing.pointer import PixelPoint, PointAnswer
 from roboref_node.sim_g1.world import SimulatedG1
 from roboref_node.task import TaskKind
 
@@ -62,3 +64,29 @@ def test_the_judges_see_what_is_wrong(pipeline: Pipeline) -> None:
         assert refused.status.value == "OCCUPIED"
     bad = dataclasses.replace(good, reached=False, in_view=False, in_reach=False, in_obstacle=True)
     assert summarise([good, bad]) == {"episodes": 2, "reached": 0.5, "in_view": 0.5, "in_reach": 0.5, "goals_in_obstacles": 1}
+
+
+class ErrsFromAfar:
+    """A pointer that takes the floor in front of the table for the object until the robot has come near."""
+
+    name = "errs"
+
+    def __init__(self, world: SimulatedG1, target: int) -> None:
+        self.world, self.target, self.start = world, target, world.pose
+
+    def point(self, frame: Any, task: Any, *, canceled: Any = None) -> PointAnswer:
+        pixel = (520.0, 420.0) if self.world.pose == self.start else true_pixel(self.world.render(), self.target)
+        assert pixel is not None
+        return PointAnswer((PixelPoint(*pixel),), "errs")
+
+
+@pytest.mark.parametrize("approaches", [1, 2])
+def test_what_is_out_of_reach_from_near_is_gone_to_once_more(approaches: int) -> None:
+    with SimulatedG1(2) as world:
+        assert world.start_facing(0, np.random.default_rng([2, 0, 0x66]))
+        pipeline = Pipeline(ErrsFromAfar(world, 0), load_profile("g1"))
+        episode = walk(pipeline, world, 0, approaches, by_model=True)
+    first, *again = episode.misses
+    assert first is not None and first.missing_m > 0.1 and episode.reached and episode.in_view and not episode.in_obstacle
+    assert again == [None] * (approaches - 1)
+    assert episode.in_reach == episode.told_in_reach == (approaches == 2)
