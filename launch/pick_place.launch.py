@@ -19,6 +19,7 @@ MODEL = {"model": (str, "Pointing model: a name in config/models (default: nano_
 LOOP = {
     "arm_action": (str, "The arm's action, roboref/action/MoveArm (default: arm/move)."),
     "arm_stop": (str, "The service that stops the arm, std_srvs/Trigger (default: arm/stop)."),
+    "arm_stopped": (str, "The topic on which the arm says that it was stopped, std_msgs/Empty (default: arm/stopped)."),
     "confirm": (bool, "true: wait for a yes before each motion towards an object or a place."),
 }
 SCENE = {"seed": (int, "Scene of the simulated cell (default: 3).")}

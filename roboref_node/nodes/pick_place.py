@@ -62,7 +62,7 @@ class PickPlaceNode(SentenceNode):
         def current() -> PickPlaceSettings:
             return self._settings.current
 
-        self._arm = ActionArm(self, profile.goal_frame, current, self._interruption)
+        self._arm = ActionArm(self, profile.goal_frame, current, self._interruption, self._on_arm_stopped)
         self._referrer = ActionReferrer(self, profile.goal_frame, current, self._interruption)
         eyes = CameraEyes(self, self._receiver, profile.goal_frame, current, self._interruption)
         self._loop = Loop(eyes, self._referrer, self._arm, release_height_m=profile.place.release_height_m, interrupt=self._interruption)
@@ -123,6 +123,11 @@ class PickPlaceNode(SentenceNode):
     def _on_cancel_service(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = True, self.interrupt("canceled through ~/cancel")
         return response
+
+    def _on_arm_stopped(self, sentence: str) -> None:
+        """Who stops the arm means what it was about to do as well."""
+        self.next_instruction = ""
+        self._interruption.set(Outcome.STOPPED, sentence)
 
     def stop(self, reason: str) -> str:
         """Stop the arm whoever moves it, and end the sentence."""

@@ -12,6 +12,7 @@ from rclpy.action.server import ActionServer, CancelResponse, GoalResponse
 from rclpy.node import Node
 from rclpy.task import Future
 from roboref.action import MoveArm
+from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from roboref_node.arm.motion import Motion, MotionKind, MotionResult, Outcome, Stage
@@ -22,6 +23,7 @@ from roboref_node.status import Refused, Status
 
 ACTION = "arm/move"
 STOP = "arm/stop"
+STOPPED = "arm/stopped"
 """Relative: they follow the node's namespace and can be remapped."""
 
 Report = Callable[[Stage, float], None]
@@ -60,11 +62,13 @@ class ArmServer:
             handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel, **qos.ACTION_SERVICES,
         )  # fmt: skip
         self._service = node.create_service(Trigger, STOP, self._on_stop)
+        self._stopped = node.create_publisher(Empty, STOPPED, qos.ANSWERS)
 
     def close(self) -> None:
         """Withdraw the interfaces."""
         self._actions.destroy()
         self._node.destroy_service(self._service)
+        self._node.destroy_publisher(self._stopped)
 
     def _on_goal(self, goal: MoveArm.Goal) -> GoalResponse:
         with self._lock:
@@ -105,6 +109,8 @@ class ArmServer:
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
         response.message = "stopping" if self._mover.stop() else "nothing moved"
+        # Also when nothing moved: whoever works on a sentence is between two motions, and must not begin the next one.
+        self._stopped.publish(Empty())
         return response
 
     async def _await_end(self, handle: Any) -> MoveArm.Result:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from rclpy.node import Node
 from roboref.action import MoveArm, Refer
 from roboref.msg import Referral as ReferralMessage
+from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from roboref_node.arm import Motion, MotionResult, Stage
@@ -23,6 +24,7 @@ from roboref_node.pick_place import Ended, Look, Outcome
 from roboref_node.pick_place.ports import Watch
 from roboref_node.referral import Referral
 from roboref_node.rgbd import RgbdPair, build_frame
+from roboref_node.ros import qos
 from roboref_node.ros.action_call import ActionCaller, NotServed
 from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.camera import CameraReceiver
@@ -33,7 +35,8 @@ from roboref_node.status import Refused
 from roboref_node.task import Task
 
 _POLL_S = 0.01
-_AGAIN_S = 0.05
+_ECHO_S = 1.0
+"""How long the arm may take to tell of a stop that this node asked for; the next sentence may have begun by then, and is not meant."""
 Settings = Callable[[], PickPlaceSettings]
 
 
@@ -184,13 +187,20 @@ class ActionArm:
         goal_frame: Frame of the poses.
         settings: The parameters in force.
         interruption: Asked while waiting.
+        on_stopped: Called in the executor with a sentence when somebody else has stopped the arm, moving or not.
     """
 
-    def __init__(self, node: Node, goal_frame: str, settings: Settings, interruption: Interruption) -> None:
+    def __init__(
+        self, node: Node, goal_frame: str, settings: Settings, interruption: Interruption,
+        on_stopped: Callable[[str], object] = lambda sentence: None,
+    ) -> None:  # fmt: skip
         self._node, self._goal_frame = node, goal_frame
-        self._settings, self._interruption = settings, interruption
+        self._settings, self._interruption, self._on_stopped = settings, interruption, on_stopped
         self.caller = ActionCaller(node, MoveArm, settings().arm_action)
         self._stop = node.create_client(Trigger, settings().arm_stop)
+        self._stopped = node.create_subscription(Empty, settings().arm_stopped, self._hear_stopped, qos.ANSWERS)
+        self._echoes_until_s: list[float] = []
+        self._knows_stops = False
         self._stage = Stage.PLAN
 
     def stop(self) -> None:
@@ -198,6 +208,26 @@ class ActionArm:
         self.caller.cancel()
         if self._stop.service_is_ready():
             self._stop.call_async(Trigger.Request())
+            self._echoes_until_s = [*self._awaited_echoes(), time.monotonic() + _ECHO_S]
+
+    def _awaited_echoes(self) -> list[float]:
+        now_s = time.monotonic()
+        return [until_s for until_s in self._echoes_until_s if until_s > now_s]
+
+    def _hear_stopped(self, message: Empty) -> None:
+        awaited = self._awaited_echoes()
+        self._echoes_until_s = awaited[1:]
+        if not awaited:
+            self._on_stopped(f"the arm was stopped by somebody ({self._stopped.topic_name})")
+
+    def _tell_what_is_missing(self) -> None:
+        """Once, after a motion: by then whoever publishes beside the action's server is known."""
+        if not self._knows_stops and self._node.count_publishers(self._stopped.topic_name) == 0:
+            self._node.get_logger().warning(
+                f"nobody publishes {self._stopped.topic_name}: a stop of the arm between two motions does not end the sentence "
+                "(parameter arm_stopped)"
+            )
+        self._knows_stops = True
 
     def move(self, motion: Motion, watch: Watch) -> MotionResult:
         """See `ports.Arm`."""
@@ -232,6 +262,7 @@ class ActionArm:
             call_soon(self._node, self.stop)
             self._interruption.check()
             raise Ended(Outcome.ARM_SILENT, f"{problem} (server_timeout_s, arm_timeout_s, arm_stop_timeout_s)") from problem
+        self._tell_what_is_missing()
         try:
             outcome = MotionOutcome(result.outcome)
         except ValueError:

@@ -17,6 +17,10 @@ class PickPlaceSettings(CameraSettings):
     refer_action: str = setting("Action of the refer node.", default="refer/refer")
     arm_action: str = setting("Action of the arm (roboref/action/MoveArm).", default="arm/move")
     arm_stop: str = setting("Service that stops the arm, whoever moves it (std_srvs/Trigger).", default="arm/stop")
+    arm_stopped: str = setting(
+        "Topic on which the arm says that this service was called (std_msgs/Empty, reliable): ends the sentence, between two motions too.",
+        default="arm/stopped",
+    )
     confirm: bool = setting('Wait for a yes (~/confirm, or "yes" on ~/instruction) before the arm moves.', default=False)
     confirm_timeout_s: float = setting("How long a question waits for a yes.", default=30.0, unit="s", minimum=0.1, maximum=3600.0)
     server_timeout_s: float = setting(

@@ -24,7 +24,9 @@ EVERYWHERE = {"namespace", "params_file", "log_level"}
 EXPECTED = {
     "refer": {"robot", "model", "use_sim_time", "autostart", "rviz"} | CAMERA | EVERYWHERE,
     "demo": {"seed", "width", "height", "rate", "model", "rviz"} | EVERYWHERE,
-    "pick_place": {"robot", "model", "use_sim_time", "arm_action", "arm_stop", "confirm", "sim", "seed", "rviz"} | CAMERA | EVERYWHERE,
+    "pick_place": {"robot", "model", "use_sim_time", "arm_action", "arm_stop", "arm_stopped", "confirm", "sim", "seed", "rviz"}
+    | CAMERA
+    | EVERYWHERE,
     "navigate": {"robot", "model", "use_sim_time", "drive", "use_map", "sim", "seed", "target", "rviz"} | CAMERA | EVERYWHERE,
     "speech": {"source", "wav", "recogniser", "confirm", "voice", "instruction_topic", "audio_topic", "use_sim_time"} | EVERYWHERE,
     "replay": {"bag", "robot", "model", "params_file", "rate", "loop", "stay", "rviz"} | CAMERA,

@@ -17,6 +17,7 @@ from moveit_msgs.srv import GetCartesianPath
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.task import Future
 from roboref.action import MoveArm
+from std_msgs.msg import Empty
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from roboref_node.arm import Outcome
@@ -271,10 +272,12 @@ def test_what_moveit_says_is_told(moveit, arm, answers, outcome, words):
 @pytest.mark.parametrize("how", ["cancel", "stop"])
 @pytest.mark.parametrize("where", ["move_action", "execute_trajectory", "gripper/gripper_cmd"])
 def test_cancel_and_stop_reach_moveit(graph, moveit, arm, how, where):
-    moveit.hold = where
+    moveit.hold, stops = where, graph.collect(Empty, "/cell/arm/stopped")
     handle = arm.begin("pick")
     wait_until(lambda: moveit.asked and moveit.asked[-1][0] == where, lambda: arm.process.log)
     arm.check_halt(handle, how)
+    if how == "stop":
+        wait_until(lambda: stops, "what the adapter says of a stop")
     assert moveit.canceled == [where]
     moveit.hold = None
     assert arm.move("home")[1].outcome == MoveArm.Result.DONE

@@ -299,6 +299,18 @@ def test_a_person_is_asked(cell):
 
 
 @pytest.mark.timeout(900)
+def test_a_stop_at_the_arm_between_two_motions_ends_the_sentence(cell):
+    """Of a button that knows nothing of pick_place."""
+    cell.set("confirm", True)
+    handle = cell.ask()
+    assert cell.call(Trigger, "arm/stop").message == "nothing moved"
+    result = cell.result_of(handle).result
+    assert (result.outcome, result.sentence) == ("stopped", "the arm was stopped by somebody (/cell/arm/stopped)")
+    cell.set("confirm", False)
+    assert cell.do("point at the orange bottle").outcome in ("done", "refused"), "the next sentence is another one"
+
+
+@pytest.mark.timeout(900)
 def test_a_person_answers_the_speech_node(cell):
     """The yes to the read-back is for the speech node alone; what the arm is about to do is asked by itself."""
     cell.set("confirm", True)

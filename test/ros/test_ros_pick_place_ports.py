@@ -1,4 +1,4 @@
-"""What the closed loop gets from the refer node: poses in the frame that the arm is sent to."""
+"""What the closed loop gets from the refer node, poses in the frame that the arm is sent to; and what it hears of the arm."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,15 @@ from rclpy.action import ActionServer
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from roboref.action import Refer
 from roboref.msg import Referral as ReferralMessage
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
 from synthetic_camera import BOX_M, BOX_PX, HEIGHT, WIDTH
 from tf2_msgs.msg import TFMessage
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.pick_place import Ended, Outcome
-from roboref_node.ros.pick_place_ports import ActionReferrer, Interruption
+from roboref_node.ros.arm_server import ArmServer
+from roboref_node.ros.pick_place_ports import ActionArm, ActionReferrer, Interruption
 from roboref_node.ros.pick_place_settings import PickPlaceSettings
 from roboref_node.ros.transforms import message_from_transform
 from roboref_node.status import Status
@@ -65,3 +68,26 @@ def test_an_answer_in_another_frame_is_none(graph):
         assert caught.value.outcome is Outcome.REFUSED and asked == ["base_link"]
     finally:
         graph.do(server.destroy)
+
+
+class Standing:
+    """A `Mover` that never moves."""
+
+    def begin(self, motion, report, finish):
+        raise AssertionError("nothing was asked for")
+
+    def stop(self):
+        return False
+
+
+def test_a_stop_of_the_arm_by_somebody_else_is_heard_and_an_own_one_is_not(graph):
+    """The sentence after an own stop has perhaps begun when the arm tells of it."""
+    told, settings = [], PickPlaceSettings()
+    server = graph.do(ArmServer, graph.node, Standing(), ("base_link",))
+    arm = graph.do(ActionArm, graph.node, "base_link", lambda: settings, Interruption(), told.append)
+    echoes = graph.collect(Empty, "arm/stopped")
+    wait_until(lambda: graph.do(arm.stop) or echoes, "what the arm says of an own stop")
+    graph.call(Trigger, "arm/stop", Trigger.Request())
+    wait_until(lambda: told, "the stop of somebody else")
+    assert told == ["the arm was stopped by somebody (/arm/stopped)"]
+    graph.do(server.close)
