@@ -80,6 +80,14 @@ def place_candidates(referral: Referral, held: HeldObject | None) -> tuple[tuple
     return tuple(candidates)
 
 
+def hang_m(held: HeldObject) -> float:
+    """How far an object may hang below where its base was when it was taken: a plate that is held by its lip turns downwards."""
+    aside = 0.0
+    if held.base_from_tool is not None and held.bottom_in_tool_m is not None:
+        aside = float(np.linalg.norm(held.base_from_tool.rotate(held.bottom_in_tool_m)[:2]))
+    return float(np.hypot(aside + held.radius_m, held.grasp_height_m)) - held.grasp_height_m
+
+
 def _turned(pose: Transform, turn: Rotation, about_m: NDArray[np.float64]) -> Transform:
     rotation = turn * Rotation.from_quat(pose.quaternion_xyzw)
     return Transform(rotation.as_quat(), about_m + turn.as_matrix() @ (pose.translation_m - about_m))

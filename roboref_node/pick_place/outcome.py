@@ -55,6 +55,8 @@ class Outcome(str, Enum):
     """What was held fell out of the gripper before it was placed."""
     UNSTEADY = "unsteady"
     """The place jumps from one answer to the next."""
+    PLACE_TAKEN = "place_taken"
+    """Something has come onto the place since it was chosen, or what carried it went; more often than another one is asked for."""
     MISPLACED = "misplaced"
     """It was let go, but it does not stand where it should."""
     PLACE_UNSEEN = "place_unseen"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from roboref_node.arm import Motion, MotionKind, MotionResult, Stage
@@ -181,18 +179,8 @@ class Pick:
         return f"{name} is in the gripper; {found.gone_of_visible:.0%} of what was seen of it have left the place"
 
     def _wait_for_view(self, seen: Sighting, newer_than_ns: int = 0) -> Presence:
-        settings = self._settings
-        deadline = time.monotonic() + settings.view_timeout_s
-        look = self._session.look_again(newer_than_ns)
-        while (found := presence(seen.telling_m, look, settings.presence_tolerance_m)).visible < settings.min_visible:
-            if time.monotonic() > deadline:
-                raise Ended(
-                    Outcome.NO_VIEW,
-                    f"{found.hidden:.0%} of the place of {self._task.expression} are hidden after {settings.view_timeout_s:g} s "
-                    f"(loop.view_timeout_s, loop.min_visible = {settings.min_visible:g})",
-                )
-            look = self._session.eyes.look(look.frame.stamp_ns)
-        return found
+        look = self._session.wait_for_view(seen.telling_m, f"the place of {self._task.expression}", newer_than_ns)
+        return presence(seen.telling_m, look, self._settings.presence_tolerance_m)
 
 
 class _Witness:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from roboref_node.arm import Motion, MotionKind, MotionResult, Stage
 from roboref_node.arm import Outcome as MotionOutcome
 from roboref_node.goals.place import HeldObject
@@ -13,6 +16,7 @@ from roboref_node.pick_place.outcome import Ended, Outcome, State
 from roboref_node.pick_place.ports import Arm, Confirm, Eyes, Interrupt, Look, Referrer, Watch
 from roboref_node.pick_place.settings import LoopSettings
 from roboref_node.pick_place.timeline import Step
+from roboref_node.pick_place.verification import presence
 from roboref_node.referral import Referral
 from roboref_node.status import Status
 from roboref_node.task import Task
@@ -185,6 +189,33 @@ class Session:
     def look_again(self, newer_than_ns: int = 0) -> Look:
         """A frame since the last motion, and newer than another one."""
         return self.eyes.look(max(self._moved_ns, newer_than_ns))
+
+    def wait_for_view(
+        self, points_m: NDArray[np.float64], place: str, newer_than_ns: int = 0, *, enough: Callable[[Look], bool] = lambda look: False
+    ) -> Look:
+        """A frame since the last motion on which not too many of the points are hidden.
+
+        Args:
+            points_m: Goal frame, shape (N, 3).
+            place: What they are, for the sentence.
+            newer_than_ns: The frame is to be newer than this too.
+            enough: True for a frame that tells enough, whatever is hidden on it.
+
+        Raises:
+            Ended: NO_VIEW when they are hidden for too long, and what looking raises.
+        """
+        settings = self.settings
+        deadline = time.monotonic() + settings.view_timeout_s
+        look = self.look_again(newer_than_ns)
+        while (found := presence(points_m, look, settings.presence_tolerance_m)).visible < settings.min_visible and not enough(look):
+            if time.monotonic() > deadline:
+                raise Ended(
+                    Outcome.NO_VIEW,
+                    f"{found.hidden:.0%} of {place} are hidden after {settings.view_timeout_s:g} s "
+                    f"(loop.view_timeout_s, loop.min_visible = {settings.min_visible:g})",
+                )
+            look = self.eyes.look(look.frame.stamp_ns)
+        return look
 
 
 class _Remembering:

@@ -29,6 +29,9 @@ class LoopSettings:
     min_visible: float = setting(
         "Share of the points that must not be hidden, or nothing is concluded.", default=0.25, minimum=0.01, maximum=1.0
     )
+    max_covered: float = setting(
+        "Share of a place's pixels that may be covered by what was not there when it was chosen.", default=0.1, minimum=0.01, maximum=1.0
+    )
     place_tolerance_m: float = setting(
         "Largest distance of a placed object from its place.", default=0.04, unit="m", minimum=0.005, maximum=0.5
     )

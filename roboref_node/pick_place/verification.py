@@ -1,4 +1,4 @@
-"""Did it leave its place, does it stand where it should: answered from the depth of two frames, for moving cameras too.
+"""Did it leave its place, is another one free, does it stand there: answered from the depth of two frames, for moving cameras too.
 
 The measure is free space: a point of the first frame has gone when the second frame sees through it, and something is new at a
 point when the first frame saw through it. What is in front, such as the arm, only hides; from what is hidden nothing follows.
@@ -25,7 +25,7 @@ BoolArray = NDArray[np.bool_]
 _POINTS = 800
 """Points of an object that are followed; more tell nothing new."""
 _LEAST_TELLING = 30
-_LEAST_PIXELS = 20
+LEAST_PIXELS = 20
 """Fewer new pixels at a place are noise."""
 _MARGIN_M = 0.03
 """How far around the expected volume new points are looked for, beside the tolerance."""
@@ -137,6 +137,49 @@ def presence(points_m: FloatArray, look: Look, tolerance_m: float) -> Presence:
 
 
 @dataclass(frozen=True, eq=False)
+class Spot:
+    """A place as it was when it was chosen.
+
+    Args:
+        before: The frame on which it was chosen.
+        foot_m: Where the middle of the object's base will stand, goal frame, shape (3,).
+        radius_m: Of its footprint.
+        surface_m: What was seen of the support under the footprint, goal frame, shape (N, 3).
+    """
+
+    before: Look
+    foot_m: FloatArray
+    radius_m: float
+    surface_m: FloatArray
+
+    def new_pixels(self, after: Look, up_to_m: float, tolerance_m: float) -> int:
+        """How much stands over the footprint that was not there.
+
+        Args:
+            after: A later frame.
+            up_to_m: Height over the support up to which it counts: above that the arm and what it holds may be by now.
+            tolerance_m: Depth that differs by less shows the same surface.
+        """
+        return len(_new_points(self.before, after, self.foot_m, (tolerance_m, up_to_m), self.radius_m, tolerance_m))
+
+
+def spot(before: Look, held: HeldObject, goal_from_tool: Transform, release_height_m: float, tolerance_m: float) -> Spot:
+    """The place where an object will stand.
+
+    Args:
+        before: The frame on which it was chosen.
+        held: The object.
+        goal_from_tool: Tool pose at which it will be let go.
+        release_height_m: Height over the support at which it will be let go.
+        tolerance_m: Depth that differs by less shows the same surface.
+    """
+    foot = _foot(held, goal_from_tool, release_height_m)
+    points = _points_around(before, foot, held.radius_m)
+    near = np.linalg.norm(points[:, :2] - foot[:2], axis=1) < held.radius_m
+    return Spot(before, foot, held.radius_m, points[near & (np.abs(points[:, 2] - foot[2]) <= tolerance_m)])
+
+
+@dataclass(frozen=True, eq=False)
 class Placed:
     """What is new at a place.
 
@@ -171,8 +214,7 @@ def placed(
         tolerance_m: Depth that differs by less shows the same surface.
         reach_m: How far from the place it is looked for.
     """
-    bottom_in_tool = np.array([0.0, 0.0, held.grasp_height_m]) if held.bottom_in_tool_m is None else held.bottom_in_tool_m
-    foot = goal_from_tool.apply(bottom_in_tool) - [0.0, 0.0, release_height_m]
+    foot = _foot(held, goal_from_tool, release_height_m)
     height = float(held.size_m[2])
     lowest = max(_LOWEST * height, tolerance_m)
     moved, middle = sighting.points_m, foot[:2]
@@ -184,17 +226,28 @@ def placed(
     visible = float(np.mean(_depth_behind(moved, after) > -(tolerance_m + _MARGIN_M)))
     distance = float(np.median(after.goal_from_optical.inverse().apply(moved)[:, 2]))
     expected = sighting.pixels * (sighting.distance_m / max(distance, 0.05)) ** 2
-    points = _points_around(after, foot + [0.0, 0.0, 0.5 * height], held.radius_m + reach_m + _MARGIN_M + 0.5 * height)
-    rise = points[:, 2] - foot[2]
-    apart = np.linalg.norm(points[:, :2] - foot[:2], axis=1)
-    inside = (rise > lowest) & (rise < height + _MARGIN_M) & (apart < held.radius_m + reach_m + _MARGIN_M)
-    points = points[inside]
-    if len(points):
-        points = points[_depth_behind(points, before) > tolerance_m]
-    if len(points) < _LEAST_PIXELS:
+    points = _new_points(before, after, foot, (lowest, height + _MARGIN_M), held.radius_m + reach_m + _MARGIN_M, tolerance_m)
+    if len(points) < LEAST_PIXELS:
         return Placed(len(points), expected, visible, float("nan"), float("nan"))
     offset = float(np.linalg.norm(_middle(points) - middle))
     return Placed(len(points), expected, visible, offset, float(np.percentile(points[:, 2], 97) - foot[2]))
+
+
+def _foot(held: HeldObject, goal_from_tool: Transform, release_height_m: float) -> FloatArray:
+    bottom_in_tool = np.array([0.0, 0.0, held.grasp_height_m]) if held.bottom_in_tool_m is None else held.bottom_in_tool_m
+    return np.asarray(goal_from_tool.apply(bottom_in_tool) - [0.0, 0.0, release_height_m])
+
+
+def _new_points(
+    before: Look, after: Look, foot_m: FloatArray, rises_m: tuple[float, float], radius_m: float, tolerance_m: float
+) -> FloatArray:
+    """Points of `after` in an upright cylinder, between two heights over its foot, that `before` saw through; shape (N, 3)."""
+    low, high = rises_m
+    points = _points_around(after, foot_m + [0.0, 0.0, 0.5 * high], radius_m + 0.5 * high)
+    rise = points[:, 2] - foot_m[2]
+    apart = np.linalg.norm(points[:, :2] - foot_m[:2], axis=1)
+    points = points[(rise > low) & (rise < high) & (apart < radius_m)]
+    return np.asarray(points[_depth_behind(points, before) > tolerance_m])
 
 
 def _middle(points_m: FloatArray) -> FloatArray:

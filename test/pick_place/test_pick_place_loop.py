@@ -16,7 +16,7 @@ from roboref_node.sim.cell import SimulatedCell
 
 BOTTLE, SPOT_M = 0, (0.62, -0.12, 0.0)
 BOTH = "pick up the orange bottle and put it on the spot"
-STEPS_OF_BOTH = 11
+STEPS_OF_BOTH = 12
 """States that `BOTH` goes through when nothing goes wrong, the first motion of a loop among them: the arm tells what it holds."""
 
 
@@ -202,7 +202,7 @@ def test_taken_out_of_the_gripper_and_picked_where_it_stands(world: CellPorts) -
 
 def test_pushed_after_it_was_put_down(world: CellPorts) -> None:
     assert world.loop.run("pick up the orange bottle").outcome is Outcome.DONE
-    carried = at_step(2, lambda: world.cell.push_object(BOTTLE, 0.09))
+    carried = at_step(3, lambda: world.cell.push_object(BOTTLE, 0.09))
     report = world.loop.run("put it on the spot", on_step=carried)
     assert report.outcome is Outcome.MISPLACED and "loop." in report.sentence, report
     check_safe(world, report)

@@ -80,7 +80,7 @@ def test_somebody_stands_before_the_place_when_it_is_looked_at(world: CellPorts)
             aside = 0.03 * (index - 1.5) * np.cross(towards, [0.0, 0.0, 1.0])
             cell.move_object(index, Transform(UPRIGHT, middle + aside))
 
-    report = world.loop.run(BOTH, on_step=at_state(State.VERIFY, 3, stand_in_front))
+    report = world.loop.run(BOTH, on_step=at_state(State.VERIFY, 4, stand_in_front))
     assert report.outcome is Outcome.PLACE_UNSEEN and "loop.min_visible" in report.sentence, report
     assert not report.holding
     np.testing.assert_allclose(cell.object_poses[BOTTLE].translation_m[:2], SPOT_M[:2], atol=0.03)

@@ -201,7 +201,7 @@ def test_a_sentence_moves_the_bottle(cell):
     result = cell.do(BOTH)
     assert (result.outcome, result.tasks_done, result.task_count, result.holding) == ("done", 2, 2, False), result
     np.testing.assert_allclose(cell.bottle_m[:2], SPOT_M[:2], atol=0.04)
-    states = "refer refer move verify move move verify refer move move verify"
+    states = "refer refer move verify move move verify refer verify move move verify"
     assert [f.state for f in cell.feedback] == states.split()
     assert [r.role for r in result.referrals] == ["pick", "place", "place"]
     assert {r.instruction for r in result.referrals} == {BOTH}
