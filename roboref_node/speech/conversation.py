@@ -184,7 +184,7 @@ class Conversation:
             inquiry, _ = next(iter(self._inquiries.values()))
             text = inquiry.text.rstrip("?.! ")
             self._question = _Question(text, 0, now_s, inquiry=inquiry)
-            reactions += [Reaction(Deed.ASKED, text), Reaction(Deed.SAY, f"{text}, yes or no?")]
+            reactions += [Reaction(Deed.ASKED, text), Reaction(Deed.SAY, read_back(text))]
         return reactions
 
     def inquire(self, inquiry: Inquiry, now_s: float) -> None:
@@ -264,7 +264,7 @@ class Conversation:
         if certain and not self.confirm:
             return dropped + self._pass_on(question)
         self._question = question
-        return [*dropped, Reaction(Deed.ASKED, question.sentence), Reaction(Deed.SAY, f"{read_back(question.sentence)}, yes or no?")]
+        return [*dropped, Reaction(Deed.ASKED, question.sentence), Reaction(Deed.SAY, read_back(question.sentence))]
 
     def _pass_on(self, question: _Question) -> list[Reaction]:
         if question.act is not None:
@@ -288,5 +288,8 @@ def _is_order(sentence: str) -> bool:
 
 
 def read_back(sentence: str) -> str:
-    """The sentence as the robot repeats it: with a capital, nothing added and nothing left out."""
-    return sentence[:1].upper() + sentence[1:]
+    """The question whether a sentence is meant: nothing of it changed but the first letter, nothing left out.
+
+    "Yes or no" comes first: at the end, "the box, yes or no" sounds like "stop" when some voices say it, and the robot stopped itself.
+    """
+    return f"Yes or no: {sentence[:1].upper()}{sentence[1:]}?"

@@ -114,12 +114,12 @@ def ears(graph, asker):
 def test_a_yes_to_the_speech_node_answers_the_question(asker, ears):
     ears.type("yes")  # to nobody
     asker.ask()
-    ears.wait_said("Pick the red cup, yes or no?")
+    ears.wait_said("Yes or no: Pick the red cup?")
     assert asker.inquiry.is_open
     ears.type("yes")
     assert asker.wait() is True
     asker.ask("Put the red cup on the table?")
-    ears.wait_said("Put the red cup on the table, yes or no?")
+    ears.wait_said("Yes or no: Put the red cup on the table?")
     assert asker.inquiry.is_open, "the yes to the first"
     ears.type("no")
     assert asker.wait() is False
@@ -128,13 +128,13 @@ def test_a_yes_to_the_speech_node_answers_the_question(asker, ears):
 
 def test_stop_ends_the_question_and_what_is_typed_anew_declines_it(asker, ears):
     asker.ask()
-    ears.wait_said("Pick the red cup, yes or no?")
+    ears.wait_said("Yes or no: Pick the red cup?")
     ears.type("stop")
     assert asker.wait() is False
     asker.ask("Pick the green cup?")
-    ears.wait_said("Pick the green cup, yes or no?")
+    ears.wait_said("Yes or no: Pick the green cup?")
     ears.type("pick up the blue cup")
-    ears.wait_said("Pick up the blue cup, yes or no?")
+    ears.wait_said("Yes or no: Pick up the blue cup?")
     assert asker.inquiry.is_open
     ears.type("yes")
     assert asker.wait() is False, "the yes was for the blue cup"
@@ -145,7 +145,7 @@ def test_stop_ends_the_question_and_what_is_typed_anew_declines_it(asker, ears):
 def test_the_service_and_silence_close_the_question_for_the_voice_too(graph, asker, ears):
     name = asker.node.get_name()
     asker.ask()
-    ears.wait_said("Pick the red cup, yes or no?")
+    ears.wait_said("Yes or no: Pick the red cup?")
     assert graph.call(SetBool, f"/{name}/confirm", SetBool.Request(data=True)).success
     assert asker.wait() is True
     assert not graph.call(SetBool, f"/{name}/confirm", SetBool.Request(data=True)).success
@@ -154,7 +154,7 @@ def test_the_service_and_silence_close_the_question_for_the_voice_too(graph, ask
     ears.wait_said("Nobody answered within 4 seconds, so I do nothing.")
     ears.type("yes")
     asker.ask("Pick the white cup?")
-    ears.wait_said("Pick the white cup, yes or no?")
+    ears.wait_said("Yes or no: Pick the white cup?")
     assert asker.inquiry.is_open, "the late yes to the green one"
 
 
@@ -191,12 +191,12 @@ def test_only_an_answer_that_names_the_open_question_counts(graph, asker):
 
 def test_a_node_that_asks_and_is_started_anew_asks_nothing(graph, ears, asker):
     asker.ask()
-    ears.wait_said("Pick the red cup, yes or no?")
+    ears.wait_said("Yes or no: Pick the red cup?")
     asker.node.create_publisher(String, "~/question", LATCHED).publish(message_of(Asked("", False, "", 0.0)))
     wait_until(lambda: any(json.loads(m.data)["event"] == "dropped" for m in ears.events), "the end of the question")
     ears.type("yes")
     ears.type("pick up the blue cup")  # answered after the yes
-    ears.wait_said("Pick up the blue cup, yes or no?")
+    ears.wait_said("Yes or no: Pick up the blue cup?")
     assert asker.inquiry.is_open, "nobody answered it"
 
 
@@ -205,7 +205,7 @@ def test_what_is_no_question_is_ignored(graph, asker, ears):
     for wrong in ("", "[]", '{"id": "a"}', '{"id": "a", "is_open": true, "text": "Pick?", "timeout_s": NaN}', "[" * 100_000):
         questions.publish(String(data=wrong))
     asker.ask()
-    ears.wait_said("Pick the red cup, yes or no?")
+    ears.wait_said("Yes or no: Pick the red cup?")
     ears.type("yes")
     assert asker.wait() is True
 
@@ -225,14 +225,14 @@ def test_a_spoken_yes_answers_the_question(graph, asker):
     player.silence(0.3)
     player.play(voice("yes"))
     asker.ask()
-    node.wait_said("Pick the red cup, yes or no?")
+    node.wait_said("Yes or no: Pick the red cup?")
     assert asker.inquiry.is_open, "the yes before it"
     player.play(voice("yes"))
     assert asker.wait() is True
     stopped = threading.Event()
     graph.node.create_service(Trigger, "/pick_place/stop", lambda request, response: (stopped.set(), response)[1])
     asker.ask()
-    node.wait_said("Pick the red cup, yes or no?", times=2)
+    node.wait_said("Yes or no: Pick the red cup?", times=2)
     player.play(voice("stop"))
     assert asker.wait() is False
     assert node.process.end() == 0, node.process.log_end

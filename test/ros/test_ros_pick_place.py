@@ -334,13 +334,13 @@ def test_a_person_answers_the_speech_node(cell):
     wait(lambda: cell.graph.node.count_publishers("/cell/pick_place/instruction") == 2)  # this test and the speech node
     for turn in range(1, 7):
         text.publish(String(data="pick up the orange bottle"))
-        wait(lambda n=turn: count("Pick up the orange bottle, yes or no?") == n)
+        wait(lambda n=turn: count("Yes or no: Pick up the orange bottle?") == n)
         ended = states().count("ended")
         text.publish(String(data="yes"))
         # Where the noise of one frame leaves no grasp it is asked again, and where the speech node had not yet met pick_place.
         with contextlib.suppress(AssertionError):
-            wait_until(lambda n=ended: count("Pick the orange bottle, yes or no?") or states().count("ended") > n, "an answer", 20.0)
-        if count("Pick the orange bottle, yes or no?"):
+            wait_until(lambda n=ended: count("Yes or no: Pick the orange bottle?") or states().count("ended") > n, "an answer", 20.0)
+        if count("Yes or no: Pick the orange bottle?"):
             break
     assert states()[-1] == "confirm" and "move" not in states()
     text.publish(String(data="yes"))

@@ -68,7 +68,7 @@ def test_a_typed_command_waits_for_the_service_and_keeps_its_onset(graph):
     with ears(graph, "typed", "source:=none", "freeze_at_speech:=true") as node:
         assert not graph.call(SetBool, "/typed/confirm", SetBool.Request(data=True)).success, "no question is open"
         node.type("pick up the red cup")
-        node.wait_said("Pick up the red cup, yes or no?")
+        node.wait_said("Yes or no: Pick up the red cup?")
         assert node.instructions == []
         assert graph.call(SetBool, "/typed/confirm", SetBool.Request(data=True)).success
         wait_until(lambda: node.instructions, "the instruction")
@@ -77,7 +77,7 @@ def test_a_typed_command_waits_for_the_service_and_keeps_its_onset(graph):
         node.type("put the cup")
         node.wait_said("does not say where to put it")
         node.type("go to the table")
-        node.wait_said("Go to the table, yes or no?")
+        node.wait_said("Yes or no: Go to the table?")
         assert graph.call(Trigger, "/typed/stop", Trigger.Request()).success
         wait_until(lambda: node.stops, "the stop")
         assert not graph.call(SetBool, "/typed/confirm", SetBool.Request(data=True)).success, "stop closes the question"
@@ -108,7 +108,7 @@ def test_spoken_command_answer_and_stop(graph):
         wait_until(lambda: player.listeners, "a listener of audio")
         player.silence(0.3)
         player.play(voice("pick up the green ball"))
-        node.wait_said("Pick up the green ball, yes or no?")
+        node.wait_said("Yes or no: Pick up the green ball?")
         player.play(voice("yes"))
         wait_until(lambda: node.instructions, lambda: f"the instruction; heard {[m.data for m in node.heard]}")
         assert node.instructions[0].data == "pick up the green ball"
@@ -297,7 +297,7 @@ def test_a_typed_stop_does_not_wait_for_the_language_model(graph):
             wait_until(lambda: node.stops, "the stop")
             assert not server.gate.is_set()
             server.gate.set()
-            node.wait_said("Go to the table, yes or no?")  # said before the stop: not without a yes
+            node.wait_said("Yes or no: Go to the table?")  # said before the stop: not without a yes
             assert node.instructions == []
     finally:
         server.close()

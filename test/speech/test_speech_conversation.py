@@ -23,7 +23,7 @@ def test_a_command_is_read_back_and_waits() -> None:
     conversation = Conversation()
     reactions = hear(conversation, "pick up the red cup")
     assert deeds(reactions) == ["asked", "say"]
-    assert reactions[1].text == "Pick up the red cup, yes or no?"
+    assert reactions[1].text == "Yes or no: Pick up the red cup?"
     assert conversation.asking
 
 
@@ -183,7 +183,7 @@ def asked(now_s: float = 10.0) -> Conversation:
     conversation.inquire(CUP, now_s)
     assert conversation.tick(now_s) == [
         Reaction(Deed.ASKED, "Pick the red cup"),
-        Reaction(Deed.SAY, "Pick the red cup, yes or no?"),
+        Reaction(Deed.SAY, "Yes or no: Pick the red cup?"),
     ]
     return conversation
 
@@ -222,7 +222,7 @@ def test_of_two_questions_a_yes_answers_the_last_one_that_was_asked() -> None:
     assert "asked" in deeds(hear(conversation, "pick up the blue cup", now_s=11.0))
     heard = hear(conversation, "no", now_s=12.0)
     assert answers(heard) == [] and "dropped" in deeds(heard)
-    assert [r.text for r in conversation.tick(12.1) if r.deed is Deed.SAY] == ["Pick the red cup, yes or no?"]
+    assert [r.text for r in conversation.tick(12.1) if r.deed is Deed.SAY] == ["Yes or no: Pick the red cup?"]
     assert answers(conversation.hear(Heard("yes", is_answer=True), onset_ns=0, now_s=12.3, began_s=12.05)) == [], "before it was asked anew"
     assert answers(hear(conversation, "yes", now_s=13.0, certain=True)) == [("a1", "agree")]
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
 
+from roboref_node.speech.conversation import Conversation, Deed, Inquiry
+from roboref_node.speech.recogniser import Heard
+from roboref_node.speech.settings import SpeechSettings
+from roboref_node.speech.sphinx import KeywordSpotter
+from roboref_node.speech.synthesis import Synthesiser
 from roboref_node.speech.voice import Voice
 
 
@@ -67,3 +73,27 @@ def test_a_silent_robot_is_never_heard():
     voice.say("one")
     assert not voice.is_talking and not voice.is_heard
     assert voice.close()
+
+
+# Those at whose end "box, yes or no" sounded like "stop" when it was said with this voice, and others.
+ORDERS = ("pick up the red cup and put it left of the blue box", "put the green ball left of the blue box", "point at the red box")
+INQUIRIES = ("Pick the black bottle behind the blue box?", "Pick the white plate in front of the red box?")
+
+
+def test_its_questions_do_not_sound_like_stop():
+    """The robot stopped itself, and its question with it."""
+    pytest.importorskip("pocketsphinx", reason="pip install 'roboref[speech]'")
+    if shutil.which("flite") is None:
+        pytest.skip("the program flite is not installed: sudo apt-get install -y flite")
+    settings, conversation = SpeechSettings(), Conversation()
+    said = [r.text for order in ORDERS for r in conversation.hear(Heard(order), onset_ns=0, now_s=0.0) if r.deed is Deed.SAY]
+    for number, text in enumerate(INQUIRIES):
+        asking = Conversation()
+        asking.inquire(Inquiry("pick_place", str(number), text, 30.0), 0.0)
+        said += [r.text for r in asking.tick(0.0) if r.deed is Deed.SAY]
+    assert len(said) == len(ORDERS) + len(INQUIRIES)
+    words = (*settings.stop_words, *settings.cancel_words)
+    spotter, voice = KeywordSpotter(dict.fromkeys(words, 10.0**settings.stop_threshold_exponent)), Synthesiser("flite:rms")
+    for text in said:
+        found = [word for chunk in voice(text).padded(0.5, 0.5).chunks(512) if (word := spotter.feed(chunk))]
+        assert not found, text
