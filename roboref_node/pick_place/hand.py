@@ -39,6 +39,10 @@ class Held:
     sighting: Sighting | None
 
 
+UNKNOWN = Held("what is in the gripper", None, None)
+"""Something of which nothing is known but that it is held."""
+
+
 def next_grasp(grasps: Sequence[GraspCandidate], tried: Sequence[GraspCandidate]) -> GraspCandidate | None:
     """The best candidate that differs from those that failed, the more the better; None when there is none.
 

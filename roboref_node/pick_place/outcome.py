@@ -38,7 +38,7 @@ class Outcome(str, Enum):
     HAND_EMPTY = "hand_empty"
     """Asked to place while nothing is held."""
     UNKNOWN_OBJECT = "unknown_object"
-    """Asked to place something that this node did not pick: how far it reaches below the fingers is not known."""
+    """Asked to place something that this node did not pick, or not mean to: how far it reaches below the fingers is not known."""
     UNREACHABLE = "unreachable"
     """The arm reaches none of the candidates."""
     COLLISION = "collision"

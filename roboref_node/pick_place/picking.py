@@ -8,7 +8,7 @@ from roboref_node.arm import Motion, MotionKind, MotionResult, Stage
 from roboref_node.arm import Outcome as MotionOutcome
 from roboref_node.goals.grasp import GraspCandidate
 from roboref_node.goals.place import HeldObject
-from roboref_node.pick_place.hand import Held, next_grasp
+from roboref_node.pick_place.hand import UNKNOWN, Held, next_grasp
 from roboref_node.pick_place.outcome import Ended, Outcome, State
 from roboref_node.pick_place.ports import Look
 from roboref_node.pick_place.session import FAILED, Session
@@ -47,7 +47,7 @@ class Pick:
             Ended: It did not work.
         """
         session, name = self._session, self._task.expression
-        self._check_hand()
+        self._know_hand()
         while True:
             referral, seen = self._find()
             grasp = next_grasp(referral.grasps, self._tried)
@@ -67,18 +67,28 @@ class Pick:
             session.enter(State.MOVE, f"pick {name}: {grasp.kind} grasp, score {grasp.score:.2f}")
             motion = Motion(MotionKind.PICK, grasp.pregrasp, grasp.pose, grasp.width_m)
             result = session.move(motion, _Witness(self, seen), taking=Held(name, held, seen))
-            if result.outcome is MotionOutcome.CANCELED:
-                self._ask_again("while the arm approached")
-            elif result.holding:
-                # Also when the arm was blocked on the way up: another attempt would drop it.
+            if result.holding:
+                # Also when the arm was blocked or stopped on the way up: another attempt would drop it.
                 try:
                     return self._verify(seen)
                 except Ended as end:
                     if end.outcome is not Outcome.LOST:
                         raise
                     self._fail(grasp, end)
+            elif result.outcome is MotionOutcome.CANCELED:
+                self._ask_again("while the arm approached")
             else:
                 self._fail(grasp, self._name(seen, result))
+
+    def _know_hand(self) -> None:
+        """Refuse while something is held; what was held before may have been taken by a person, and then the hand is free."""
+        if self._session.held is not None:
+            try:
+                self._session.know_gripper()
+            except Ended as end:
+                if end.outcome is not Outcome.LOST:
+                    raise
+        self._check_hand()
 
     def _check_hand(self) -> None:
         held = self._session.held
@@ -171,6 +181,7 @@ class Pick:
         session.enter(State.VERIFY, f"has {name} left its place?")
         found = self._wait_for_view(seen)
         if found.gone_of_visible < settings.min_gone:
+            session.held = UNKNOWN
             raise Ended(
                 Outcome.STILL_THERE,
                 f"the gripper holds something, but only {found.gone_of_visible:.0%} of {name} have left the place "

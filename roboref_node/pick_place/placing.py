@@ -125,12 +125,14 @@ class Place:
         if self._session.held is None:
             # A person may have put something between the fingers since the last motion.
             self._session.clear_view(always=True)
+        else:
+            self._session.know_gripper()
         if self._session.held is None:
             raise Ended(Outcome.HAND_EMPTY, f"asked to put something {self._task.expression} with an empty gripper: pick something first")
         if self._session.held.size is None:
             raise Ended(
                 Outcome.UNKNOWN_OBJECT,
-                f"something is in the gripper that was not picked by this node, so that its size is not known and it cannot be put "
+                f"what is in the gripper was not picked by this node, or not meant, so that its size is not known and it cannot be put "
                 f"{self._task.expression}: take it out by hand",
             )
         return self._session.held

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from roboref_node.arm import Motion, MotionKind, MotionResult, Stage
 from roboref_node.arm import Outcome as MotionOutcome
 from roboref_node.goals.place import HeldObject
-from roboref_node.pick_place.hand import Held
+from roboref_node.pick_place.hand import UNKNOWN, Held
 from roboref_node.pick_place.outcome import Ended, Outcome, State
 from roboref_node.pick_place.ports import Arm, Confirm, Eyes, Interrupt, Look, Referrer, Watch
 from roboref_node.pick_place.settings import LoopSettings
@@ -60,6 +60,8 @@ class Session:
         self.steps: list[Step] = []
         self._on_step = on_step
         self._started_s = time.monotonic()
+        # Since the sentence before a person may have taken what was held; an empty hand is asked for before it opens.
+        self._gripper_is_known = self._gripper_is_known and self.held is None
         self.place_ahead: tuple[float, float, float] | None = None
         """Where the next place was when it was asked for before the pick."""
         self.begin_task(0)
@@ -148,14 +150,15 @@ class Session:
         held = self.held
         self.enter(State.MOVE, "home, out of the camera's view")
         result = self.move(Motion(MotionKind.HOME), lambda stage: False)
+        self._view_is_clear = result.outcome is MotionOutcome.DONE
         if held is not None and self.held is None:
-            raise Ended(Outcome.LOST, f"{held.name} fell out of the gripper on the way home: {result.sentence}")
+            raise Ended(Outcome.LOST, f"{held.name} fell out of the gripper, or was taken out of it: {result.sentence}")
         if result.outcome is not MotionOutcome.DONE:
             raise Ended(FAILED.get(result.outcome, Outcome.STOPPED), f"on the way home: {result.sentence}")
-        self._view_is_clear = True
 
     def know_gripper(self) -> None:
-        """Have the arm tell whether it holds something, where it has not yet, or did not answer when it moved last.
+        """Have the arm tell whether it holds something: where it has not yet, where it did not answer when it moved last, and where it
+        held something when the sentence before ended.
 
         Raises:
             Ended: What `clear_view` raises.
@@ -179,7 +182,7 @@ class Session:
         result = self._arm.move(motion, remembering)
         self._gripper_is_known = True
         self._moved_ns = self.eyes.now_ns()
-        self.held = (self.held or taking or Held("what is in the gripper", None, None)) if result.holding else None
+        self.held = (self.held or taking or UNKNOWN) if result.holding else None
         if result.outcome is MotionOutcome.FAULT:
             raise Ended(Outcome.ARM_FAULT, result.sentence)
         if result.outcome is MotionOutcome.CANCELED and not remembering.fired:

@@ -26,6 +26,10 @@ class NotServed(Exception):
     """There is no server, it rejected the goal, or it did not answer in time; the sentence says which."""
 
 
+class Rejected(NotServed):
+    """There is a server, which did not take the goal: nothing was begun."""
+
+
 class ActionCaller:
     """An action client for one caller at a time.
 
@@ -98,7 +102,7 @@ class ActionCaller:
         self._handle = accepting.result
         if not self._handle.accepted:
             self._handle = None
-            raise NotServed(f"{self.name} rejected the goal: it is busy or not active")
+            raise Rejected(f"{self.name} rejected the goal: it is busy or not active")
         try:
             return self._await_result(_Pending(self._node, self._handle.get_result_async), timeout_s, stopping_s, poll)
         finally:

@@ -157,6 +157,7 @@ class Inquiry:
                 with self._changed:
                     self._changed.wait_for(lambda: self._value is not None, _POLL_S)
                     if self._value is not None:
+                        self._open = None  # in the same breath: a no that comes now ends what the yes began
                         return self._value
             after = silence
             return False

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import threading
@@ -25,7 +24,7 @@ from roboref_node.pick_place.ports import Watch
 from roboref_node.referral import Referral
 from roboref_node.rgbd import RgbdPair, build_frame
 from roboref_node.ros import qos
-from roboref_node.ros.action_call import ActionCaller, NotServed
+from roboref_node.ros.action_call import ActionCaller, NotServed, Rejected
 from roboref_node.ros.call_soon import call_soon
 from roboref_node.ros.camera import CameraReceiver
 from roboref_node.ros.messages import held_message, referral_from_message
@@ -168,6 +167,8 @@ class ActionReferrer:
             self._interruption.check()
             raise Ended(Outcome.NO_ANSWER, f"{problem} (server_timeout_s, refer_timeout_s)") from problem
         self._interruption.check()
+        if not result.referrals:
+            raise Ended(Outcome.NO_ANSWER, f"{self.caller.name} ended the question about {task.expression} without an answer")
         message = result.referrals[0]
         message.instruction = task.instruction
         self.messages.append(message)
@@ -201,7 +202,7 @@ class ActionArm:
         self._stopped = node.create_subscription(Empty, settings().arm_stopped, self._hear_stopped, qos.ANSWERS)
         self._echoes_until_s: list[float] = []
         self._knows_stops = False
-        self._stage = Stage.PLAN
+        self._stage: Stage | None = None
 
     def stop(self) -> None:
         """Stop the arm now, whoever moves it; called on the executor's thread, returns at once."""
@@ -237,21 +238,24 @@ class ActionArm:
         for pose, name in ((motion.goal, "goal"), (motion.approach, "approach")):
             if pose is not None:
                 setattr(goal, name, pose_stamped(pose, frame_id=self._goal_frame, stamp_ns=stamp_ns))
-        self._stage, next_watch_s = Stage.PLAN, 0.0
+        self._stage, next_watch_s = None, 0.0
 
         def poll() -> bool:
             nonlocal next_watch_s
             if self._interruption() is not None:
                 return True
             now_s = time.monotonic()
-            if now_s < next_watch_s:
+            # What the arm does is not guessed: where it lifts the object, the watch would see that go and stop it.
+            if now_s < next_watch_s or self._stage is None:
                 return False
             next_watch_s = now_s + settings.watch_period_s
             return watch(self._stage)
 
         def on_feedback(feedback: MoveArm.Feedback) -> None:
-            with contextlib.suppress(ValueError):  # a stage of its own does not stop an arm
+            try:
                 self._stage = Stage(feedback.stage)
+            except ValueError:  # one of its own
+                self._stage = None
 
         try:
             result = self.caller.call(
@@ -259,7 +263,8 @@ class ActionArm:
                 poll=poll, on_feedback=on_feedback,
             )  # fmt: skip
         except NotServed as problem:
-            call_soon(self._node, self.stop)
+            if not isinstance(problem, Rejected):  # what moves then is somebody else's, and not ours to stop
+                call_soon(self._node, self.stop)
             self._interruption.check()
             raise Ended(Outcome.ARM_SILENT, f"{problem} (server_timeout_s, arm_timeout_s, arm_stop_timeout_s)") from problem
         self._tell_what_is_missing()

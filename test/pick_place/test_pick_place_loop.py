@@ -202,7 +202,7 @@ def test_taken_out_of_the_gripper_and_picked_where_it_stands(world: CellPorts) -
 
 def test_pushed_after_it_was_put_down(world: CellPorts) -> None:
     assert world.loop.run("pick up the orange bottle").outcome is Outcome.DONE
-    carried = at_step(3, lambda: world.cell.push_object(BOTTLE, 0.09))
+    carried = at_step(4, lambda: world.cell.push_object(BOTTLE, 0.09))
     report = world.loop.run("put it on the spot", on_step=carried)
     assert report.outcome is Outcome.MISPLACED and "loop." in report.sentence, report
     check_safe(world, report)

@@ -189,6 +189,32 @@ def test_only_an_answer_that_names_the_open_question_counts(graph, asker):
     assert asker.wait() is True
 
 
+class Gap(threading.Condition):
+    """Does something as soon as who asks has seen the answer and let go."""
+
+    def __init__(self, inquiry, deed):
+        super().__init__()
+        self._inquiry, self._deed = inquiry, deed
+
+    def __exit__(self, *arguments):
+        super().__exit__(*arguments)
+        if threading.current_thread().name == "asking" and self._inquiry._value is not None and self._deed is not None:
+            deed, self._deed = self._deed, None
+            deed()
+
+
+def test_a_no_right_after_the_yes_answers_nothing(asker):
+    """It was taken as a second answer to a question that was over, and nobody heeded it: the node must end what the yes began."""
+    inquiry, taken = asker.inquiry, []
+    inquiry._changed = Gap(inquiry, lambda: taken.append(inquiry.give(False)))
+    asked = threading.Thread(target=lambda: taken.append(inquiry.ask("Pick the red cup?", 60.0, lambda: None)), name="asking", daemon=True)
+    asked.start()
+    wait_until(lambda: inquiry.is_open, "the question")
+    assert inquiry.give(True)
+    asked.join(30.0)
+    assert taken == [False, True]
+
+
 def test_a_node_that_asks_and_is_started_anew_asks_nothing(graph, ears, asker):
     asker.ask()
     ears.wait_said("Yes or no: Pick the red cup?")

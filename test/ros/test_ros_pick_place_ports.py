@@ -1,12 +1,14 @@
 """What the closed loop gets from the refer node, poses in the frame that the arm is sent to; and what it hears of the arm."""
 
+import threading
+
 import numpy as np
 import pytest
 
 pytest.importorskip("roboref.action", reason="needs ROS 2 and the built interfaces (make setup, . ./env.sh)")
 pytest.importorskip("tf2_ros", reason="needs ROS 2 (make setup, . ./env.sh)")
 from asker import REFER, Asker
-from live_graph import wait_until
+from live_graph import WAIT_S, wait_until
 from rclpy.action import ActionServer
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from roboref.action import Refer
@@ -16,6 +18,8 @@ from std_srvs.srv import Trigger
 from synthetic_camera import BOX_M, BOX_PX, HEIGHT, WIDTH
 from tf2_msgs.msg import TFMessage
 
+from roboref_node.arm import Motion, MotionKind, MotionResult, Stage
+from roboref_node.arm import Outcome as MotionOutcome
 from roboref_node.geometry.transform import Transform
 from roboref_node.pick_place import Ended, Outcome
 from roboref_node.ros.arm_server import ArmServer
@@ -70,24 +74,116 @@ def test_an_answer_in_another_frame_is_none(graph):
         graph.do(server.destroy)
 
 
-class Standing:
-    """A `Mover` that never moves."""
+def test_a_question_that_ends_without_an_answer_is_told(graph):
+    """Of a refer node that ends in the middle of it: it was told as a defect."""
+
+    def answer(handle):
+        handle.abort()
+        return Refer.Result()
+
+    server = ActionServer(graph.node, Refer, "/mute/refer", answer)
+    try:
+        with pytest.raises(Ended, match="/mute/refer ended the question about the red box without an answer") as caught:
+            referrer(graph, "/mute/refer").refer(BOX, None, 0)
+        assert caught.value.outcome is Outcome.NO_ANSWER
+    finally:
+        graph.do(server.destroy)
+
+
+class Moving:
+    """A `Mover` whose motion ends when it is told to."""
+
+    def __init__(self):
+        self.report = self.finish = None
+        self.stops = 0
 
     def begin(self, motion, report, finish):
-        raise AssertionError("nothing was asked for")
+        self.report, self.finish = report, finish
 
     def stop(self):
-        return False
+        self.stops += 1
+        return self.finish is not None
+
+    def end(self):
+        self.finish(MotionResult(MotionOutcome.DONE, "done", False, 0.085))
 
 
-def test_a_stop_of_the_arm_by_somebody_else_is_heard_and_an_own_one_is_not(graph):
+class Polls(Interruption):
+    """Counts how often it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __call__(self):
+        self.count += 1
+        return super().__call__()
+
+
+@pytest.fixture
+def served(graph):
+    """A mover behind the arm's interfaces, and a client for each call."""
+    mover = Moving()
+    server = graph.do(ArmServer, graph.node, mover, ("base_link",))
+
+    def client(interruption=None, on_stopped=print):
+        settings = PickPlaceSettings()
+        return graph.do(ActionArm, graph.node, "base_link", lambda: settings, interruption or Interruption(), on_stopped)
+
+    yield mover, client
+    graph.do(server.close)
+
+
+class Home:
+    """A motion that is being waited for, on a thread of its own."""
+
+    def __init__(self, arm, watch=lambda stage: False):
+        self.result = None
+        self._thread = threading.Thread(target=self._work, args=(arm, watch), daemon=True)
+        self._thread.start()
+
+    def _work(self, arm, watch):
+        self.result = arm.move(Motion(MotionKind.HOME), watch)
+
+    def wait(self):
+        self._thread.join(WAIT_S)
+        return self.result.outcome
+
+
+def test_a_stop_of_the_arm_by_somebody_else_is_heard_and_an_own_one_is_not(graph, served):
     """The sentence after an own stop has perhaps begun when the arm tells of it."""
-    told, settings = [], PickPlaceSettings()
-    server = graph.do(ArmServer, graph.node, Standing(), ("base_link",))
-    arm = graph.do(ActionArm, graph.node, "base_link", lambda: settings, Interruption(), told.append)
+    told, (_, client) = [], served
+    arm = client(on_stopped=told.append)
     echoes = graph.collect(Empty, "arm/stopped")
     wait_until(lambda: graph.do(arm.stop) or echoes, "what the arm says of an own stop")
     graph.call(Trigger, "arm/stop", Trigger.Request())
     wait_until(lambda: told, "the stop of somebody else")
     assert told == ["the arm was stopped by somebody (/arm/stopped)"]
-    graph.do(server.close)
+
+
+def test_an_arm_that_does_not_tell_what_it_does_is_not_watched(served):
+    """Its lifting the object looked like the object's going away, and it was stopped with it in the air."""
+    (mover, client), polls, seen = served, Polls(), []
+    home = Home(client(polls), lambda stage: bool(seen.append(stage)))
+    wait_until(lambda: mover.finish, "the motion")
+    before = polls.count
+    wait_until(lambda: polls.count > before + 5, "a few turns")
+    assert not seen
+    mover.report(Stage.APPROACH, 0.5)
+    wait_until(lambda: seen, "the watch")
+    assert set(seen) == {Stage.APPROACH}
+    mover.end()
+    assert home.wait() is MotionOutcome.DONE
+
+
+def test_the_motion_of_somebody_else_is_not_stopped(graph, served):
+    mover, client = served
+    home = Home(client())
+    wait_until(lambda: mover.finish, "the motion")
+    with pytest.raises(Ended, match="rejected the goal: it is busy") as caught:
+        client().move(Motion(MotionKind.HOME), lambda stage: False)
+    assert caught.value.outcome is Outcome.ARM_SILENT
+    assert "nothing" not in graph.call(Trigger, "arm/stop", Trigger.Request()).message, "asked after a stop that came before"
+    assert mover.stops == 1
+    mover.end()
+    assert home.wait() is MotionOutcome.DONE
