@@ -99,7 +99,7 @@ class Pick:
 
     def has_moved(self, seen: Sighting, look: Look) -> bool:
         """True when enough of the object is in view and too little of that is where it was."""
-        found = presence(seen.telling_m, look, self._settings.presence_tolerance_m)
+        found = presence(seen.telling_m, look, seen.within_m)
         return found.visible >= self._settings.min_visible and found.there_of_visible < self._settings.min_present
 
     def _find(self) -> tuple[Referral, Sighting]:
@@ -170,7 +170,7 @@ class Pick:
             return Ended(failed, sentence)
         self._session.clear_view()
         self._session.enter(State.VERIFY, f"where is {name} now?")
-        found = presence(seen.telling_m, self._session.look_again(), self._settings.presence_tolerance_m)
+        found = presence(seen.telling_m, self._session.look_again(), seen.within_m)
         if found.visible >= self._settings.min_visible and found.gone_of_visible >= self._settings.min_gone:
             return Ended(Outcome.KNOCKED_AWAY, f"{name} left its place and is not in the gripper: {sentence}")
         return Ended(failed, sentence)
@@ -191,7 +191,7 @@ class Pick:
 
     def _wait_for_view(self, seen: Sighting, newer_than_ns: int = 0) -> Presence:
         look = self._session.wait_for_view(seen.telling_m, f"the place of {self._task.expression}", newer_than_ns)
-        return presence(seen.telling_m, look, self._settings.presence_tolerance_m)
+        return presence(seen.telling_m, look, seen.within_m)
 
 
 class _Witness:

@@ -18,7 +18,11 @@ class LoopSettings:
     )
     ask_ahead: bool = setting("Ask for the place before the pick, so that an impossible place is refused with an empty hand.", default=True)
     presence_tolerance_m: float = setting(
-        "Depth that differs by less shows the same surface.", default=0.012, unit="m", minimum=0.002, maximum=0.2
+        "Depth that differs by less shows the same surface; of a flat object by less than half of its height.",
+        default=0.012,
+        unit="m",
+        minimum=0.002,
+        maximum=0.2,
     )
     min_present: float = setting(
         "Share of the object's visible points that must be unchanged before a grasp.", default=0.7, minimum=0.1, maximum=1.0

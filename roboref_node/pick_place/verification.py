@@ -25,6 +25,8 @@ BoolArray = NDArray[np.bool_]
 _POINTS = 800
 """Points of an object that are followed; more tell nothing new."""
 _LEAST_TELLING = 30
+_HALF, _LEAST_WITHIN_M = 0.5, 0.005
+"""Share of the way to the background at which a point counts as gone, and what the noise of a depth camera asks for at least."""
 LEAST_PIXELS = 20
 """Fewer new pixels at a place are noise."""
 _MARGIN_M = 0.03
@@ -42,6 +44,7 @@ class Sighting:
         goal_from_optical: Camera pose of that frame in the goal frame.
         points_m: Its visible points, thinned, goal frame, shape (N, 3).
         telling_m: Those of them behind which the background would show up clearly if it went away, shape (M, 3).
+        within_m: Depth that differs by less shows the same surface, for each of these, shape (M,).
         pixels: Number of its pixels.
         distance_m: Median depth of its points.
     """
@@ -50,6 +53,7 @@ class Sighting:
     goal_from_optical: Transform
     points_m: FloatArray
     telling_m: FloatArray
+    within_m: FloatArray
     pixels: int
     distance_m: float
 
@@ -104,27 +108,30 @@ def sight(look: Look, pixel_uv: tuple[float, float], tolerance_m: float) -> Sigh
     up = look.goal_from_optical.inverse().rotate(np.array([0.0, 0.0, 1.0]))
     segment = segment_object(look.frame, surface, up_optical=up)
     cloud = segment.cloud_m[:: max(1, len(segment.cloud_m) // _POINTS)]
-    telling = cloud
+    telling, within = cloud, np.full(len(cloud), tolerance_m)
     if segment.support is not None:
         # How much farther the support is along the ray of each point: what the camera would see with the object gone.
         heights = segment.support.signed_distance(cloud)
         slope = -(cloud @ segment.support.normal) / np.linalg.norm(cloud, axis=1)
         farther = np.where(slope > 1e-3, heights / np.maximum(slope, 1e-3), np.inf) * cloud[:, 2] / np.linalg.norm(cloud, axis=1)
         clear = farther > 2.0 * tolerance_m
-        telling = cloud[clear] if np.count_nonzero(clear) >= _LEAST_TELLING else cloud[farther >= np.median(farther)]
+        tell = clear if np.count_nonzero(clear) >= _LEAST_TELLING else farther >= np.median(farther)
+        # Of a plate that is lower than the tolerance the table behind it would count as the plate.
+        telling, within = cloud[tell], np.clip(_HALF * farther[tell], min(_LEAST_WITHIN_M, tolerance_m), tolerance_m)
     to_goal = look.goal_from_optical
     return Sighting(
-        segment, to_goal, to_goal.apply(cloud), to_goal.apply(telling), int(np.count_nonzero(segment.mask)), float(np.median(cloud[:, 2]))
-    )
+        segment, to_goal, to_goal.apply(cloud), to_goal.apply(telling), within, int(np.count_nonzero(segment.mask)),
+        float(np.median(cloud[:, 2])),
+    )  # fmt: skip
 
 
-def presence(points_m: FloatArray, look: Look, tolerance_m: float) -> Presence:
+def presence(points_m: FloatArray, look: Look, tolerance_m: float | FloatArray) -> Presence:
     """What a frame says about points that an earlier frame has seen.
 
     Args:
         points_m: Goal frame, shape (N, 3).
         look: The later frame.
-        tolerance_m: Depth that differs by less shows the same surface.
+        tolerance_m: Depth that differs by less shows the same surface; one for all, or one for each, shape (N,).
     """
     if len(points_m) == 0:
         return Presence(0.0, 0.0, 1.0)

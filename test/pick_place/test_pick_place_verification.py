@@ -16,6 +16,7 @@ from roboref_node.goals.profile import load_profile
 from roboref_node.pick_place import Look
 from roboref_node.pick_place.verification import placed, presence, sight
 from roboref_node.sim.cell import SimulatedCell
+from roboref_node.sim.noise import DepthNoiseSettings
 from roboref_node.sim.render import Rendered
 from roboref_node.status import Refused
 from roboref_node.synth.view import SceneView
@@ -138,3 +139,25 @@ def free_spots(cell: SimulatedCell, index: int) -> list[tuple[float, float, floa
             if 60 < uv[0] < cell.width - 60 and 60 < uv[1] < cell.height - 60 and np.hypot(*offset) > 0.08:
                 spots.append((float(offset[0]), float(offset[1]), 0.0))
     return spots[:: max(1, len(spots) - 1)]
+
+
+def test_a_thin_plate_that_is_taken_away_has_gone() -> None:
+    """What stood less high than the tolerance was never seen to leave: each pick of it ended as still_there, with it in the gripper."""
+    tested = 0
+    with SimulatedCell(2, shadows="off", noise=DepthNoiseSettings()) as cell:
+        truth = cell.truth()
+        for index, item in enumerate(cell.spec.objects):
+            rows, columns = np.nonzero(truth.instance == index)
+            if item.shape != "plate" or item.extent_m[2] > 0.016 or len(rows) < 600:
+                continue
+            nearest = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
+            seen = sight(look_at(cell), (float(columns[nearest]), float(rows[nearest])), TOLERANCE_M)
+            same = presence(seen.telling_m, look_at(cell), seen.within_m)
+            assert same.there_of_visible > 0.85, (item, same)
+            home = cell.object_poses[index]
+            cell.move_object(index, moved(home, 0.0, 0.0, -5.0))
+            away = presence(seen.telling_m, look_at(cell), seen.within_m)
+            cell.move_object(index, home)
+            assert away.gone_of_visible > 0.85, (item, away)
+            tested += 1
+    assert tested
