@@ -99,12 +99,15 @@ class ActionCaller:
             # It may have been accepted all the same: should the answer come late, what it started is ended.
             accepting.then(lambda handle: handle.cancel_goal_async() if handle.accepted else None)
             raise NotServed(f"{self.name} did not accept the goal within {wait_s:g} s")
-        self._handle = accepting.result
-        if not self._handle.accepted:
-            self._handle = None
+        handle = accepting.result
+        if not handle.accepted:
             raise Rejected(f"{self.name} rejected the goal: it is busy or not active")
+        self._handle = handle
         try:
-            return self._await_result(_Pending(self._node, self._handle.get_result_async), timeout_s, stopping_s, poll)
+            return self._await_result(_Pending(self._node, handle.get_result_async), timeout_s, stopping_s, poll)
+        except BaseException:  # nobody waits for the result any more: too late, or a defect of `poll`
+            call_soon(self._node, handle.cancel_goal_async)
+            raise
         finally:
             self._handle = None
 
@@ -134,11 +137,10 @@ class ActionCaller:
                 if watch.elapsed_s() > stopping_s:
                     raise NotServed(f"{self.name} was told to stop and did not end within {stopping_s:g} s")
                 continue
-            late = watch.elapsed_s() > timeout_s
-            if late or poll():
+            if watch.elapsed_s() > timeout_s:
+                raise NotServed(f"{self.name} gave no result within {timeout_s:g} s; it was told to stop")
+            if poll():
                 call_soon(self._node, self.cancel)
-                if late:
-                    raise NotServed(f"{self.name} gave no result within {timeout_s:g} s; it was told to stop")
                 watch, stopping = Stopwatch(self._node.get_clock()), True
         if pending.result.status == GoalStatus.STATUS_UNKNOWN:
             # rclpy forgets a result by the node's clock: one that jumps makes it forget at once, and the answer is an empty message.

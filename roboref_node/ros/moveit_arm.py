@@ -127,6 +127,7 @@ class MoveItMover:
         self._stop = threading.Event()
         self._busy = False
         self._holding, self._opening_m = False, math.nan
+        self._is_unsure = False
 
     def missing(self) -> list[str]:
         """Names of the servers that did not appear in time."""
@@ -173,8 +174,8 @@ class MoveItMover:
         if motion.kind is MotionKind.HOME:
             report(Stage.RETREAT, 0.0)
             self._free(self._home())
-            if self._holding:
-                self._fingers(0.0)  # it may have slipped out on the way
+            if self._holding or self._is_unsure:
+                self._fingers(0.0)  # it may have slipped out on the way, or been taken when a stop came
             return
         assert motion.approach is not None and motion.goal is not None
         approach, goal = self._flange(motion.approach), self._flange(motion.goal)
@@ -238,21 +239,30 @@ class MoveItMover:
 
     def _fingers(self, opening_m: float) -> None:
         settings = self._settings
-        result = self._send(self._gripper.caller, self._gripper.goal(settings.position_of(opening_m), settings.grip_force_n))
+        caller = self._gripper.caller
+        result = self._call(caller, self._gripper.goal(settings.position_of(opening_m), settings.grip_force_n))
+        if self._stop.is_set():
+            # A controller that was canceled holds the fingers where they are and tells nothing: they may have closed on something.
+            self._is_unsure = self._is_unsure or opening_m == 0.0
+            self._check_stop(caller.name)
+        self._is_unsure = False
         self._opening_m = settings.opening_m_of(self._gripper.position(result))
         self._holding = opening_m == 0.0 and bool(result.stalled) and self._opening_m > settings.empty_below_m
 
     def _send(self, caller: ActionCaller, goal: Any) -> Any:
+        result = self._call(caller, goal)
+        self._check_stop(caller.name)
+        return result
+
+    def _call(self, caller: ActionCaller, goal: Any) -> Any:
         settings = self._settings
         try:
-            result = caller.call(
+            return caller.call(
                 goal, wait_s=settings.server_timeout_s, timeout_s=settings.part_timeout_s, stopping_s=_STOPPING_S, poll=self._stop.is_set
             )
         except NotServed as problem:
             self._check_stop(str(problem))
             raise _Failed(Outcome.FAULT, f"{problem} (server_timeout_s, part_timeout_s)") from problem
-        self._check_stop(caller.name)
-        return result
 
     def _path(self, request: GetCartesianPath.Request) -> GetCartesianPath.Response:
         pending, answered = self._cartesian.call_async(request), threading.Event()

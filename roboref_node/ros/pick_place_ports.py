@@ -267,6 +267,9 @@ class ActionArm:
                 call_soon(self._node, self.stop)
             self._interruption.check()
             raise Ended(Outcome.ARM_SILENT, f"{problem} (server_timeout_s, arm_timeout_s, arm_stop_timeout_s)") from problem
+        except Exception:  # a defect of the watch
+            call_soon(self._node, self.stop)
+            raise
         self._tell_what_is_missing()
         try:
             outcome = MotionOutcome(result.outcome)

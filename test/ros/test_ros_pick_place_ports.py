@@ -187,3 +187,24 @@ def test_the_motion_of_somebody_else_is_not_stopped(graph, served):
     assert mover.stops == 1
     mover.end()
     assert home.wait() is MotionOutcome.DONE
+
+
+def test_a_defect_of_the_watch_does_not_leave_the_arm_moving(served):
+    """The sentence ended as internal, and the arm went on to pick."""
+    (mover, client), ended = served, []
+
+    def watch(stage):
+        raise ZeroDivisionError
+
+    def work():
+        with pytest.raises(ZeroDivisionError):
+            arm.move(Motion(MotionKind.HOME), watch)
+        ended.append(True)
+
+    arm = client()
+    threading.Thread(target=work, daemon=True).start()
+    wait_until(lambda: mover.finish, "the motion")
+    mover.report(Stage.APPROACH, 0.5)
+    wait_until(lambda: ended, "the end")
+    wait_until(lambda: mover.stops, "the stop")
+    mover.end()
