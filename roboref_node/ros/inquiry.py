@@ -159,6 +159,10 @@ class Inquiry:
                     if self._value is not None:
                         self._open = None  # in the same breath: a no that comes now ends what the yes began
                         return self._value
+            with self._changed:
+                self._open = None
+                if self._value is not None:  # since the last look
+                    return self._value
             after = silence
             return False
         finally:

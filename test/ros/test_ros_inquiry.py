@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -213,6 +214,21 @@ def test_a_no_right_after_the_yes_answers_nothing(asker):
     assert inquiry.give(True)
     asked.join(30.0)
     assert taken == [False, True]
+
+
+def test_a_yes_in_the_last_moment_counts_if_it_was_taken(asker, monkeypatch):
+    """Who gave it was told that it had been taken, and nothing happened."""
+    taken, turns = [], iter([0.0])
+
+    def monotonic():
+        if (now_s := next(turns, None)) is None:
+            taken.append(asker.inquiry.give(True))
+        return float("inf") if now_s is None else now_s
+
+    monkeypatch.setattr("roboref_node.ros.inquiry.time", SimpleNamespace(monotonic=monotonic))
+    answer = asker.inquiry.ask("Pick the red cup?", 60.0, lambda: None)
+    monkeypatch.undo()
+    assert taken[:1] == [answer] == [True]
 
 
 def test_a_node_that_asks_and_is_started_anew_asks_nothing(graph, ears, asker):
