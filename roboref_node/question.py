@@ -249,7 +249,8 @@ class Question:
             moved_m = float(np.linalg.norm(spot.position_m - surface.position_m))
             self.result = replace(self.result, details={**self.result.details, "place_moved_m": moved_m})
             self._note_surface(spot, goal_from_optical)
-        self.result = replace(self.result, goal=place.pose, approach=place.approach)
+        details = {**self.result.details, "turns_rad": list(place.turns_rad)}
+        self.result = replace(self.result, goal=place.pose, approach=place.approach, details=details)
 
     def _plan_standoff(self) -> None:
         if self.profile.kind is not RobotKind.MOBILE:

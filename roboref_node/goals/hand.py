@@ -149,7 +149,9 @@ def hits_object(hand: Gripper, poses: HandPoses, opening_m: FloatArray, object_m
     return np.asarray(np.any(fingers | palm, axis=1), dtype=np.bool_)
 
 
-def clearance(hand: Gripper, poses: HandPoses, opening_m: FloatArray, scene_m: FloatArray, travel_m: float, limit_m: float) -> FloatArray:
+def clearance(
+    hand: Gripper, poses: HandPoses, opening_m: FloatArray, scene_m: FloatArray, travel_m: float, limit_m: float, *, spare: int = 0
+) -> FloatArray:
     """Smallest distance from the hand on its approach to other things, shape (N,), at most `limit_m`, 0 when they meet.
 
     What is between the fingers counts as met: closing would take it along.
@@ -161,8 +163,9 @@ def clearance(hand: Gripper, poses: HandPoses, opening_m: FloatArray, scene_m: F
         scene_m: Cloud without the object and its support, shape (M, 3).
         travel_m: Length of the approach that is swept.
         limit_m: Distances beyond this do not matter.
+        spare: So many of the nearest points are put down to noise.
     """
-    if len(scene_m) == 0:
+    if len(scene_m) <= spare:
         return np.full(len(poses), limit_m)
     x, y, z = poses.local(scene_m)
     x, y = np.abs(x), np.abs(y)
@@ -173,7 +176,8 @@ def clearance(hand: Gripper, poses: HandPoses, opening_m: FloatArray, scene_m: F
     nearest = np.minimum(fingers, palm)
     behind = -hand.finger_depth_m - PALM_LENGTH_M - travel_m
     nearest[z < behind] = np.inf
-    return np.asarray(np.minimum(np.sqrt(nearest.min(axis=1)), limit_m), dtype=np.float64)
+    least = nearest.min(axis=1) if spare == 0 else np.partition(nearest, spare, axis=1)[:, spare]
+    return np.asarray(np.minimum(np.sqrt(least), limit_m), dtype=np.float64)
 
 
 def lowest_point(hand: Gripper, poses: HandPoses, opening_m: FloatArray, up: FloatArray) -> FloatArray:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from roboref_node.geometry.planes import Plane
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.neighbourhood import cloud_around, support_plane
-from roboref_node.goals.profile import Gripper, Orientation, RobotProfile
+from roboref_node.goals.profile import Gripper, RobotProfile
 from roboref_node.goals.reach import Reachability, ReachSphere, approach_axis
+from roboref_node.goals.release import DOWN, TURNS_RAD, gripper_extent_m, nearest_m, release_pose, room_for_gripper, turned
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-OUTLIERS = 2
-"""Obstacle points nearer than all others that are put down to noise."""
 CELL_M = 0.004
 ROUND_M = 0.003
 """Added to the radius of what was seen of a footprint: its edge lies beyond its outermost points."""
@@ -96,6 +95,7 @@ class PlaceGoal:
         support_height_m: Height of the support at the point, along z of the base frame.
         supported: Share of the footprint that is seen to be support.
         support_normal: Base frame, shape (3,).
+        turns_rad: By how much pose and approach may be turned about the vertical through the point: there is room for the gripper then too.
     """
 
     pose: Transform
@@ -104,6 +104,7 @@ class PlaceGoal:
     support_height_m: float
     supported: float
     support_normal: FloatArray
+    turns_rad: tuple[float, ...] = ()
 
 
 def plan_place(
@@ -134,11 +135,9 @@ def plan_place(
     hand, settings = profile.gripper, profile.place
     if hand is None or profile.reach is None:
         raise Refused(Status.BAD_REQUEST, f"robot '{profile.name}' has no gripper (profile.gripper), so it cannot place")
-    if held is None:
-        side = hand.max_object_m / np.sqrt(2.0)
-        held = HeldObject(np.array([side, side, 0.0]), 0.0)
+    held = held or small_object(hand)
     looked_at = max(settings.neighbourhood_m, held.radius_m + settings.clearance_m + 0.02)
-    cloud = cloud_around(frame, np.asarray(surface.position_m), looked_at)
+    cloud = cloud_around(frame, np.asarray(surface.position_m), max(looked_at, gripper_extent_m(held, hand)))
     if len(cloud) < 20:
         raise Refused(Status.NO_DEPTH, f"{len(cloud)} pixels around the point have depth, a place needs 20", points=len(cloud))
     plane = support_plane(cloud, np.asarray(surface.position_m), np.asarray(surface.normal))
@@ -153,8 +152,9 @@ def plan_place(
         )
     foot = plane.project(surface.position_m)
     heights, apart = _polar(cloud, plane, foot)
-    pose = _pose(base_from_optical.apply(foot), normal, held, profile)
-    free = _free_radius(heights, apart, settings.obstacle_height_m, looked_at)
+    foot_base = base_from_optical.apply(foot)
+    pose = release_pose(foot_base, normal, held, profile)
+    free = nearest_m(apart[heights > settings.obstacle_height_m], looked_at)
     needed = held.radius_m + settings.clearance_m
     if free < needed:
         raise Refused(
@@ -164,7 +164,10 @@ def plan_place(
             free_radius_m=free,
             needed_m=needed,
         )
-    _check_gripper(heights, apart, pose, normal, settings.release_height_m + held.grasp_height_m, hand, looked_at)
+    optical_from_base = base_from_optical.inverse()
+    no_room = room_for_gripper(cloud, plane, optical_from_base @ pose, hand, settings)
+    if no_room is not None:
+        raise no_room
     supported = _supported(cloud, plane, foot, held.radius_m, settings.obstacle_height_m)
     if supported < settings.min_supported:
         raise Refused(
@@ -182,7 +185,17 @@ def plan_place(
                     f"the place is out of reach: {checked.explain(candidate)}",
                     position_m=candidate.translation_m.tolist(),
                 )
-    return PlaceGoal(pose, approach, free, float(base_from_optical.apply(foot)[2]), supported, normal)
+    turns: tuple[float, ...] = ()
+    if approach_axis(pose.quaternion_xyzw) @ normal < DOWN:
+        others = {turn: optical_from_base @ turned(pose, turn, foot_base) for turn in TURNS_RAD}
+        turns = tuple(turn for turn, other in others.items() if room_for_gripper(cloud, plane, other, hand, settings) is None)
+    return PlaceGoal(pose, approach, free, float(foot_base[2]), supported, normal, turns)
+
+
+def small_object(hand: Gripper) -> HeldObject:
+    """What is put when nothing is known of it: as wide as fits between the fingers, held at its lowest point."""
+    side = hand.max_object_m / np.sqrt(2.0)
+    return HeldObject(np.array([side, side, 0.0]), 0.0)
 
 
 def _polar(cloud: FloatArray, plane: Plane, foot: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -191,44 +204,6 @@ def _polar(cloud: FloatArray, plane: Plane, foot: FloatArray) -> tuple[FloatArra
     flat = cloud - foot
     apart = np.sqrt(np.maximum(np.einsum("ij,ij->i", flat, flat) - heights**2, 0.0))
     return heights, np.asarray(apart, dtype=np.float64)
-
-
-def _free_radius(heights: FloatArray, apart: FloatArray, above_m: float, limit_m: float) -> float:
-    obstacles = apart[heights > above_m]
-    if len(obstacles) <= OUTLIERS:
-        return limit_m
-    return min(float(np.partition(obstacles, OUTLIERS)[OUTLIERS]), limit_m)
-
-
-def _check_gripper(
-    heights: FloatArray, apart: FloatArray, pose: Transform, normal: FloatArray, tip_m: float, hand: Gripper, limit_m: float
-) -> None:
-    """A gripper that comes from above must not meet what stands higher than its tips, such as the walls of a container."""
-    if approach_axis(pose.quaternion_xyzw) @ normal > -0.9:
-        return  # From the side the gripper is beside the object; which way it comes is the motion planner's business.
-    for part, height, needed in gripper_room(tip_m, hand):
-        free = _free_radius(heights, apart, height, limit_m)
-        if free < needed:
-            raise Refused(
-                Status.OCCUPIED,
-                f"the gripper's {part} would meet something {1e3 * free:.0f} mm from the point, needed are "
-                f"{1e3 * needed:.0f} mm (profile.gripper)",
-                free_radius_m=free,
-                needed_m=needed,
-            )
-
-
-def gripper_room(tip_m: float, hand: Gripper) -> tuple[tuple[str, float, float], ...]:
-    """Room that a gripper needs that comes from above: part, height over the support above which it counts, radius around the point.
-
-    Args:
-        tip_m: Height of the finger tips over the support at release.
-        hand: The gripper.
-    """
-    return (
-        ("fingers", max(tip_m, 0.0), 0.5 * hand.max_opening_m + hand.finger_thickness_m + hand.clearance_m),
-        ("body", max(tip_m + hand.finger_depth_m, 0.0), 0.5 * hand.palm_width_m + hand.clearance_m),
-    )
 
 
 def _supported(cloud: FloatArray, plane: Plane, foot: FloatArray, radius_m: float, tolerance_m: float) -> float:
@@ -252,22 +227,3 @@ def _supported(cloud: FloatArray, plane: Plane, foot: FloatArray, radius_m: floa
     j = np.rint(y[inside] / cell).astype(np.intp) + count
     seen[i, j] = True
     return float(np.count_nonzero(seen & wanted) / np.count_nonzero(wanted))
-
-
-def _pose(foot_base: FloatArray, normal: FloatArray, held: HeldObject, profile: RobotProfile) -> Transform:
-    """Tool pose at release: the object's base on the point, a small gap under it."""
-    if profile.place.orientation is Orientation.KEPT and held.base_from_tool is not None:
-        rotation = held.base_from_tool.rotation
-    else:
-        assert profile.reach is not None
-        radial = foot_base - np.asarray(profile.reach.shoulder_m)
-        radial = radial - (radial @ normal) * normal
-        length = float(np.linalg.norm(radial))
-        closing = np.cross(normal, radial / length) if length > 1e-3 else np.cross(normal, [1.0, 0.0, 0.0])
-        rotation = np.stack([closing, np.cross(-normal, closing), -normal], axis=1)
-    bottom = foot_base + normal * profile.place.release_height_m
-    if held.bottom_in_tool_m is None:
-        origin = bottom + normal * held.grasp_height_m
-    else:
-        origin = bottom - rotation @ np.asarray(held.bottom_in_tool_m)
-    return Transform.from_rotation(rotation, origin)

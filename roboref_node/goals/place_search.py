@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 from roboref_node.geometry.lift import LiftSettings, SurfacePoint, lift_many
 from roboref_node.geometry.planes import Plane
 from roboref_node.goals.neighbourhood import cloud_around, support_plane
-from roboref_node.goals.place import OUTLIERS, HeldObject, PlaceGoal, gripper_room, plan_place
-from roboref_node.goals.reach import approach_axis
+from roboref_node.goals.place import HeldObject, PlaceGoal, plan_place, small_object
+from roboref_node.goals.release import OUTLIERS, gripper_extent_m, release_pose, room_for_gripper
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -63,50 +63,48 @@ def plan_place_near(
         if refused.status not in (Status.OCCUPIED, Status.UNREACHABLE) or within_m <= 0.0:
             raise
         first = refused
-    spots = _spots(frame, surface, profile, held, within_m, lift_settings)
+    hand = profile.gripper
+    assert hand is not None  # `plan_place` refuses without
+    held = held or small_object(hand)
+    spots, cloud, plane = _spots(frame, surface, profile, held, within_m, lift_settings)
     if first.status is Status.UNREACHABLE and profile.reach is not None:
         # Along the edge of the reach spots fail together: the nearest to the robot is the likeliest.
         shoulder = np.asarray(profile.reach.shoulder_m)
         spots.sort(key=lambda spot: float(np.linalg.norm(base_from_optical.apply(spot.position_m) - shoulder)))
-    for spot in spots[:TRIES]:
+    normal, optical_from_base = base_from_optical.rotate(plane.normal), base_from_optical.inverse()
+    tries = 0
+    for spot in spots:
+        pose = release_pose(base_from_optical.apply(plane.project(spot.position_m)), normal, held, profile)
+        if room_for_gripper(cloud, plane, optical_from_base @ pose, hand, profile.place) is not None:
+            continue
+        tries += 1
         try:
             return plan_place(frame, spot, base_from_optical, profile, held), spot
         except Refused:
-            continue
+            if tries == TRIES:
+                break
     raise first
 
 
 def _spots(
-    frame: Frame, surface: SurfacePoint, profile: RobotProfile, held: HeldObject | None, within_m: float, lift_settings: LiftSettings | None
-) -> list[SurfacePoint]:
-    """Points of the same support with room for the object, nearest first."""
+    frame: Frame, surface: SurfacePoint, profile: RobotProfile, held: HeldObject, within_m: float, lift_settings: LiftSettings | None
+) -> tuple[list[SurfacePoint], FloatArray, Plane]:
+    """Points of the same support with room for the object, nearest first; the points around, and the support."""
     origin = np.asarray(surface.position_m)
-    cloud = cloud_around(frame, origin, within_m + max(needed for _, needed in _room(profile, held)))
-    if len(cloud) < 20:
-        return []
+    assert profile.gripper is not None
+    room_m = held.radius_m + profile.place.clearance_m
+    cloud = cloud_around(frame, origin, within_m + max(room_m, gripper_extent_m(held, profile.gripper)))
     plane = support_plane(cloud, origin, np.asarray(surface.normal))
     grid = _rings(plane, plane.project(origin), within_m)
     pixels = frame.camera.project(grid)
     on_image = frame.camera.on_image(np.nan_to_num(pixels, nan=-9.0))
     found = [p for p in lift_many(frame, pixels[on_image], lift_settings, search=False) if isinstance(p, SurfacePoint)]
     level = [p for p in found if abs(float(plane.signed_distance(p.position_m))) <= SAME_SUPPORT_M]
-    for height_m, room_m in _room(profile, held):
-        obstacles = plane.project(cloud[plane.signed_distance(cloud) > height_m])
-        if level and len(obstacles) > OUTLIERS:
-            distance, _ = cKDTree(obstacles).query([p.position_m for p in level], k=OUTLIERS + 1)
-            level = [p for p, free in zip(level, np.asarray(distance)[:, -1], strict=True) if free >= room_m]
-    return sorted(level, key=lambda p: float(np.linalg.norm(p.position_m - origin)))
-
-
-def _room(profile: RobotProfile, held: HeldObject | None) -> list[tuple[float, float]]:
-    """Height over the support above which something is in the way, and how near it may be: for the object, then for the gripper."""
-    settings, hand = profile.place, profile.gripper
-    room = [(settings.obstacle_height_m, (held.radius_m if held is not None else 0.0) + settings.clearance_m)]
-    from_above = held is None or held.base_from_tool is None or approach_axis(held.base_from_tool.quaternion_xyzw)[2] < -0.9
-    if hand is not None and from_above:
-        tip_m = settings.release_height_m + (held.grasp_height_m if held is not None else 0.0)
-        room += [(height, needed) for _, height, needed in gripper_room(tip_m, hand)]
-    return room
+    obstacles = plane.project(cloud[plane.signed_distance(cloud) > profile.place.obstacle_height_m])
+    if level and len(obstacles) > OUTLIERS:
+        distance, _ = cKDTree(obstacles).query([p.position_m for p in level], k=OUTLIERS + 1)
+        level = [p for p, free in zip(level, np.asarray(distance)[:, -1], strict=True) if free >= room_m]
+    return sorted(level, key=lambda p: float(np.linalg.norm(p.position_m - origin))), cloud, plane
 
 
 def _rings(plane: Plane, centre_m: FloatArray, within_m: float) -> FloatArray:

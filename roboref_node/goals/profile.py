@@ -129,7 +129,9 @@ class PlaceSettings:
     neighbourhood_m: float = setting("Half side of the square that is looked at.", default=0.20, unit="m", minimum=0.02, maximum=2.0)
     min_supported: float = setting("Least share of the footprint that is seen to be support.", default=0.7, minimum=0.0, maximum=1.0)
     orientation: Orientation = setting(
-        "kept: turned as it was grasped; aligned: gripper straight down, fingers across the line to the robot.", default=Orientation.KEPT
+        "kept: turned as it was grasped; aligned: fingers across the line to the robot, the gripper straight down, or straight outwards "
+        "after a grasp from the side.",
+        default=Orientation.KEPT,
     )
 
     def __post_init__(self) -> None:

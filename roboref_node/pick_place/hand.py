@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.grasp import GraspCandidate
 from roboref_node.goals.place import HeldObject
-from roboref_node.goals.reach import approach_axis
+from roboref_node.goals.release import turned
 from roboref_node.pick_place.verification import Sighting
 from roboref_node.referral import Referral
 
@@ -20,8 +19,6 @@ _SAME_M, _SAME_RAD = 0.005, 0.35
 """Grasps nearer to each other than both fail for the same reason."""
 _FAR_M, _FAR_RAD, _FAR_WORTH = 0.05, 1.0, 0.3
 """A grasp so far from those that failed is worth so much more score: what was in the way of one is in the way of its neighbours."""
-_DOWN = -0.9
-"""Least cosine of the approach with straight down for which a placed object may be turned about the vertical."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +64,16 @@ def _apart(one: Transform, other: Transform) -> tuple[float, float]:
 def place_candidates(referral: Referral, held: HeldObject | None) -> tuple[tuple[Transform, Transform], ...]:
     """Tool poses (goal, approach) that put the object down on the point of `referral`, the checked one first.
 
-    With a gripper that points down, the object may also stand there turned by 180 and 90 degrees: the checks of a place count
-    with the circle around the footprint and around the gripper, so they hold for every turn.
+    With a gripper that points down, the object may also stand there turned about the vertical: the check of a place counts with the
+    circle around the footprint, and the answer tells for which turns there is room for the gripper too (``details["turns_rad"]``).
     """
     goal, approach = referral.goal, referral.approach
     if goal is None or approach is None:
         return ()
-    candidates = [(goal, approach)]
-    if float(approach_axis(goal.quaternion_xyzw)[2]) > _DOWN:
-        return tuple(candidates)
     bottom = np.zeros(3) if held is None or held.bottom_in_tool_m is None else np.asarray(held.bottom_in_tool_m)
     foot = goal.apply(bottom)
-    for degrees in (180.0, 90.0, -90.0):
-        turn = Rotation.from_rotvec([0.0, 0.0, np.radians(degrees)])
-        candidates.append((_turned(goal, turn, foot), _turned(approach, turn, foot)))
-    return tuple(candidates)
+    turns = referral.details.get("turns_rad", ())
+    return ((goal, approach), *((turned(goal, turn, foot), turned(approach, turn, foot)) for turn in turns))
 
 
 def hang_m(held: HeldObject) -> float:
@@ -90,8 +82,3 @@ def hang_m(held: HeldObject) -> float:
     if held.base_from_tool is not None and held.bottom_in_tool_m is not None:
         aside = float(np.linalg.norm(held.base_from_tool.rotate(held.bottom_in_tool_m)[:2]))
     return float(np.hypot(aside + held.radius_m, held.grasp_height_m)) - held.grasp_height_m
-
-
-def _turned(pose: Transform, turn: Rotation, about_m: NDArray[np.float64]) -> Transform:
-    rotation = turn * Rotation.from_quat(pose.quaternion_xyzw)
-    return Transform(rotation.as_quat(), about_m + turn.as_matrix() @ (pose.translation_m - about_m))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -102,7 +103,7 @@ def referral_from_message(message: ReferralMessage) -> Referral:
     """What a client of the refer node needs of an answer: status, sentence, pixel, point and poses.
 
     Raises:
-        ValueError: A pose of an OK answer is no pose.
+        ValueError: A pose of an OK answer is no pose, or what it says of other turns is no list of numbers.
     """
     status = Status(message.status_text)
     kind = TaskKind(message.role) if message.role else TaskKind.POINT
@@ -124,7 +125,20 @@ def referral_from_message(message: ReferralMessage) -> Referral:
         gripper_width_m=float(message.gripper_width_m),
         grasps=tuple(_grasp(grasp) for grasp in message.grasps) if ok else (),
         timings_ms=dict(zip(message.timing_names, (float(ms) for ms in message.timing_ms), strict=True)),
+        details={"turns_rad": _turns_rad(message.provenance_json)} if ok and kind is TaskKind.PLACE else {},
     )
+
+
+def _turns_rad(provenance_json: str) -> list[float]:
+    """By how much a place may be turned about the vertical; none when the answer does not say."""
+    try:
+        found = json.loads(provenance_json or "{}")
+        turns = [float(turn) for turn in found.get("details", {}).get("turns_rad", [])]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"the provenance of a place is not as this package writes it: {error}") from error
+    if not all(map(math.isfinite, turns)):
+        raise ValueError(f"a place may be turned by {turns} rad: these are no angles")
+    return turns
 
 
 def refusal_message(instruction: str, refused: Refused, provenance: Mapping[str, Any] = MappingProxyType({})) -> ReferralMessage:

@@ -15,7 +15,9 @@ from synthetic_objects import camera_pose
 from roboref_node.geometry.segment import ObjectSegment, OrientedBox
 from roboref_node.geometry.transform import Transform
 from roboref_node.goals.grasp import GraspCandidate
+from roboref_node.goals.hand import HandPoses, clearance
 from roboref_node.goals.place import HeldObject, PlaceGoal, plan_place
+from roboref_node.goals.place_search import plan_place_near
 from roboref_node.goals.profile import Orientation, load_profile
 from roboref_node.status import Refused, Status
 
@@ -155,6 +157,93 @@ def test_what_was_grasped_off_centre_lands_on_the_point(orientation: Orientation
         assert np.allclose(goal.pose.rotation, rotation, atol=1e-9)
     else:
         assert abs(goal.pose.rotation[:, 0] @ np.array([0.5, 0.1, 0.0])) < 1e-6
+
+
+DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+OUTWARDS = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+"""Columns are the tool's axes: closing along y, approaching down, or along x."""
+
+
+def held_by(rotation: np.ndarray, tool_m: tuple[float, float, float], size_m: tuple[float, float, float]) -> HeldObject:
+    """An object on the table at (0.5, 0, 0) in a gripper that is this far from the middle of its base."""
+    tool = Transform.from_rotation(rotation, np.array([0.5, 0.0, 0.0]) + tool_m)
+    return HeldObject(np.array(size_m), tool_m[2], tool, tool.inverse().apply([0.5, 0.0, 0.0]), 0.5 * max(size_m[:2]))
+
+
+def gap_on_the_way(goal: PlaceGoal, block: Block) -> float:
+    """Smallest distance of the open gripper, from the approach pose down, to the points of a block."""
+    grid = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 17)] * 3), axis=-1).reshape(-1, 3)
+    points = Rotation.from_euler("z", block.yaw_rad).apply(grid * block.size_m) + np.add(block.base_m, [0.0, 0.0, 0.5 * block.size_m[2]])
+    way = np.linspace(goal.pose.translation_m, goal.approach.translation_m, 30)
+    hand = HandPoses(way, np.broadcast_to(goal.pose.rotation, (30, 3, 3)))
+    return float(clearance(UR5.gripper, hand, np.full(30, UR5.gripper.max_opening_m), points, 0.0, 0.1).min())  # type: ignore[arg-type]
+
+
+BOWL = held_by(DOWN, (0.0, 0.07, 0.05), (0.14, 0.14, 0.06))
+BOTTLE = held_by(OUTWARDS, (0.02, 0.0, 0.08), (0.06, 0.06, 0.18))
+
+
+@pytest.mark.parametrize(("held", "toward"), [(BOWL, np.pi / 2), (BOTTLE, np.pi)])
+@given(bearing=st.floats(-np.pi, np.pi), distance=st.floats(0.07, 0.2), height=st.floats(0.08, 0.3))
+@settings(max_examples=40, deadline=None)
+def test_a_gripper_beside_the_point_meets_nothing_on_its_way_down(
+    held: HeldObject, toward: float, bearing: float, distance: float, height: float
+) -> None:
+    """Held by its rim or from the side, an object has the gripper where there is no object: 7 cm off, it was looked for over the point."""
+    block = Block((0.5 + distance * np.cos(bearing), distance * np.sin(bearing), 0.0), (0.04, 0.04, height), bearing)
+    try:
+        goal = place((block,), (0.5, 0.0, 0.0), held)
+    except Refused as reason:
+        assert reason.status in (Status.OCCUPIED, Status.NO_DEPTH)
+        assert np.cos(bearing - toward) > -0.2 or distance < held.radius_m + UR5.place.clearance_m + 0.035, reason.sentence
+    else:
+        assert gap_on_the_way(goal, block) > 0.0
+
+
+def test_the_search_for_a_place_knows_where_the_gripper_is() -> None:
+    block = Block((0.5, 0.12, 0.0), (0.04, 0.04, 0.2))
+    frame, surface = render(CAMERA_POSE, (block,)), surface_at(CAMERA_POSE, (0.5, 0.0, 0.0))
+    assert "gripper" in refused((block,), (0.5, 0.0, 0.0), BOWL).sentence
+    goal, spot = plan_place_near(frame, surface, CAMERA_POSE, UR5, BOWL, within_m=0.1)
+    assert spot is not surface and gap_on_the_way(goal, block) > 0.0
+
+
+def test_it_tells_the_turns_for_which_there_is_room_too() -> None:
+    block = Block((0.5, 0.15, 0.0), (0.04, 0.04, 0.2))
+    there = held_by(DOWN * np.array([-1.0, -1.0, 1.0]), (0.0, -0.07, 0.05), (0.14, 0.14, 0.06))
+    goal = place((block,), (0.5, 0.0, 0.0), there)
+    assert sorted(goal.turns_rad) == pytest.approx([-np.pi / 2, np.pi / 2])  # half a turn would have the gripper in the block
+    assert len(place((), (0.5, 0.0, 0.0), there).turns_rad) == len(place((block,), (0.5, 0.0, 0.0), CUP).turns_rad) == 3
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0])
+def test_what_was_grasped_from_the_side_stands_upright_when_it_is_aligned(flip: float) -> None:
+    aligned = dataclasses.replace(UR5, place=dataclasses.replace(UR5.place, orientation=Orientation.ALIGNED))
+    held = held_by(OUTWARDS * np.array([flip, flip, 1.0]), (0.02, 0.0, 0.08), (0.06, 0.06, 0.18))
+    assert held.base_from_tool is not None and held.bottom_in_tool_m is not None
+    goal = plan_place(render(CAMERA_POSE, ()), surface_at(CAMERA_POSE, (0.45, 0.25, 0.0)), CAMERA_POSE, aligned, held)
+    up_in_tool = held.base_from_tool.rotation.T @ np.array([0.0, 0.0, 1.0])
+    assert goal.pose.rotate(up_in_tool) == pytest.approx([0.0, 0.0, 1.0], abs=1e-4)
+    assert goal.pose.apply(held.bottom_in_tool_m) == pytest.approx([0.45, 0.25, UR5.place.release_height_m], abs=1e-4)
+    assert goal.pose.rotation[:, 2] == pytest.approx(np.array([0.45, 0.25, 0.0]) / np.hypot(0.45, 0.25), abs=1e-4)
+
+
+def test_what_a_wide_gripper_or_a_small_neighbourhood_needs_is_looked_at() -> None:
+    """Nothing was found within 20 cm, and taken for something at 20 cm."""
+    assert UR5.gripper is not None
+    wide = dataclasses.replace(UR5, gripper=dataclasses.replace(UR5.gripper, palm_width_m=0.42))
+    small = dataclasses.replace(UR5, place=dataclasses.replace(UR5.place, neighbourhood_m=0.02))
+    for profile in (wide, small):
+        frame, surface = render(CAMERA_POSE, ()), surface_at(CAMERA_POSE, (0.5, 0.0, 0.0))
+        assert plan_place(frame, surface, CAMERA_POSE, profile, CUP).supported == 1.0
+    with pytest.raises(Refused, match="body"):
+        plan_place(
+            render(CAMERA_POSE, (Block((0.5, 0.22, 0.0), (0.04, 0.04, 0.25)),)),
+            surface_at(CAMERA_POSE, (0.5, 0.0, 0.0)),
+            CAMERA_POSE,
+            wide,
+            CUP,
+        )
 
 
 def test_without_depth_or_gripper() -> None:

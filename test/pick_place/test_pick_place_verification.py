@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ from roboref_node.goals.grasp import plan_grasps
 from roboref_node.goals.place import HeldObject
 from roboref_node.goals.profile import load_profile
 from roboref_node.pick_place import Look
+from roboref_node.pick_place.hand import place_candidates
 from roboref_node.pick_place.verification import placed, presence, sight
+from roboref_node.referral import Referral
 from roboref_node.sim.cell import SimulatedCell
 from roboref_node.sim.noise import DepthNoiseSettings
 from roboref_node.sim.render import Rendered
-from roboref_node.status import Refused
+from roboref_node.status import Refused, Status
 from roboref_node.synth.view import SceneView
+from roboref_node.task import Task, TaskKind
 
 TOLERANCE_M, REACH_M = 0.012, 0.04
 SEEDS = (3, 5)
@@ -35,6 +39,19 @@ def look_at(cell: SimulatedCell) -> Look:
 def cell(request: pytest.FixtureRequest) -> Any:
     with SimulatedCell(request.param, shadows="off") as cell:
         yield cell
+
+
+def test_a_place_is_tried_turned_only_where_there_was_room_for_the_gripper() -> None:
+    goal = Transform(np.array([1.0, 0.0, 0.0, 0.0]), np.array([0.5, 0.07, 0.055]))
+    approach = Transform(goal.quaternion_xyzw, goal.translation_m + [0.0, 0.0, 0.1])
+    held = HeldObject(np.array([0.14, 0.14, 0.06]), 0.05, goal, goal.inverse().apply([0.5, 0.0, 0.0]), 0.07)
+    place = Referral(Task(TaskKind.PLACE, "there", "put it there"), Status.OK, "", goal=goal, approach=approach)
+    assert place_candidates(place, held) == ((goal, approach),)
+    told = replace(place, details={"turns_rad": [np.pi / 2]})
+    (_, first), (turned, before) = place_candidates(told, held)
+    assert first is approach and turned.translation_m == pytest.approx([0.43, 0.0, 0.055])
+    assert turned.apply(held.bottom_in_tool_m) == pytest.approx([0.5, 0.0, 0.0], abs=1e-9)  # type: ignore[arg-type]
+    assert before.translation_m - turned.translation_m == pytest.approx([0.0, 0.0, 0.1])
 
 
 def standing(cell: SimulatedCell) -> list[Any]:

@@ -17,7 +17,15 @@ from roboref_node.goals.place import HeldObject
 from roboref_node.pointing.pointer import PixelPoint
 from roboref_node.referral import Referral
 from roboref_node.ros.markers import markers
-from roboref_node.ros.messages import cloud_message, held_from_messages, held_message, in_frame, referral_message, refusal_message
+from roboref_node.ros.messages import (
+    cloud_message,
+    held_from_messages,
+    held_message,
+    in_frame,
+    referral_from_message,
+    referral_message,
+    refusal_message,
+)
 from roboref_node.ros.transforms import message_from_transform, transform_from_message
 from roboref_node.status import Refused, Status
 from roboref_node.task import Task, TaskKind
@@ -62,6 +70,26 @@ def test_an_answer_survives_the_wire():
     np.testing.assert_allclose(message.covariance, 1e-6 * np.diag([1.0, 4.0, 9.0]).ravel())
     assert dict(zip(message.timing_names, message.timing_ms, strict=True)) == {"frame": 1.0, "model": 12.0, "total": 15.0}
     assert json.loads(message.provenance_json) == {"weights": 1.5, "x": None, "details": {}}
+
+
+def test_the_turns_of_a_place_survive_the_wire():
+    place = dataclasses.replace(
+        answer(), task=Task(TaskKind.PLACE, "behind the bowl", "put it behind the bowl"), details={"turns_rad": [0.5]}
+    )
+    message = deserialize_message(serialize_message(to_message(place)), ReferralMessage)
+    assert referral_from_message(message).details == {"turns_rad": [0.5]}
+    message.provenance_json = ""
+    assert referral_from_message(message).details == {"turns_rad": []}
+    for damaged in (
+        '{"details": {"turns_rad": 3}}',
+        '{"details": {"turns_rad": [null]}}',
+        '{"details": {"turns_rad": [1e999]}}',
+        "[1]",
+        "{",
+    ):
+        message.provenance_json = damaged
+        with pytest.raises(ValueError, match="place"):
+            referral_from_message(message)
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
