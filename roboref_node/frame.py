@@ -24,6 +24,7 @@ class Frame:
     Args:
         rgb_source: Colour image, uint8 (H, W, 3) in RGB order, or a function that decodes it.
         depth_source: Metric depth along the optical axis, float32 (h, w) in metres, NaN = unknown, or a function that decodes it.
+            Zeros, infinities and negative numbers of an array are taken for unknown too.
         camera: Colour camera.
         stamp_ns: Time of exposure in nanoseconds of the camera's clock.
         frame_id: Colour optical frame (x right, y down, z forward).
@@ -75,13 +76,20 @@ class Frame:
         if not (isinstance(depth_m, np.ndarray) and depth_m.dtype.kind == "f" and depth_m.shape == (owner.height, owner.width)):
             wanted = f"float32 ({owner.height}, {owner.width}) in metres, the size of its camera"
             raise Refused(Status.BAD_REQUEST, f"the depth image is {_described(depth_m)}; it must be {wanted}{self._hint(depth_m)}")
-        return depth_m.astype(np.float32, copy=False)
+        metres = depth_m.astype(np.float32, copy=False)
+        return metres if callable(self.depth_source) else _known(metres)
 
     def _hint(self, depth_m: object) -> str:
         """The mistake that is behind most wrong depth images."""
         if isinstance(depth_m, np.ndarray) and depth_m.dtype.kind in "iu":
             return " (whole numbers are millimetres as a rule: divide by 1000)"
         return " (depth that is not registered to the colour image needs its own camera and extrinsics)" if self.is_registered else ""
+
+
+def _known(metres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a driver writes for unknown as NaN: it would be a point at the camera."""
+    known = (metres > 0.0) & (metres < np.inf)
+    return metres if np.array_equal(known, ~np.isnan(metres)) else np.where(known, metres, np.float32(np.nan))
 
 
 def _described(image: object) -> str:

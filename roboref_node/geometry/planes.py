@@ -121,7 +121,7 @@ def fit_plane_ransac(
         The plane and the inlier mask, shape (n,).
 
     Raises:
-        Refused: NO_DEPTH when there are fewer than three points or no hypothesis is allowed.
+        Refused: NO_DEPTH when there are fewer than three points, no hypothesis is allowed, or those on the best one lie on one line.
     """
     if len(points_m) < 3:
         raise Refused(Status.NO_DEPTH, f"a support plane needs three points, {len(points_m)} are known")
@@ -146,7 +146,10 @@ def fit_plane_ransac(
     for _ in range(2):
         inliers = np.abs(plane.signed_distance(points_m)) < distance_m
         if inliers.sum() >= 3:
-            plane, _ = fit_plane(points_m[inliers])
+            try:
+                plane, _ = fit_plane(points_m[inliers])
+            except ValueError as error:
+                raise Refused(Status.NO_DEPTH, f"a support plane needs more than a line: {error}") from error
     if up is not None and float(plane.normal @ up) < 0:
         plane = plane.flipped()
     return plane, np.asarray(np.abs(plane.signed_distance(points_m)) < distance_m)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 MOST_POINTS = 2500
+DEEPEST_M = 5.0
+"""The inside is filled in so far below a top: of readings from another world it would fill the memory."""
 BALL_RMS_M = 0.0025
 BALL_POINTS = 1500
 CROWN = 0.6
@@ -300,7 +302,7 @@ def _inside(cloud: FloatArray, heights: FloatArray, up: FloatArray, first: Float
     key = (x - x.min()) * (int(np.ptp(y)) + 1) + (y - y.min())
     order = np.lexsort((-heights, key))
     tops = order[np.flatnonzero(np.diff(key[order], prepend=-1))]
-    below = heights[tops][:, None] - np.arange(0.5, max(1.0, float(heights.max()) / LAYER_M))[None, :] * LAYER_M
+    below = heights[tops][:, None] - np.arange(0.5, max(1.0, min(float(heights.max()), DEEPEST_M) / LAYER_M))[None, :] * LAYER_M
     column, layer = np.nonzero(below > 0.0)
     drop = heights[tops][column] - below[column, layer]
     return np.asarray(cloud[tops[column]] - drop[:, None] * up, dtype=np.float64)
@@ -309,7 +311,8 @@ def _inside(cloud: FloatArray, heights: FloatArray, up: FloatArray, first: Float
 def _down_to(support_m: float, ends: OpenEnds, up: FloatArray) -> OpenEnds:
     """The ends and what is straight below them: where the top was cut off, so was the hidden side under it."""
     heights = ends.points_m @ up - support_m
-    k, layer = np.nonzero(np.arange(max(1.0, np.ceil(heights.max() / LAYER_M)))[None, :] * LAYER_M < np.maximum(heights, LAYER_M)[:, None])
+    layers = max(1.0, np.ceil(min(heights.max(), DEEPEST_M) / LAYER_M))
+    k, layer = np.nonzero(np.arange(layers)[None, :] * LAYER_M < np.maximum(heights, LAYER_M)[:, None])
     return OpenEnds(ends.points_m[k] - (layer * LAYER_M)[:, None] * up, ends.outward[k], tuple(ends.causes[i] for i in k))
 
 

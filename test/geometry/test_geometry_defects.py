@@ -7,6 +7,7 @@ from roboref_node.evaluation.analytic_scene import Box, Floor, cast_scene, look_
 from roboref_node.frame import Frame
 from roboref_node.geometry import CameraModel, DistortionModel, Transform, check_depth_plausible, decode_depth, lift
 from roboref_node.geometry.depth import DepthNoise
+from roboref_node.geometry.planes import fit_plane_ransac
 from roboref_node.geometry.segment import segment_object
 from roboref_node.status import Refused, Status
 
@@ -117,3 +118,24 @@ def test_a_mask_becomes_a_cloud() -> None:
     assert 0.9 * mask.sum() < len(cloud) <= mask.sum()
     heights = pose.apply(cloud)[:, 2]
     assert heights.min() > -0.003 and heights.max() < 0.053
+
+
+def test_what_stands_for_unknown_in_an_array_is_unknown() -> None:
+    """Zeros of a driver were points at the camera: they took part in the support and moved grasps by up to 2 cm."""
+    pose = look_at([0.3, 0.0, 0.35], [0.5, 0.0, 0.0])
+    depth = cast_scene([Floor(), Box((0.5, 0.0, 0.0), (0.05, 0.06, 0.12))], CAMERA, pose).depth_m
+    depth[np.random.default_rng(0).random(depth.shape) < 0.3] = np.nan
+    for unknown in (0.0, -1.0, np.inf, -np.inf):
+        given = Frame(RGB, np.nan_to_num(depth, nan=unknown), CAMERA).depth_m
+        assert np.array_equal(given, depth, equal_nan=True) and given.dtype == np.float32
+    assert Frame(RGB, depth, CAMERA).depth_m is depth
+    assert np.array_equal(Frame(RGB, depth.astype(">f8"), CAMERA).depth_m, depth, equal_nan=True)  # type: ignore[arg-type]
+
+
+def test_readings_on_one_line_are_no_support() -> None:
+    """What is seen through a slit: this ended as a defect."""
+    line = np.column_stack([np.linspace(-0.3, 0.3, 300), np.full(300, 0.1), np.full(300, 0.8)])
+    line += np.random.default_rng(0).normal(scale=1e-6, size=line.shape)
+    with pytest.raises(Refused) as refused:
+        fit_plane_ransac(line, 1e-3, np.random.default_rng(0))
+    assert refused.value.status is Status.NO_DEPTH

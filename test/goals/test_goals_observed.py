@@ -91,3 +91,11 @@ def test_a_ball_is_whole_whatever_is_hidden() -> None:
     seen = look(ball(0.03), base_from_optical=camera_pose((0.0, 0.1, 0.25)), noise_m=0.0005)
     target = observe(seen.segment, seen.surface, seen.base_from_optical)
     assert np.allclose(np.ptp(target.cloud_m, axis=0), 0.06, atol=0.004)
+
+
+def test_the_inside_of_what_is_high_as_a_tower_does_not_fill_the_memory() -> None:
+    """Readings in another unit, which only a node's own check refuses: 75 million layers of them were asked for."""
+    seen = look(box((0.06, 0.05, 0.09)), base_from_optical=camera_pose((0.0, 0.1, 0.4)))
+    lower = seen.base_from_optical.inverse().apply(seen.cloud_base * np.array([1000.0, 1000.0, 1000.0]))
+    target = observe(replace(seen.segment, cloud_m=lower, box=None), seen.surface, seen.base_from_optical)
+    assert target.top_m > 50.0 and len(target.inside_m) < 1_000_000
