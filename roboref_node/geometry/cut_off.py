@@ -99,7 +99,9 @@ def open_ends(
     beside = mask
     for _ in range(reach):
         beside = (cv2.dilate(beside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~ended
-    parts = {Cause.BORDER: unseen & beyond, Cause.OCCLUDER: before, Cause.NO_DEPTH: unseen & blind}
+    nearer_w = np.where(before, 1.0 / np.where(before, depth, np.float32(1.0)) - np.float32(1.0 / z), np.float32(0.0))
+    veiled = before | _shadow(blind, before, nearer_w, camera.fx / crop.stride)
+    parts = {Cause.BORDER: unseen & beyond, Cause.OCCLUDER: veiled, Cause.NO_DEPTH: unseen & blind}
     met = {cause: part & beside for cause, part in parts.items() if (part & beside).any()}
     if not met:
         return None
@@ -175,6 +177,24 @@ def _along_the_surface(
         on = mask[row, column]
         outward[on] = points[on] - smooth[row[on], column[on]]
     return points, outward / np.maximum(np.linalg.norm(outward, axis=1), 1e-9)[:, None]
+
+
+def _shadow(blind: BoolImage, before: BoolImage, nearer_w: NDArray[np.float32], focal_px: float) -> BoolImage:
+    """What is not seen beside something nearer because that stands between it and one of the two eyes: an object may go on there.
+
+    Args:
+        blind: Pixels without depth.
+        before: What stands before the object.
+        nearer_w: By how much its inverse depth is greater than the object's.
+        focal_px: Focal length of this image.
+    """
+    if not before.any():
+        return before
+    _, pieces = cv2.connectedComponents(blind.astype(np.uint8), connectivity=4)
+    touching = np.unique(pieces[(cv2.dilate(before.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & blind])
+    row, column = _nearest(before)
+    width_px = SHADOW_M * focal_px * nearer_w[row, column] + BESIDE_PX
+    return np.asarray(blind & np.isin(pieces, touching) & (_distance(before) <= width_px), dtype=np.bool_)
 
 
 def _opened(image: BoolImage, radius_px: float) -> BoolImage:

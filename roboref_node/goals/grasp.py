@@ -308,7 +308,7 @@ def _cut_off(into: NDArray[np.bool_], ends: OpenEnds) -> Refused:
     causes = sorted({ends.causes[k].value for k in met})
     return Refused(
         Status.TOO_WIDE,
-        f"none of {len(into)} poses that fit is sure: a finger would go where the object may go on unseen, "
+        f"none of {len(into)} poses that fit is sure: the gripper would go where the object may go on unseen, "
         f"cut off by {' and '.join(causes)}",
         candidates=len(into),
         cut_off_by=causes,

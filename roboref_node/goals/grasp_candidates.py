@@ -172,22 +172,23 @@ def _circle(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
 def _is_open(target: Target, offset_m: FloatArray, rim_radius: float) -> bool:
     """Whether the camera looks into the object: enough of it is seen below the rim through the middle of the rim's opening."""
     centre = target.centre_m + offset_m
-    sunk = target.heights_m < target.top_m - min(SUNK_M, 1.2 * FLAT_SHARE * target.top_m)
-    below = target.cloud_m[sunk]
+    cloud, heights = target.cloud_m[: target.seen], target.heights_m[: target.seen]
+    sunk = heights < target.top_m - min(SUNK_M, 1.2 * FLAT_SHARE * target.top_m)
+    below = cloud[sunk]
     if len(below) == 0:
         return False
     # Where the line of sight to a point passes the height of the rim.
     eye_height = float((target.eye_m - target.centre_m) @ target.up)
     if eye_height <= target.top_m:
         return False
-    share = (eye_height - target.top_m) / (eye_height - target.heights_m[sunk])
+    share = (eye_height - target.top_m) / (eye_height - heights[sunk])
     passed = target.eye_m + share[:, None] * (below - target.eye_m) - centre
     passed -= (passed @ target.up)[:, None] * target.up
     inside = np.linalg.norm(passed, axis=1) < MOUTH_SHARE * rim_radius
-    flat = target.cloud_m - centre
+    flat = cloud - centre
     flat = flat - (flat @ target.up)[:, None] * target.up
     band = min(RIM_BAND_M, FLAT_SHARE * target.top_m)
-    covered = (target.heights_m > target.top_m - band) & (np.linalg.norm(flat, axis=1) < 0.5 * rim_radius)
+    covered = (heights > target.top_m - band) & (np.linalg.norm(flat, axis=1) < 0.5 * rim_radius)
     return bool(np.count_nonzero(inside) >= 5 and np.count_nonzero(covered) <= 0.1 * np.count_nonzero(inside))
 
 

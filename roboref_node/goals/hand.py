@@ -19,6 +19,8 @@ OPEN_END_M = 0.008
 """So near to the last point between the fingers, the place where an object was cut off is what ends it there."""
 OPEN_COS = 0.5
 """Cosine from which the way on unseen counts as one along the closing direction."""
+OPEN_OVERLAP_M = 0.003
+"""So much of a finger's width may lie beside a place where an object was cut off."""
 OPEN_POINTS = 3
 """Fewest places where an object was cut off that count: fewer are noise."""
 PALM_LENGTH_M = 0.10
@@ -119,7 +121,7 @@ def grip(hand: Gripper, poses: HandPoses, object_m: FloatArray, window_m: FloatA
 
 
 def cut_off(hand: Gripper, poses: HandPoses, held: Grip, points_m: FloatArray, outward: FloatArray) -> BoolArray:
-    """Which places where an object may go on unseen make a finger go where its rest may be, bool (N, K).
+    """Which places where an object may go on unseen make a finger, or the palm, go where its rest may be, bool (N, K).
 
     Args:
         hand: The gripper.
@@ -133,7 +135,14 @@ def cut_off(hand: Gripper, poses: HandPoses, held: Grip, points_m: FloatArray, o
     along = poses.axes[:, :, 0] @ outward.T
     last = (np.abs(x - held.high_m[:, None]) <= OPEN_END_M) & (along >= OPEN_COS)
     first = (np.abs(x - held.low_m[:, None]) <= OPEN_END_M) & (along <= -OPEN_COS)
-    sides = [between & side for side in (first, last)]
+    # Beside what is seen between the fingers it may be wider, and above it higher.
+    across = poses.axes[:, :, 1] @ outward.T
+    hidden = np.abs(across) >= OPEN_COS
+    hidden &= np.sign(across) * y <= 0.5 * hand.finger_width_m - OPEN_OVERLAP_M
+    hidden &= (x >= held.low_m[:, None] - OPEN_END_M) & (x <= held.high_m[:, None] + OPEN_END_M)
+    above = (np.abs(x) <= 0.5 * hand.palm_width_m) & (np.abs(y) <= 0.5 * hand.palm_depth_m) & (z <= 0.0) & (z >= -hand.finger_depth_m)
+    above &= -poses.axes[:, :, 2] @ outward.T >= OPEN_COS
+    sides = [*(between & side for side in (first, last, hidden)), above]
     return np.asarray(np.any([side & (side.sum(axis=1) >= OPEN_POINTS)[:, None] for side in sides], axis=0))
 
 

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from roboref_node.geometry.box import dense
 from roboref_node.geometry.cut_off import OpenEnds
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.unseen_back import CELL_M, with_back
 from roboref_node.status import Refused, Status
 
 if TYPE_CHECKING:
@@ -23,26 +24,7 @@ FloatArray = NDArray[np.float64]
 MOST_POINTS = 2500
 DEEPEST_M = 5.0
 """The inside is filled in so far below a top: of readings from another world it would fill the memory."""
-BALL_RMS_M = 0.0025
-BALL_POINTS = 1500
-CROWN = 0.6
-"""Of a ball's radius: what is seen reaches at least so far above the centre."""
-LYING_RADIUS_M = 0.012
-"""Of a thinner body too little is hidden to matter."""
-LYING_LOW = 0.5
-"""Below this height over the axis, as a share of the radius, the far side of a lying body is not seen."""
-LYING_SPREAD = 0.1
-"""Median deviation of where its points say that the axis is, as a share of the radius: a box's are twice as far apart."""
-LYING_SHARE = 0.5
-"""Share of the points that lie on the round side; the rest is the end that faces the camera."""
-LYING_POINTS = 400
-LOW_TAN = 0.45
-"""Tangent of the angle under which the top is looked down on: from higher up whatever top there is is seen."""
-GRAZING_TAN, GRAZED = 0.25, 0.5
-"""So low the back of a top gives no readings: one that is seen this share of its width deep may go on."""
-SUMMIT_M, SUMMIT_COLUMNS, TOP_SEEN_M = 0.006, 10, 0.008
-"""The highest readings, in columns across the view: where they reach no deeper than this, no top was seen, only an edge."""
-CELL_M = 0.008
+MOST_ENDS = 2000
 LAYER_M = 0.015
 """Spacing of the points that stand for the inside of an object: less than a finger's width."""
 PEAK_BANDS_M = ((0.030, 0.020), (0.010, 0.0))
@@ -51,8 +33,6 @@ TAPER, PEAK_WIDTH_M, PEAK_M = 0.2, 0.025, 0.03
 """Least loss of width per height, greatest width at the top, and how far beyond what was seen the sides are continued."""
 PEAK_SPARE_M = 0.006
 """By so much may a point end higher than its sides say."""
-HIDDEN_DROP_M = 0.006
-"""How far below the top the farthest visible points of an object lie when its far side is hidden by its own curvature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +40,8 @@ class Target:
     """An object as the planner sees it, in the base frame.
 
     Args:
-        cloud_m: Its surface, shape (N, 3).
+        cloud_m: Its surface, shape (N, 3): what was seen, and then what was filled in.
+        seen: How many of these points were seen; 0 for a ball, of which a whole one stands for what was seen.
         spacing_m: Distance of neighbouring points.
         inside_m: Points below its surface, down to the support: hidden from the camera, and taken for a part of it, shape (K, 3).
         heights_m: Their heights over the support, shape (N,).
@@ -76,6 +57,7 @@ class Target:
     """
 
     cloud_m: FloatArray
+    seen: int
     spacing_m: float
     inside_m: FloatArray
     heights_m: FloatArray
@@ -126,14 +108,8 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
     # Stray readings behind the outline would be taken for a far side that falls away.
     first = in_plane(np.eye(3)[int(np.argmin(np.abs(up)))], up, None)
     cloud = cloud[dense((cloud @ np.stack([first, np.cross(up, first)], axis=1)).astype(np.float32))]
-    whole = _ball(cloud, cloud @ up - support, up)
-    if whole is None:
-        whole = _lying(cloud, cloud @ up - support, up, view)
-    eye_m = float(base_from_optical.translation_m @ up) - support
-    if whole is None:
-        whole = _from_below(cloud, cloud @ up - support, up, view, base_from_optical.translation_m, eye_m)
-    if whole is None:
-        whole = _completed(cloud, up, view)
+    eye = np.asarray(base_from_optical.translation_m, dtype=np.float64)
+    whole, seen, solid = with_back(cloud, support, up, first, view, eye, part=segment.ends is not None)
     if segment.box is not None and whole is cloud:
         axes = base_from_optical.rotate(np.asarray(segment.box.rotation).T)[:2]
         narrow = in_plane(axes[int(np.argmin(np.asarray(segment.box.size_m)[:2]))], up, axes[0])
@@ -145,8 +121,9 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
     top = float(np.percentile(heights, 99.0))
     return Target(
         whole,
+        seen,
         _spacing(whole),
-        _inside(whole, heights, up, narrow),
+        _inside(solid, solid @ up - support, up, narrow),
         heights,
         up,
         support,
@@ -155,8 +132,8 @@ def observe(segment: ObjectSegment, surface: SurfacePoint, base_from_optical: Tr
         top,
         _peak(whole @ np.cross(up, view), heights, top),
         view,
-        np.asarray(base_from_optical.translation_m, dtype=np.float64),
-        None if segment.ends is None else _down_to(support, segment.ends.moved(base_from_optical), up),
+        eye,
+        None if segment.ends is None else _down_to(support, _through(segment.ends.moved(base_from_optical), view, cloud, whole), up),
     )
 
 
@@ -173,117 +150,6 @@ def _peak(across_m: FloatArray, heights_m: FloatArray, top_m: float) -> float:
     if taper < TAPER or widths[1] > PEAK_WIDTH_M:
         return top_m
     return top_m + float(np.clip(widths[1] / taper - 0.5 * (low_b + high_b) + PEAK_SPARE_M, 0.0, PEAK_M))
-
-
-def _ball(cloud: FloatArray, heights: FloatArray, up: FloatArray) -> FloatArray | None:
-    """The whole surface of a ball when the cloud is a part of one, on or over the support, else None.
-
-    The rim of a ball is seen at a grazing angle and has no depth there: its visible part alone is far narrower than the ball.
-    """
-    middle = cloud.mean(axis=0)
-    p = cloud - middle
-    # |p - c|^2 = r^2 is linear in c and r^2 - c^2.
-    solution, _, rank, _ = np.linalg.lstsq(np.column_stack([2.0 * p, np.ones(len(p))]), np.einsum("ij,ij->i", p, p), rcond=None)
-    square = float(solution[3] + solution[:3] @ solution[:3])
-    if rank < 4 or square <= 0.0:
-        return None
-    centre, radius = solution[:3] + middle, float(np.sqrt(square))
-    rms = float(np.sqrt(np.mean((np.linalg.norm(cloud - centre, axis=1) - radius) ** 2)))
-    lift = float((centre - cloud[0]) @ up + heights[0])
-    if rms > min(BALL_RMS_M, 0.08 * radius) or lift < 0.8 * radius or float(np.ptp(heights)) < 0.6 * radius:
-        return None
-    # Of a ball the crown is seen; a bowl of the same curvature, seen from outside and inside, ends at the height of the centre.
-    if float(np.percentile(heights, 99.0)) < lift + CROWN * radius:
-        return None
-    step = np.arange(BALL_POINTS) + 0.5
-    height, turn = 1.0 - 2.0 * step / BALL_POINTS, step * np.pi * (3.0 - np.sqrt(5.0))
-    flat = np.sqrt(1.0 - height**2)
-    first = in_plane(np.eye(3)[int(np.argmin(np.abs(up)))], up, None)
-    sphere = (flat * np.cos(turn))[:, None] * first + (flat * np.sin(turn))[:, None] * np.cross(up, first) + height[:, None] * up
-    return np.asarray(centre + radius * sphere, dtype=np.float64)
-
-
-def _lying(cloud: FloatArray, heights: FloatArray, up: FloatArray, view: FloatArray) -> FloatArray | None:
-    """The cloud with its far side when it is the near side of a round body that lies on the support, such as a can; else None.
-
-    The lower the camera, the less of the far side falls away before the eye, and the more of it is hidden.
-    """
-    radius = 0.5 * float(np.percentile(heights, 99.0))
-    if not np.any(view) or radius < LYING_RADIUS_M:
-        return None
-    few = slice(None, None, max(1, len(cloud) // LYING_POINTS))
-    flat, sink = cloud[few], heights[few] / radius - 1.0
-    half = radius * np.sqrt(np.maximum(1.0 - sink * sink, 0.0))
-    # So low only the near side is seen. Each of its points says where the axis is; the direction in which they agree is across it.
-    low = sink < LYING_LOW
-    if np.count_nonzero(low) < 20:
-        return None
-    left, turns = np.cross(up, view), np.radians(np.arange(-85, 90, 5))
-    for step in (np.radians(0.5), 0.0):  # all directions by 5 degrees, then around the best one by half a degree
-        across = np.cos(turns)[:, None] * view + np.sin(turns)[:, None] * left
-        axes = flat[low] @ across.T + half[low][:, None]
-        spread = np.median(np.abs(axes - np.median(axes, axis=0)), axis=0)
-        best = int(np.argmin(spread))
-        turns = turns[best] + np.arange(-10, 11) * step
-    across, axis = across[best], float(np.median(axes[:, best]))
-    off = np.abs(radius - np.hypot(flat @ across - axis, radius * sink))
-    if spread[best] > LYING_SPREAD * radius or np.mean(off < BALL_RMS_M) < LYING_SHARE:
-        return None
-    sinks = np.clip(heights / radius - 1.0, -1.0, 1.0)
-    far = axis + radius * np.sqrt(1.0 - sinks * sinks)
-    return np.concatenate([cloud, cloud + (far - cloud @ across)[:, None] * across])
-
-
-def _from_below(
-    cloud: FloatArray, heights: FloatArray, up: FloatArray, view: FloatArray, eye: FloatArray, eye_m: float
-) -> FloatArray | None:
-    """The cloud with its half-turn when the camera is so low that it cannot have seen the top, and so not how deep the body is; else None.
-
-    It is taken to be at least as deep as it is wide. The sides of a round or a square body end, as seen, half its depth behind its front.
-    """
-    top = float(np.percentile(heights, 99.0))
-    along, across = cloud @ view, cloud @ np.cross(up, view)
-    front, (left, right) = float(np.percentile(along, 1.0)), np.percentile(across, (1.0, 99.0))
-    above = (eye_m - top) / max(front - float(eye @ view), 1e-3)
-    if above > LOW_TAN or right - left < 1e-3:
-        return None
-    summit = heights > top - max(SUMMIT_M, 0.05 * top)
-    column = np.clip(((across - left) / (right - left) * SUMMIT_COLUMNS).astype(np.intp), 0, SUMMIT_COLUMNS - 1)
-    seen = [
-        np.ptp(np.percentile(along[summit & (column == k)], (5.0, 95.0))) for k in range(SUMMIT_COLUMNS) if np.any(summit & (column == k))
-    ]
-    if float(np.median(seen)) > max(TOP_SEEN_M, GRAZED * (right - left) if above < GRAZING_TAN else 0.0):
-        return None
-    band = 0.1 * (right - left)
-    sides = 0.5 * (float(np.median(along[across <= left + band])) + float(np.median(along[across >= right - band])))
-    axis = max(sides, front + 0.5 * (right - left)) * view + 0.5 * (left + right) * np.cross(up, view)
-    flat = cloud - (cloud @ up)[:, None] * up
-    return np.concatenate([cloud, 2.0 * axis - flat + (cloud @ up)[:, None] * up])
-
-
-def _completed(cloud: FloatArray, up: FloatArray, view: FloatArray) -> FloatArray:
-    """The cloud, with its half-turn about the vertical through its top where the camera cannot have seen its far side.
-
-    A ball or a bottle hides its far side behind its own curvature: the farthest visible points then lie clearly below the top. The
-    far edge of a box, a plate or a cup is seen from above and lies at the top; nothing is added to those.
-    """
-    if not np.any(view):
-        return cloud
-    heights, along, across = cloud @ up, cloud @ view, cloud @ np.cross(up, view)
-    top = float(np.percentile(heights, 99.0))
-    low, high = float(across.min()), float(across.max())
-    middle = 0.5 * (low + high)
-    central = np.abs(across - middle) < 0.25 * (high - low)
-    if np.count_nonzero(central) < 10:
-        return cloud
-    far = float(np.percentile(along[central], 99.0))
-    drop = top - float(np.median(heights[central & (along >= far)]))
-    summit = heights > top - 0.004
-    if drop < HIDDEN_DROP_M or np.count_nonzero(summit) < 3:
-        return cloud
-    axis = float(np.mean(along[summit])) * view + middle * np.cross(up, view)
-    flat = cloud - heights[:, None] * up
-    return np.concatenate([cloud, 2.0 * axis - flat + heights[:, None] * up])
 
 
 def _spacing(cloud: FloatArray) -> float:
@@ -306,6 +172,15 @@ def _inside(cloud: FloatArray, heights: FloatArray, up: FloatArray, first: Float
     column, layer = np.nonzero(below > 0.0)
     drop = heights[tops][column] - below[column, layer]
     return np.asarray(cloud[tops[column]] - drop[:, None] * up, dtype=np.float64)
+
+
+def _through(ends: OpenEnds, view: FloatArray, cloud: FloatArray, whole: FloatArray) -> OpenEnds:
+    """The ends and what is straight behind them, as far as there is more of the object than was seen: there it was cut off as well."""
+    more_m = min(float((whole @ view).max()) - float((cloud @ view).max()), DEEPEST_M)
+    layers = max(1, int(np.ceil(more_m / LAYER_M)))
+    kept = np.arange(0, len(ends.points_m), max(1, len(ends.points_m) * layers // MOST_ENDS))
+    k, layer = (index.ravel() for index in np.meshgrid(kept, np.arange(layers), indexing="ij"))
+    return OpenEnds(ends.points_m[k] + (layer * LAYER_M)[:, None] * view, ends.outward[k], tuple(ends.causes[i] for i in k))
 
 
 def _down_to(support_m: float, ends: OpenEnds, up: FloatArray) -> OpenEnds:

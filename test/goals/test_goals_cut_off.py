@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roboref_node.evaluation.analytic_scene import Box, Floor, Solid, cast_scene, look_at
+from roboref_node.evaluation.analytic_scene import Box, Cylinder, Floor, Solid, cast_scene, look_at
 from roboref_node.frame import Frame
 from roboref_node.geometry.camera import CameraModel
 from roboref_node.geometry.crop import cut
 from roboref_node.geometry.cut_off import Cause, open_ends
 from roboref_node.geometry.depth import DepthNoise
 from roboref_node.geometry.transform import Transform
+from roboref_node.goals.hand import HandPoses, hits_object
 from roboref_node.goals.profile import load_profile
 from roboref_node.pipeline import Pipeline
 from roboref_node.referral import Referral
@@ -54,6 +55,22 @@ def fingers(referral: Referral) -> np.ndarray:
     )
     local = np.stack([side * (0.5 * referral.gripper_width_m + out), across * HAND.finger_width_m, -back], axis=-1)
     return referral.goal.apply(local.reshape(-1, 3))
+
+
+def meets(referral: Referral, solid: Box | Cylinder) -> bool:
+    """Whether the open hand of an answer, fingers and body, runs into the whole of an object, seen or not."""
+    assert referral.goal is not None
+    grid = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 25)] * 3), axis=-1).reshape(-1, 3)
+    if isinstance(solid, Box):
+        points = Transform(np.array([0, 0, np.sin(solid.yaw_rad / 2), np.cos(solid.yaw_rad / 2)]), np.array(solid.base_m)).apply(
+            grid * (np.array(solid.size_m) - 0.006) + [0.0, 0.0, 0.5 * solid.size_m[2]]
+        )
+    else:
+        grid = grid[np.hypot(grid[:, 0], grid[:, 1]) <= 0.5]
+        inner = [2 * solid.radius_m - 0.006, 2 * solid.radius_m - 0.006, solid.height_m - 0.006]
+        points = grid * inner + np.add(solid.base_m, [0.0, 0.0, 0.5 * solid.height_m])
+    pose = HandPoses(referral.goal.translation_m[None], referral.goal.rotation[None])
+    return bool(hits_object(HAND, pose, np.array([referral.gripper_width_m]), points, UR5.grasp.pregrasp_distance_m)[0])
 
 
 @pytest.mark.parametrize("noisy", [False, True])
@@ -130,3 +147,44 @@ def test_something_before_the_very_corner_of_an_object_is_no_defect(corner_px: i
     pixels = depth == np.float32(0.6)
     ends = open_ends(pixels, cut(depth, camera, (0, 0, 160, 120), 1), camera, None, DepthNoise(), 2)
     assert ends is None or len(ends.points_m) > 0
+
+
+@pytest.mark.parametrize("hidden_m", [0.01, 0.02, 0.05])
+@pytest.mark.parametrize("eye", [0.13, 0.2])
+def test_the_palm_does_not_come_down_on_what_the_upper_border_cut_off(eye: float, hidden_m: float) -> None:
+    """The fingers fitted, and the palm met the upper end of a bottle that was out of the picture."""
+    pose = look_at([0.0, 0.0, eye], [0.5, 0.0, 0.08])
+    bottle = Cylinder((0.5, 0.0, 0.0), 0.02, 0.18)
+    row = int(WIDE.project(pose.inverse().apply([0.48, 0.0, 0.18 - hidden_m]))[1])
+    camera = WIDE.cropped(0, row, 640, 480 - row)
+    referral = pick(camera, seen(camera, bottle, pose=pose, noisy=True), (0.48, 0.0, 0.09), pose)
+    assert refused_for(referral, Cause.BORDER) or (referral.ok and not meets(referral, bottle)), referral.sentence
+
+
+@pytest.mark.parametrize("gap_px", [8, 14])
+def test_an_object_that_ends_in_the_shadow_of_something_nearer_may_go_on(gap_px: int) -> None:
+    """A stereo camera sees neither the one nor the other beside the edge of what stands before: 8 pixels were taken for an end."""
+    edge = 0.5 + (0.35 + 0.05 - 0.5) * 0.3 / 0.55
+    wall = Box((edge + 0.25, -0.2, 0.0), (0.5, 0.01, 0.7))
+    depth = seen(WIDE, Box((0.5, 0.1, 0.0), (0.3, 0.2, 0.06)), wall)
+    for row in depth:
+        first = int(np.argmax(row < 0.6)) if (row < 0.6).any() else 640
+        if first < 640:
+            row[first - gap_px : first] = np.nan
+    assert refused_for(pick(WIDE, depth, (0.37, 0.05, 0.06)), Cause.OCCLUDER)
+
+
+@pytest.mark.parametrize("yaw", [0.3, 0.6, 0.9, 1.2])
+@pytest.mark.parametrize("left", [-0.03, -0.015])
+@pytest.mark.parametrize("eye", [0.1, 0.25, 0.45])
+def test_the_hand_does_not_meet_the_part_of_a_box_that_something_hides(eye: float, left: float, yaw: float) -> None:
+    """Beside a post only a strip of the box is seen, and of that perhaps one face: neither tells how deep or wide the box is."""
+    pose = look_at([0.0, 0.0, eye], [0.5, 0.0, 0.05])
+    box, post = Box((0.55, 0.0, 0.0), (0.075, 0.065, 0.11), yaw), Box((0.4, left + 0.04, 0.0), (0.03, 0.08, 0.2))
+    depth = seen(WIDE, box, post, pose=pose, noisy=True)
+    hits = [
+        referral
+        for y in (-0.035, 0.04)
+        if (referral := pick(WIDE, depth, (0.53, y, 0.07), pose)).ok and referral.position_m is not None and referral.position_m[0] > 0.45
+    ]
+    assert not any(meets(referral, box) for referral in hits)
