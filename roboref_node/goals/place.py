@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 CELL_M = 0.004
+EVEN = 0.1
+"""The points of a footprint lie on average this share of its radius off its middle because the nearer ones are seen more densely."""
 ROUND_M = 0.003
 """Added to the radius of what was seen of a footprint: its edge lies beyond its outermost points."""
 
@@ -214,7 +216,10 @@ def _supported(cloud: FloatArray, plane: Plane, foot: FloatArray, radius_m: floa
     near = cloud[np.abs(plane.signed_distance(cloud)) <= tolerance_m] - foot
     x, y = near @ first, near @ second
     inside = x * x + y * y <= radius_m * radius_m
-    density = np.count_nonzero(inside) / (np.pi * radius_m**2) if radius_m > 0.0 else 0.0
+    # Of the half disc that holds most points: across an edge the other half tells nothing of how dense they are.
+    sides = np.arange(8) * (np.pi / 4.0)
+    most = int(np.count_nonzero(inside[:, None] & (np.outer(x, np.cos(sides)) + np.outer(y, np.sin(sides)) >= 0.0), axis=0).max(initial=0))
+    density = most / (0.5 * np.pi * radius_m**2) if radius_m > 0.0 else 0.0
     if density <= 0.0:
         return 0.0 if radius_m > 0.0 else 1.0
     # Cells hold four points on average where there is support: smaller ones would be empty by chance.
@@ -222,8 +227,20 @@ def _supported(cloud: FloatArray, plane: Plane, foot: FloatArray, radius_m: floa
     count = int(np.ceil(radius_m / cell))
     grid = (np.arange(-count, count + 1)) * cell
     wanted = grid[:, None] ** 2 + grid[None, :] ** 2 <= radius_m**2
-    seen = np.zeros_like(wanted)
-    i = np.rint(x[inside] / cell).astype(np.intp) + count
-    j = np.rint(y[inside] / cell).astype(np.intp) + count
-    seen[i, j] = True
-    return float(np.count_nonzero(seen & wanted) / np.count_nonzero(wanted))
+    i, j = np.rint(x / cell).astype(np.intp) + count, np.rint(y / cell).astype(np.intp) + count
+    within = (i >= 0) & (i <= 2 * count) & (j >= 0) & (j <= 2 * count)
+    points = np.zeros(wanted.shape)
+    np.add.at(points, (i[within], j[within]), 1.0)
+    # A cell across the edge of the support holds fewer points than the others: it counts when more than half of it is there.
+    usual = float(np.median(points[wanted & (points > 0.0)])) if np.any(points[wanted]) else 1.0
+    share = float(np.count_nonzero(points[wanted] >= 0.5 * usual) / np.count_nonzero(wanted))
+    # A small footprint has few cells; where its points lie on average tells the place of an edge better.
+    offset = float(np.hypot(x[inside].mean(), y[inside].mean())) / radius_m
+    return share if offset < EVEN else min(share, _share_before_edge(offset))
+
+
+def _share_before_edge(offset: float) -> float:
+    """Share of a disc on one side of a straight edge, from how far the middle of that side is from the disc's, in radii."""
+    edge = np.linspace(1.0, -0.999, 400)
+    share = 1.0 - (np.arccos(edge) - edge * np.sqrt(1.0 - edge**2)) / np.pi
+    return float(np.interp(offset, (2.0 / 3.0) * (1.0 - edge**2) ** 1.5 / (np.pi * share), share))

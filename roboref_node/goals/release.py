@@ -89,9 +89,11 @@ def gripper_room(tip_m: float, hand: Gripper) -> tuple[tuple[str, float, float],
         tip_m: Height of the finger tips over the support at release.
         hand: The gripper.
     """
+    fingers = np.hypot(0.5 * hand.max_opening_m + hand.finger_thickness_m, 0.5 * hand.finger_width_m)
+    body = 0.5 * np.hypot(hand.palm_width_m, hand.palm_depth_m)
     return (
-        ("fingers", max(tip_m, 0.0), 0.5 * hand.max_opening_m + hand.finger_thickness_m + hand.clearance_m),
-        ("body", max(tip_m + hand.finger_depth_m, 0.0), 0.5 * hand.palm_width_m + hand.clearance_m),
+        ("fingers", max(tip_m, 0.0), float(fingers) + hand.clearance_m),
+        ("body", max(tip_m + hand.finger_depth_m, 0.0), float(body) + hand.clearance_m),
     )
 
 
@@ -137,7 +139,10 @@ def room_for_gripper(
     way = np.append(np.arange(0.0, settings.approach_distance_m, STEP_M), settings.approach_distance_m)
     rotation = optical_from_tool.rotation
     poses = HandPoses(tool + way[:, None] * plane.normal, np.broadcast_to(rotation, (len(way), 3, 3)))
-    obstacles = cloud_m[heights > settings.obstacle_height_m]
+    rising = heights > settings.obstacle_height_m
+    # What rises higher than the way begins was seen there only, and stands on the support below.
+    beyond = np.maximum(heights[rising] - float(plane.signed_distance(tool)) - settings.approach_distance_m, 0.0)
+    obstacles = cloud_m[rising] - beyond[:, None] * plane.normal
     gap = float(clearance(hand, poses, np.full(len(way), hand.max_opening_m), obstacles, 0.0, SPARE_M, spare=OUTLIERS).min())
     if gap >= hand.clearance_m:
         return None
