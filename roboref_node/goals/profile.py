@@ -177,7 +177,13 @@ class HeadView:
     forward_m: float = setting("Camera ahead of the base's axis.", default=0.0, unit="m")
     height_m: float = setting("Camera over the floor.", default=1.2, unit="m", minimum=0.05, maximum=5.0)
     pitch_down_rad: float = setting("Tilt of the optical axis below the horizon.", default=0.0, unit="rad", minimum=-1.57, maximum=1.57)
-    horizontal_fov_rad: float = setting("Full horizontal field of view.", default=1.2, unit="rad", minimum=0.05, maximum=3.1)
+    horizontal_fov_rad: float = setting(
+        "Full horizontal field of view; at its goal the robot faces the target, so it only has to be wider than both margins.",
+        default=1.2,
+        unit="rad",
+        minimum=0.05,
+        maximum=3.1,
+    )
     vertical_fov_rad: float = setting("Full vertical field of view.", default=0.75, unit="rad", minimum=0.05, maximum=3.1)
     margin_rad: float = setting("Part at each border that does not count as seen.", default=0.05, unit="rad", minimum=0.0, maximum=0.5)
     min_range_m: float = setting("Nearest distance with depth.", default=0.28, unit="m", minimum=0.0)
@@ -204,7 +210,9 @@ class RobotProfile:
     kind: RobotKind = setting("arm or mobile.")
     base_frame: str = setting("Frame of the robot's base; reach is given in it.")
     goal_frame: str = setting("Frame in which goals are published; its z axis points up.")
-    tool_frame: str = setting("Frame of the flange, the parent of the gripper.", default="tool0")
+    tool_frame: str = setting(
+        "Frame of the flange, the parent of the gripper: for who reads the profile, nothing looks it up.", default="tool0"
+    )
     gripper: Gripper | None = None
     reach: Reach | None = None
     grasp: GraspSettings = field(default_factory=GraspSettings)
