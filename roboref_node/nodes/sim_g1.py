@@ -102,9 +102,9 @@ class SimG1Node(WorkingNode[SimG1Settings]):
         self.get_logger().info(f"flat {settings.seed} at {settings.rate:g} Hz: {names}")
         period_s = 1.0 / settings.rate
         for _ in self.turns(period_s):
+            is_asked = not self._asked.empty()
             while not self._asked.empty():
                 self._asked.get()(world)
-                path.publish(_path(world, START_NS + world.stamp_ns))
             world.step(period_s)
             image = world.render()
             stamp_ns = START_NS + world.stamp_ns
@@ -113,6 +113,8 @@ class SimG1Node(WorkingNode[SimG1Settings]):
             if now != told:
                 told = now
                 truth.publish(String(data=told))
+            if is_asked:  # after the truth: who hears of a route must not take the robot to stand still
+                path.publish(_path(world, stamp_ns))
             camera.show(image.rgb, image.depth_m, world.camera, stamp_ns)
             if world.walk is not walk:
                 walk = world.walk

@@ -73,7 +73,8 @@ def test_stop_on_the_way(flat, way):
         for text in texts:
             instruction.publish(String(data=text))
     wait_until(result.done, lambda: flat.logs)
-    assert result.result().result.outcome == "stopped" and len(flat.hands) == hands
+    ended = result.result().result
+    assert ended.outcome == "stopped" and len(flat.hands) == hands, f"{ended.sentence}\n{flat.logs}"
     wait_until(lambda: flat.walk != "walking", "the robot to stand")
     if way.startswith("another place"):
         told = 'refused: "go to the unicorn if there is one" says when'
