@@ -280,6 +280,8 @@ class NavigateNode(SentenceNode):
             )
         except NotServed as problem:
             raise self._unanswered(f"{problem} (server_timeout_s, refer_timeout_s)") from problem
+        if not result.referrals:
+            raise self._unanswered(f"{self._referrer.name} ended the question about {expression} without an answer")
         message = result.referrals[0]
         if self._stopped.is_set():
             if kind is TaskKind.NAVIGATE and message.status == ReferralMessage.OK:

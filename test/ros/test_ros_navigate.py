@@ -139,6 +139,42 @@ def test_a_step_shorter_than_the_tolerance_is_waited_for(graph):
         drive([(0.94, 0.0, 0.0)], begin_s=LONG_S, stopped=lambda: True)
 
 
+def standing(graph, namespace):
+    """A function that tells TF that the robot stands, now."""
+    transforms = graph.publisher(TFMessage, f"{namespace}/tf")
+    stands = TransformStamped(child_frame_id="pelvis")
+    stands.header.frame_id, stands.transform.translation.x, stands.transform.rotation.w = "map", 0.5, 1.0
+
+    def tell():
+        stands.header.stamp = graph.node.get_clock().now().to_msg()
+        transforms.publish(TFMessage(transforms=[stands]))
+
+    return tell
+
+
+def test_a_question_that_ends_without_an_answer_is_named(graph):
+    """A refer node that aborts with an empty result, as one does that is taken down, was a defect of this one."""
+
+    def abort(handle):
+        handle.abort()
+        return Refer.Result()
+
+    server = ActionServer(graph.node, Refer, "/mute/refer/refer", abort)
+    navigate = graph.start(NAVIGATE, *in_namespace("drive:=goal_pose", "robot:=g1", namespace="/mute"))
+    try:
+        actions = known_client(graph, "/mute/navigate", navigate)
+        stand = standing(graph, "/mute")
+        sent = graph.do(actions.send_goal_async, PickPlace.Goal(instruction="go to the red cup"))
+        wait_until(sent.done, lambda: navigate.log)
+        ended = graph.do(sent.result().get_result_async)
+        wait_until(lambda: stand() or ended.done(), lambda: navigate.log)
+        assert ended.result().result.outcome == "no_answer", ended.result().result.sentence
+        assert "/mute/refer/refer ended the question about the red cup without an answer" in ended.result().result.sentence
+    finally:
+        assert navigate.end() == 0, navigate.log
+        graph.do(server.destroy)
+
+
 def test_a_stop_that_comes_while_the_goal_is_on_its_way(graph):
     """This process is the robot, and a refer node that has passed its last look at a cancellation."""
     asked, stopped = threading.Event(), threading.Event()
@@ -160,17 +196,9 @@ def test_a_stop_that_comes_while_the_goal_is_on_its_way(graph):
         actions = known_client(graph, "/late/navigate", navigate)
         goals = graph.collect(PoseStamped, "/late/goal_pose")
         robot_goals = graph.publisher(PoseStamped, "/late/goal_pose")
-        transforms = graph.publisher(TFMessage, "/late/tf")
-        stands = TransformStamped(child_frame_id="pelvis")
-        stands.header.frame_id, stands.transform.translation.x, stands.transform.rotation.w = "map", 0.5, 1.0
-
-        def is_asked():
-            stands.header.stamp = graph.node.get_clock().now().to_msg()
-            transforms.publish(TFMessage(transforms=[stands]))
-            return asked.is_set()
-
+        stand = standing(graph, "/late")
         sent = graph.do(actions.send_goal_async, PickPlace.Goal(instruction="go to the red cup"))
-        wait_until(is_asked, lambda: navigate.log)
+        wait_until(lambda: stand() or asked.is_set(), lambda: navigate.log)
         assert graph.call(Trigger, "/late/navigate/stop", Trigger.Request()).success
         stopped.set()
         ended = graph.do(sent.result().get_result_async)
