@@ -130,8 +130,8 @@ def room_for_gripper(
             if free < needed:
                 return Refused(
                     Status.OCCUPIED,
-                    f"the gripper's {part} would meet something {1e3 * free:.0f} mm from its middle, needed are "
-                    f"{1e3 * needed:.0f} mm (profile.gripper)",
+                    f"the gripper's {part} would meet something {1e3 * free:.1f} mm from its middle, needed are "
+                    f"{1e3 * needed:.1f} mm (profile.gripper)",
                     free_radius_m=free,
                     needed_m=needed,
                 )
@@ -148,8 +148,8 @@ def room_for_gripper(
         return None
     return Refused(
         Status.OCCUPIED,
-        f"the gripper, beside what it holds, would come down {1e3 * gap:.0f} mm from something, needed are "
-        f"{1e3 * hand.clearance_m:.0f} mm (profile.gripper.clearance_m)",
+        f"the gripper, beside what it holds, would come down {1e3 * gap:.1f} mm from something, needed are "
+        f"{1e3 * hand.clearance_m:.1f} mm (profile.gripper.clearance_m)",
         clearance_m=gap,
         needed_m=hand.clearance_m,
     )
