@@ -201,7 +201,7 @@ class ActionArm:
         self._stop = node.create_client(Trigger, settings().arm_stop)
         self._stopped = node.create_subscription(Empty, settings().arm_stopped, self._hear_stopped, qos.ANSWERS)
         self._echoes_until_s: list[float] = []
-        self._knows_stops = False
+        self._has_told_of_stops = False
         self._stage: Stage | None = None
 
     def stop(self) -> None:
@@ -223,12 +223,12 @@ class ActionArm:
 
     def _tell_what_is_missing(self) -> None:
         """Once, after a motion: by then whoever publishes beside the action's server is known."""
-        if not self._knows_stops and self._node.count_publishers(self._stopped.topic_name) == 0:
+        if not self._has_told_of_stops and self._node.count_publishers(self._stopped.topic_name) == 0:
             self._node.get_logger().warning(
                 f"nobody publishes {self._stopped.topic_name}: a stop of the arm between two motions does not end the sentence "
                 "(parameter arm_stopped)"
             )
-        self._knows_stops = True
+        self._has_told_of_stops = True
 
     def move(self, motion: Motion, watch: Watch) -> MotionResult:
         """See `ports.Arm`."""
